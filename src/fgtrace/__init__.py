@@ -1,0 +1,39 @@
+"""
+fgtrace: a wall-clock tracer for Python.
+
+One track for every thread and every asyncio task on one time axis, each task's whole await chain
+at every moment, and the reason while it waits. The trace opens in the Perfetto UI.
+
+    async with fgtrace.trace():
+        await my_service()
+
+What it is not: it does not count calls (a sampler sees what lasts), and it patches nothing.
+"""
+
+from __future__ import annotations
+
+from fgtrace._config import FORMATS
+from fgtrace._decode import load
+from fgtrace._model import Frame, Slice, Track
+from fgtrace._sampler import Stats
+from fgtrace._trace import Config, Trace, trace
+from fgtrace._version import __version__
+from fgtrace.errors import ConfigError, FgtraceError, SinkError, TraceFormatError, TraceStateError
+
+__all__ = [
+    "FORMATS",
+    "Config",
+    "ConfigError",
+    "FgtraceError",
+    "Frame",
+    "SinkError",
+    "Slice",
+    "Stats",
+    "Trace",
+    "TraceFormatError",
+    "TraceStateError",
+    "Track",
+    "__version__",
+    "load",
+    "trace",
+]

@@ -1,0 +1,12 @@
+"""
+``python -m fgtrace``: the same as ``fgtrace``.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from fgtrace.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

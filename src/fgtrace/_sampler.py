@@ -1,0 +1,190 @@
+"""
+The sampler: drives one trace.
+
+It owns a thread, which waits for the clock, looks through the collectors at what the program
+does, and measures what that cost. The program is never harmed: whatever goes wrong in a
+collector unplugs that collector, is logged once, and is noted in the trace.
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fgtrace._clock import Clock, SystemClock, Ticker
+from fgtrace._collect import Collector
+from fgtrace._collect._sources import LoopFinder
+from fgtrace._collect.asyncio_tasks import TaskCollector
+from fgtrace._collect.threads import ThreadCollector
+from fgtrace._config import Options
+from fgtrace._model import Gap
+from fgtrace._recording import Recording
+
+__all__ = ["Sampler", "Stats", "own_threads"]
+
+#: Idents of the threads of all traces of this process.
+own_threads: set[int] = set()
+
+
+@dataclass(slots=True)
+class Stats:
+    """
+    What a trace did, and what it cost.
+
+    Attributes:
+        ticks_asked: ticks that a clock which is never late would have taken.
+        ticks_taken, ticks_missed: how many of them there were, and how many not.
+        hz: the true rate, ticks a second.
+        overhead: the share of the wall clock that the ticks took.
+        pause_max: the longest tick, in seconds.
+        observations, tracks: the size of the recording.
+        cut: stacks that were cut because the tables were full (see ``max_memory``).
+        core: ``"python"``.
+        failed: collectors that were unplugged, with the reason.
+    """
+
+    ticks_asked: int = 0
+    ticks_taken: int = 0
+    ticks_missed: int = 0
+    hz: float = 0.0
+    overhead: float = 0.0
+    pause_max: float = 0.0
+    observations: int = 0
+    tracks: int = 0
+    cut: int = 0
+    core: str = "python"
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+class Sampler:
+    """
+    Takes the ticks of one trace in a thread of its own.
+
+    Args:
+        options: see `Options`.
+        clock: the time.
+        recording: to write to.
+        collectors: instead of those that the options ask for.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        clock: Clock | None = None,
+        recording: Recording | None = None,
+        collectors: Sequence[Collector] | None = None,
+    ) -> None:
+        self.recording = recording or Recording(options.max_memory)
+        self.finder = LoopFinder()
+        self.stats = Stats()
+        self.ticker = Ticker(options.hz, options.max_overhead, clock or SystemClock())
+        self._collectors = self._plug_in(options) if collectors is None else list(collectors)
+        self._thread = threading.Thread(target=self._run, name="fgtrace sampler", daemon=True)
+
+    def _plug_in(self, options: Options) -> list[Collector]:
+        found: list[Collector] = []
+        if options.tasks:  # first: what a task does is over sooner than what a thread does
+            found.append(TaskCollector(self.recording, finder=self.finder, labels=options.labels))
+        if options.threads:
+            hidden = () if options.include_self else own_threads
+            found.append(ThreadCollector(self.recording, hidden=hidden))
+        return found
+
+    def start(self) -> None:
+        """
+        Begin.
+        """
+        self.ticker.restart()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """
+        Take a last look, and end; returns when the thread is gone.
+        """
+        self.ticker.clock.stop()
+        self._thread.join()
+        self._settle()
+
+    @property
+    def end(self) -> int:
+        """
+        The time of the last look, ns from the start.
+        """
+        return self.ticker.ended - self.ticker.start
+
+    def _run(self) -> None:
+        ident = _thread.get_ident()
+        own_threads.add(ident)
+        try:
+            while self._collectors and (tick := self.ticker.next()) is not None:
+                if tick.gap is not None:
+                    self._note(tick.gap)
+                self.look(tick.since - self.ticker.start)
+                self._trim()
+            self.look(self.ticker.last() - self.ticker.start)
+            self._close()
+        finally:
+            own_threads.discard(ident)
+
+    def _close(self) -> None:
+        for collector in tuple(self._collectors):
+            try:
+                collector.close(self.end)
+            except Exception as error:  # the observer is a guest
+                self._unplug(collector, error)
+
+    def look(self, now: int) -> None:
+        """
+        Let every collector look once.
+
+        Args:
+            now: ns from the start.
+        """
+        cost = self.ticker.clock.cost()
+        frames = sys._current_frames()  # the documented way to see all threads
+        for collector in tuple(self._collectors):
+            try:
+                collector.look(now, frames)
+            except Exception as error:  # the observer is a guest
+                self._unplug(collector, error)
+        del frames  # what they refer to is the program's, and goes when the program lets it go
+        self.ticker.paid(self.ticker.clock.cost() - cost)
+
+    def _note(self, gap: Gap) -> None:
+        start = self.ticker.start
+        self.recording.gaps.append(gap._replace(start=gap.start - start, end=gap.end - start))
+
+    def _unplug(self, collector: Collector, error: Exception) -> None:
+        self._collectors.remove(collector)
+        self._complain(collector.name, error)
+
+    def _trim(self) -> None:
+        try:
+            self.recording.trim()
+        except OSError as error:
+            self._collectors.clear()
+            self._complain("spill", error)
+
+    def _complain(self, name: str, error: Exception) -> None:
+        import logging  # costs 10 ms to import, and is needed when something failed
+
+        self.stats.failed[name] = f"{type(error).__name__}: {error}"
+        logger = logging.getLogger("fgtrace")
+        if logger.hasHandlers():  # else nobody configured logging, and it would print to stderr
+            logger.warning("%s failed, the trace goes on without: %s", name, error, exc_info=error)
+
+    def _settle(self) -> None:
+        ticker, stats = self.ticker, self.stats
+        seconds = max(1, ticker.ended - ticker.start) / 1e9
+        stats.ticks_taken, stats.ticks_missed = ticker.taken, ticker.missed
+        stats.ticks_asked = ticker.taken + ticker.missed
+        stats.hz = ticker.taken / seconds
+        stats.overhead = ticker.spent / 1e9 / seconds
+        stats.pause_max = ticker.longest / 1e9
+        stats.observations = self.recording.observations
+        stats.tracks = len(self.recording.tracks)
+        stats.cut = self.recording.cut

@@ -1,0 +1,90 @@
+"""
+The states of a track: why it is where it is.
+
+A state is a fixed string without digits, because viewers colour a slice by its name and two
+slices of one state should look alike. What varies (the lock, the awaited task) goes into the
+slice's args. The table in the docs is made from `STATES`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = [
+    "EVENT_WAIT",
+    "FUTURE_WAIT",
+    "GIL_WAIT",
+    "IDLE",
+    "IO_WAIT",
+    "LOCK_WAIT",
+    "POOL_WAIT",
+    "QUEUE_WAIT",
+    "RUNNABLE",
+    "RUNNING",
+    "SELECT",
+    "SLEEP",
+    "STATES",
+    "SUBPROCESS_WAIT",
+    "TASK_STATES",
+    "TASK_WAIT",
+    "THREAD_STATES",
+    "THREAD_WAIT",
+    "UNBLOCKED",
+    "State",
+]
+
+RUNNING = "running"
+RUNNABLE = "runnable"
+GIL_WAIT = "GIL wait"
+SLEEP = "sleep"
+IO_WAIT = "I/O wait"
+SELECT = "select"
+POOL_WAIT = "pool wait"
+LOCK_WAIT = "lock wait"
+EVENT_WAIT = "event wait"
+QUEUE_WAIT = "queue wait"
+TASK_WAIT = "task wait"
+THREAD_WAIT = "thread wait"
+SUBPROCESS_WAIT = "subprocess wait"
+FUTURE_WAIT = "future wait"
+IDLE = "idle"
+
+
+class State(NamedTuple):
+    """
+    One row of the table: the name, which kinds of track can be in it, and what it means.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    meaning: str
+
+
+_TASK = ("task",)
+_THREAD = ("thread",)
+_BOTH = ("task", "thread")
+
+#: Every state, in the order in which a reader would want them.
+STATES = (
+    State(RUNNING, _BOTH, "executes code"),
+    State(RUNNABLE, _TASK, "could go on; waits for its turn on the event loop"),
+    State(GIL_WAIT, _THREAD, "could go on; another thread holds the interpreter"),
+    State(SLEEP, _BOTH, "sleeps for a time that it chose itself"),
+    State(IO_WAIT, _BOTH, "a socket, stream, pipe, file, TLS handshake or DNS answer"),
+    State(SELECT, _THREAD, "an event loop with nothing to do until a file or a timer is ready"),
+    State(POOL_WAIT, _TASK, "a free connection or worker of a pool that is all in use"),
+    State(LOCK_WAIT, _BOTH, "a lock or semaphore that another one holds"),
+    State(EVENT_WAIT, _BOTH, "an event, barrier or condition that another one must set"),
+    State(QUEUE_WAIT, _BOTH, "an item in a queue, or room in it"),
+    State(TASK_WAIT, _TASK, "the end of one task or of several"),
+    State(THREAD_WAIT, _BOTH, "the end of a thread, or a result that one computes"),
+    State(SUBPROCESS_WAIT, _BOTH, "the start, output or end of another process"),
+    State(FUTURE_WAIT, _TASK, "a future of which nothing more is known"),
+    State(IDLE, _THREAD, "an executor's worker without work"),
+)
+
+TASK_STATES = tuple(state.name for state in STATES if "task" in state.kinds)
+THREAD_STATES = tuple(state.name for state in STATES if "thread" in state.kinds)
+
+#: The states of a track that waits for nothing but its turn: there is no place that it waits at.
+UNBLOCKED = frozenset((RUNNING, RUNNABLE))

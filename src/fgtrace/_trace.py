@@ -1,0 +1,296 @@
+"""
+`trace`, `Config` and `Trace`: what a user holds in hand.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, ParamSpec, Self, TypeVar, cast
+
+from fgtrace._config import Destination, Options
+from fgtrace._sampler import Sampler, Stats, own_threads
+from fgtrace._sinks import make_sink
+from fgtrace._version import __version__
+from fgtrace.errors import SinkError, TraceStateError
+
+__all__ = ["Config", "Trace", "trace"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(Options):
+    __doc__ = Options.__doc__
+
+    def trace(self) -> Trace:
+        """
+        A trace with these options, not yet started.
+
+            config = fgtrace.Config(hz=200)
+            with config.trace():
+                work()
+        """
+        return Trace(self)
+
+
+def trace(dst: Destination | None = None, **options: Any) -> Trace:
+    """
+    A trace of this process, not yet started: use it with ``with``, ``async with`` or as a decorator.
+
+        async with fgtrace.trace("slow.json", hz=200):
+            await my_service()
+
+    Args:
+        dst: where the trace goes; None means ``fgtrace.json``.
+        options: see `Config`.
+
+    Raises:
+        ConfigError: an option has a value that is not allowed.
+    """
+    if dst is not None:
+        options["dst"] = dst
+    return Config(**options).trace()
+
+
+class Trace:
+    """
+    One trace: from `start` to `stop`, then a file.
+
+    As ``async with`` it writes the file in a thread, so that the event loop goes on meanwhile. As
+    a decorator it traces each call, of a function or a coroutine function; the file is that of
+    the last call.
+
+    In a child process (after ``os.fork``) the trace is not there: `stop` does nothing.
+
+    Attributes:
+        config: the options.
+        stats: what it did and what it cost; complete after `stop`.
+
+    The idea of one timeline for all that a program does and does not do, with the state as a
+    frame, is Felix Geisendörfer's fgtrace for Go.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.stats = Stats()
+        self._sampler: Sampler | None = None
+        self._pid = 0
+        self._began = 0.0
+        self._stopped = False
+        self._write_lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._stopped else "new" if self._sampler is None else "running"
+        return f"<fgtrace.Trace {state} dst={self.config.dst!r}>"
+
+    def start(self) -> Self:
+        """
+        Start.
+
+        Raises:
+            TraceStateError: it was started before.
+        """
+        if self._sampler is not None or self._stopped:
+            raise TraceStateError("this trace was started before; make another one with fgtrace.trace()")
+        self._pid = os.getpid()
+        self._began = time.time()
+        self._sink = make_sink(self.config.dst, str(self.config.effective_format))
+        self._sink.begin()
+        self._sampler = Sampler(self.config)
+        self.stats = self._sampler.stats
+        self._tell_loop(self._sampler)
+        atexit.register(self._at_exit)
+        self._sampler.start()
+        return self
+
+    def stop(self, *, progress: Callable[[int, int], None] | None = None) -> None:
+        """
+        Stop, and write the trace.
+
+        Args:
+            progress: called with the observations written and their total, now and then.
+
+        Raises:
+            TraceStateError: it is not running.
+            SinkError: the destination could not be opened or written.
+        """
+        sampler = self._finish()
+        if sampler is not None:
+            self._write(sampler, progress)
+
+    def _tell_loop(self, sampler: Sampler) -> None:
+        """
+        Name the loop that runs here: a compiled one leaves no trace in the frames.
+        """
+        events = sys.modules.get("asyncio.events")
+        loop = events._get_running_loop() if events is not None else None
+        if loop is not None:
+            sampler.finder.add(threading.get_ident(), loop)
+
+    def _finish(self) -> Sampler | None:
+        """
+        End the sampling; None in a child process, which has no sampler.
+        """
+        sampler, self._sampler = self._sampler, None
+        if sampler is None:
+            raise TraceStateError(
+                "this trace is not running" + (": it was stopped before" if self._stopped else "")
+            )
+        self._stopped = True
+        if os.getpid() != self._pid:
+            return None
+        sampler.stop()
+        return sampler
+
+    def _write(self, sampler: Sampler, progress: Callable[[int, int], None] | None = None) -> None:
+        from fgtrace._encode import ENCODERS  # the cold half costs 20 ms to import
+        from fgtrace._timeline import Timeline  # as above
+
+        with self._write_lock:
+            try:
+                timeline = Timeline(sampler.recording, self.config, sampler.end, self._pid)
+                if progress is not None:
+                    timeline.on_progress(progress)
+                encoder = ENCODERS[str(self.config.effective_format)]
+                self._sink.write(encoder(timeline, self._metadata()))
+            finally:
+                sampler.recording.close()
+                atexit.unregister(self._at_exit)
+
+    def _metadata(self) -> dict[str, Any]:
+        stats = {name: getattr(self.stats, name) for name in Stats.__slots__}
+        import platform  # costs 5 ms to import
+
+        began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._began))
+        return {
+            "fgtrace": {
+                "complete": True,
+                "version": __version__,
+                "config": self.config.as_dict(),
+                "stats": stats,
+                "awaits": "sampled",
+                "python": platform.python_version(),
+                "implementation": sys.implementation.name,
+                "platform": sys.platform,
+                "pid": self._pid,
+                "argv": list(getattr(sys, "argv", [])),
+                "started": began,
+                "uvloop": getattr(sys.modules.get("uvloop"), "__version__", None),
+            }
+        }
+
+    def _at_exit(self) -> None:
+        """
+        The interpreter ends: write the trace, or let the writer end.
+        """
+        with suppress(TraceStateError):
+            self._quietly(self.stop)
+        with self._write_lock:
+            pass
+
+    def _quietly(self, do: Callable[[], None]) -> None:
+        """
+        Do it where an error has nowhere to go but the log.
+        """
+        try:
+            do()
+        except SinkError as error:
+            import logging  # costs 10 ms to import, and is needed when something failed
+
+            logging.getLogger("fgtrace").warning("%s", error)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is None:
+            self.stop()
+        else:
+            self._quietly(self.stop)
+
+    async def __aenter__(self) -> Self:
+        return self.start()
+
+    async def __aexit__(self, kind: object, *rest: object) -> None:
+        sampler = self._finish()
+        if sampler is None:
+            return
+        failed = await _in_thread(functools.partial(self._write, sampler))
+        if failed is not None and kind is None:
+            raise failed
+        if failed is not None:
+            self._quietly(functools.partial(_raise, failed))
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """
+        Trace each call of a function or coroutine function.
+
+            @fgtrace.trace("handler.json")
+            async def handler(request): ...
+        """
+        import inspect  # costs 15 ms to import, and only decorators need it
+
+        config = self.config
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def wrapped_coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
+                async with config.trace():
+                    return await function(*args, **kwargs)
+
+            return cast("Callable[P, R]", wrapped_coroutine)
+
+        @functools.wraps(function)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+            with config.trace():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+async def _in_thread(do: Callable[[], None]) -> BaseException | None:
+    """
+    Do it in a thread that ends with it, while the event loop goes on.
+
+    Not ``anyio.to_thread``: its worker would stay behind, idle, and its limit is the program's.
+    Cancelled, it returns at once; the thread goes on to the end.
+
+    Returns:
+        What it raised, or None.
+    """
+    import anyio.lowlevel  # 40 ms, and only `async with` needs it
+
+    done = anyio.Event()
+    failed: list[BaseException] = []
+    native: Any = anyio.lowlevel.current_token().native_token
+    wake = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
+
+    def run() -> None:
+        own_threads.add(threading.get_ident())
+        try:
+            do()
+        except BaseException as error:  # it is handed to the task that waits
+            failed.append(error)
+        finally:
+            own_threads.discard(threading.get_ident())
+            with suppress(RuntimeError):  # the loop was closed: nobody waits
+                wake(done.set)
+
+    thread = threading.Thread(target=run, name="fgtrace writer", daemon=True)
+    thread.start()
+    await done.wait()
+    thread.join()
+    return failed[0] if failed else None

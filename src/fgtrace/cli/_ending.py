@@ -1,0 +1,151 @@
+"""
+The end of a program that was traced: the trace is written, and one line says so.
+
+Python first waits for the threads, then calls what was registered with `atexit`, the last first.
+So what is registered before the program starts is called after all that the program registered,
+and sees its very end: also after Ctrl-C, ``sys.exit()`` or an uncaught error.
+
+What is needed then is imported before: the program may have changed the directory or ``sys.path``
+meanwhile, and code that a new module compiles (a dataclass, a named tuple) makes the interpreter
+forget that it is about to die of Ctrl-C. No new thread can be started then (3.12 and newer), so
+the progress bar is drawn by hand.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO
+
+from fgtrace._sampler import Stats
+from fgtrace._trace import Trace
+from fgtrace.cli._progress import Progress
+from fgtrace.errors import SinkError, TraceStateError
+
+__all__ = ["Ending", "summary"]
+
+#: What `fgtrace.Trace` imports only when it writes.
+_LATER = ("fgtrace._encode", "gzip", "platform")
+
+
+class Ending:
+    """
+    Starts a trace now, and writes it when the interpreter ends.
+
+    Args:
+        trace: not yet started.
+        quiet: say nothing where all goes well.
+    """
+
+    def __init__(self, trace: Trace, *, quiet: bool) -> None:
+        self._trace = trace
+        self._quiet = quiet
+        self._pid = os.getpid()
+        self._status: object = 0
+        self._stderr = sys.stderr  # the program may put something else there
+        self._path = sys.path[:]  # and there
+
+    def prepare(self) -> None:
+        """
+        Start the trace.
+        """
+        for name in _LATER:
+            importlib.import_module(name)
+        self._trace.start()
+        atexit.register(self._finish)
+
+    def abandon(self) -> None:
+        """
+        There was no program: leave nothing behind.
+        """
+        atexit.unregister(self._finish)
+        sampler = self._trace._finish()
+        if sampler is not None:
+            sampler.recording.close()
+        self._trace._sink.abandon()
+
+    def ended(self, status: object) -> None:
+        """
+        The program's main thread ended, with this argument of ``SystemExit``.
+        """
+        self._status = status
+
+    def _finish(self) -> None:
+        if os.getpid() != self._pid:
+            return  # a child of the program: the trace is its parent's
+        try:
+            self._write()
+        except SinkError as error:
+            self._fail(str(error.args[0]))
+        except KeyboardInterrupt:
+            self._fail(f"interrupted: no trace was written to {self._trace.config.dst!s}")
+        except TraceStateError:
+            pass  # the program itself wrote it
+        else:
+            if not self._quiet:
+                self._say(summary(str(self._trace.config.dst), self._trace.stats))
+
+    def _write(self) -> None:
+        with Progress(self._stderr, self._path) as progress:
+            self._trace.stop(progress=progress.update)
+
+    def _fail(self, why: str) -> None:
+        self._say(f"fgtrace: {why}")
+        if self._status in {None, 0}:
+            _exit_late(1, (sys.stdout, sys.stderr))
+
+    def _say(self, line: str) -> None:
+        with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
+            self._stderr.write(line + "\n")
+            self._stderr.flush()
+
+
+def summary(dst: str, stats: Stats) -> str:
+    """
+    The line that says what was written.
+    """
+    figures = (
+        _count(stats.tracks, "track"),
+        _count(stats.observations, "observation"),
+        f"{stats.hz:.1f} Hz",
+        f"{stats.overhead * 100:.1f} % overhead",
+        *(f"{name} given up: {reason}" for name, reason in stats.failed.items()),
+    )
+    return f"fgtrace: wrote {dst} ({', '.join(figures)}); open it at ui.perfetto.dev"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+class _LateExit:
+    """
+    Changes the exit code when it is collected, with all else done.
+    """
+
+    def __init__(self, status: int, streams: tuple[IO[str], ...]) -> None:
+        self._status = status
+        self._streams = streams
+        self._exit: Callable[[int], object] = os._exit
+        self._suppress = suppress
+        self._errors = (OSError, ValueError, AttributeError)
+
+    def __del__(self) -> None:
+        for stream in self._streams:
+            with self._suppress(*self._errors):
+                stream.flush()
+        self._exit(self._status)
+
+
+def _exit_late(status: int, streams: tuple[IO[str], ...]) -> None:
+    """
+    Let the process end with another exit code than the one that is settled already.
+
+    `sys` is the last module that the interpreter clears, so the program's objects are gone by
+    then, its files flushed and closed. `os._exit` right here would lose them.
+    """
+    sys._fgtrace_exit = _LateExit(status, streams)  # type: ignore[attr-defined]

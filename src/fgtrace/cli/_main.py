@@ -1,0 +1,72 @@
+"""
+`main`: from the words of the command line to a running program.
+
+The program does not run within click, which would make something of its own of Ctrl-C and of
+errors: click only makes a `Plan`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from fgtrace._trace import Config
+from fgtrace.cli._ending import Ending
+from fgtrace.cli._parser import parse
+from fgtrace.cli._plan import CannotRun, Plan
+from fgtrace.cli._program import find, run
+from fgtrace.errors import ConfigError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    The command ``fgtrace``.
+
+    Args:
+        arguments: the words behind ``fgtrace``; None: those of this process.
+
+    Returns:
+        The exit code, unless the program ends the process otherwise.
+    """
+    try:
+        plan = parse(sys.argv[1:] if arguments is None else arguments)
+    except click.ClickException as error:
+        return _refuse(_usage(error))
+    except click.Abort:
+        return _refuse("interrupted")
+    return plan if isinstance(plan, int) else _carry_out(plan)
+
+
+def _carry_out(plan: Plan) -> int:
+    try:
+        config = Config(**plan.options)
+        program = find(plan)
+    except (ConfigError, CannotRun) as error:
+        return _refuse(str(error))
+    ending = Ending(config.trace(), quiet=plan.quiet)
+    ending.prepare()
+    try:
+        run(program, ending)
+    except CannotRun as error:
+        ending.abandon()
+        return _refuse(str(error))
+    return 0
+
+
+def _refuse(why: str) -> int:
+    print(f"fgtrace: {why}", file=sys.stderr)
+    return 2
+
+
+def _usage(error: click.ClickException) -> str:
+    """
+    One line of what click has to say.
+    """
+    text = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "fgtrace"
+    return f"{text[:1].lower()}{text[1:]}; see {path} --help"

@@ -1,0 +1,156 @@
+"""
+The commands and their options: words in, a `Plan` out. Nothing is carried out here.
+
+Values are not checked here either. What looks like a number becomes one, all else goes to
+`fgtrace.Config` as it is, so that a bad value gets the same answer from Python and from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from fgtrace._config import FORMATS
+from fgtrace._version import __version__
+from fgtrace.cli._plan import Plan
+
+__all__ = ["parse"]
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+_RUN: dict[str, Any] = {**_HELP, "allow_interspersed_args": False}
+
+_EPILOG = """\b
+The program runs as it does without fgtrace: same output, same exit code.
+The trace is written when it ends, also by Ctrl-C, sys.exit() or an
+uncaught exception; one that is killed leaves OUT.partial behind.
+
+\b
+Exit codes: the program's own;
+  2  fgtrace could not start it: a bad option, no such script or module
+  1  also where the program ended well, but the trace could not be written
+"""
+
+
+def _number(text: str) -> object:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _text(text: str) -> str:
+    return text
+
+
+#: Parameter -> (option of `fgtrace.Config`, what makes a value of the text or flag).
+_OPTIONS: dict[str, tuple[str, Callable[[Any], object]]] = {
+    "out": ("dst", _text),
+    "hz": ("hz", _number),
+    "format_": ("format", _text),
+    "state_frames": ("state_frames", _text),
+    "max_overhead": ("max_overhead", _number),
+    "max_memory": ("max_memory", _number),
+    "include_self": ("include_self", bool),
+    "lines": ("lines", bool),
+    "no_threads": ("threads", lambda flag: not flag),
+    "no_tasks": ("tasks", lambda flag: not flag),
+}
+
+
+class _RunCommand(click.Command):
+    """
+    A command whose ``-m NAME`` is its last option, as Python's is.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        valued = {name for param in self.params if _takes_value(param) for name in param.opts}
+        return super().parse_args(ctx, _end_at_module(args, valued))
+
+
+def _takes_value(param: click.Parameter) -> bool:
+    return isinstance(param, click.Option) and not param.is_flag
+
+
+def _end_at_module(args: Sequence[str], valued: set[str]) -> list[str]:
+    """
+    The same words with ``--`` behind ``-m NAME``.
+
+    Args:
+        args: the words behind ``run``.
+        valued: the options whose value is the next word.
+    """
+    at = 0
+    while at < len(args):
+        word = args[at]
+        letters = word[1:].lstrip("q")  # -qm NAME
+        if word.startswith("-") and letters.startswith("m"):
+            end = min(len(args), at + (2 if letters == "m" else 1))
+            if letters == "m" and end == at + 1:
+                break  # click says that the name is missing
+            return [*args[:end], "--", *args[end:]]
+        if word in {"-", "--"} or not word.startswith("-"):
+            break
+        at += 2 if word in valued or f"-{letters}" in valued else 1
+    return list(args)
+
+
+@click.group(context_settings=_HELP, no_args_is_help=False)
+@click.version_option(__version__, "-V", "--version", prog_name="fgtrace", message="%(prog)s %(version)s")
+def fgtrace() -> None:
+    """
+    A wall-clock tracer: every thread and every asyncio task on one time axis.
+
+    The traces open at https://ui.perfetto.dev
+    """
+
+
+@fgtrace.command(
+    cls=_RunCommand,
+    context_settings=_RUN,
+    epilog=_EPILOG,
+    options_metavar="[OPTIONS]",
+    short_help="Run a program under a trace.",
+)
+@click.option("-o", "--out", metavar="OUT", help="Where the trace goes.  [default: fgtrace.json]")
+@click.option("--hz", metavar="N", help="Looks a second, up to 10000.  [default: 99]")
+@click.option("--format", "format_", metavar="F", help=f"{' or '.join(FORMATS)}.  [default: by OUT's suffix]")
+@click.option("--state-frames", metavar="root|leaf|no", help="Where the state is drawn.  [default: root]")
+@click.option("--include-self", is_flag=True, help="Show fgtrace's own threads and frames as well.")
+@click.option("--no-threads", is_flag=True, help="No tracks for threads.")
+@click.option("--no-tasks", is_flag=True, help="No tracks for asyncio tasks.")
+@click.option("--lines", is_flag=True, help="A slice for every line, not only for every function.")
+@click.option("--max-overhead", metavar="F", help="Share of the time fgtrace may take.  [default: 0.05]")
+@click.option("--max-memory", metavar="BYTES", help="What exceeds it goes to a file.  [default: 256 MiB]")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing of a trace that went well.")
+@click.option("-m", "module", metavar="NAME", help="Run a module; what follows are its arguments.")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[SCRIPT] [ARGS]...")
+def run(module: str | None, words: tuple[str, ...], *, quiet: bool, **given: Any) -> Plan:
+    """
+    Run a program under a trace.
+
+    SCRIPT is a file, a directory or zip file with a __main__.py, or - for standard input.
+    """
+    if module is None and not words:
+        raise click.UsageError("Say what to run: a script, or -m and a module.")
+    said = {key: value for key, value in given.items() if value is not None and value is not False}
+    options = {_OPTIONS[key][0]: _OPTIONS[key][1](value) for key, value in said.items()}
+    if module is not None:
+        return Plan(target=module, is_module=True, arguments=words, options=options, quiet=quiet)
+    return Plan(target=words[0], arguments=words[1:], options=options, quiet=quiet)
+
+
+def parse(arguments: Sequence[str]) -> Plan | int:
+    """
+    What to do, or the exit code where it is done already, as with ``--help``.
+
+    Raises:
+        click.ClickException: the words make no sense.
+    """
+    if not arguments:
+        arguments = ["--help"]
+    done = fgtrace.main(list(arguments), prog_name="fgtrace", standalone_mode=False)
+    return done if isinstance(done, Plan) else int(done or 0)

@@ -1,0 +1,36 @@
+"""
+What the command line asks for: a plain value, made by the parser and carried out afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["CannotRun", "Plan"]
+
+
+class CannotRun(Exception):  # noqa: N818 -- it says what is the case
+    """
+    There is no such program; the text says why.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """
+    Run a program under a trace.
+
+    Args:
+        target: the script, or the module's name.
+        is_module: which of the two it is.
+        arguments: what the program finds in ``sys.argv[1:]``.
+        options: what was given of `fgtrace.Config`.
+        quiet: say nothing of a trace that went well.
+    """
+
+    target: str
+    is_module: bool = False
+    arguments: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    quiet: bool = False

@@ -1,0 +1,209 @@
+"""
+Finds the program and runs it as Python itself would.
+
+What that means in detail (CPython's ``Modules/main.c`` and ``Python/pythonrun.c``):
+
+- ``__main__`` is a module of its own, with the names that Python gives it. Pickle and
+  multiprocessing look there.
+- ``sys.argv`` and ``sys.path[0]`` are the program's.
+- Modules, directories and zip files are run by ``runpy``, also by Python: its frames are in the
+  tracebacks either way.
+- ``SystemExit`` and ``KeyboardInterrupt`` go on to the interpreter, which knows what they mean.
+  So do errors; but on their way to ``sys.excepthook`` they lose the frames of this package.
+
+Nothing here installs a signal handler, and the program's code never runs within an ``except``.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import runpy
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFileLoader
+from types import ModuleType
+from typing import Any, Protocol
+
+from fgtrace.cli._hook import Hook
+from fgtrace.cli._plan import CannotRun, Plan
+
+__all__ = ["Program", "Watcher", "find", "run"]
+
+_STDIN = "<stdin>"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """
+    A program that was found.
+
+    Args:
+        name: as it was given.
+        argv: its ``sys.argv``.
+        path: the entry it brings to ``sys.path``; None: none.
+        start: runs it in the module ``__main__`` that is given.
+        inside: the program is found by that entry, so it is needed even under ``python -P``.
+    """
+
+    name: str
+    argv: list[str]
+    path: str | None
+    start: Callable[[ModuleType], None]
+    inside: bool = False
+
+
+class Watcher(Protocol):
+    """
+    Wants to know how the program ended.
+    """
+
+    def ended(self, status: object) -> None:
+        """
+        Told the argument of ``SystemExit``; 1 after an error, 0 where all went well.
+        """
+
+
+def find(plan: Plan) -> Program:
+    """
+    The program of a plan.
+
+    Raises:
+        CannotRun: there is none.
+    """
+    name = plan.target
+    if plan.is_module:
+        return Program(name, ["-m", *plan.arguments], _working_directory(), partial(_run_module, name))
+    argv = [name, *plan.arguments]
+    if name == "-":
+        return Program(name, argv, "", _run_stdin)
+    file = os.path.join(_working_directory() or "", name)
+    if _has_importer(file):
+        return Program(name, argv, file, _run_directory, inside=True)
+    return Program(name, argv, os.path.dirname(os.path.realpath(file)), partial(_run_file, file, _read(name)))
+
+
+def _working_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def _read(script: str) -> bytes:
+    try:
+        with open(script, "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CannotRun(f"cannot read {script}: {reason}") from error
+
+
+def _has_importer(path: str) -> bool:
+    """
+    Whether modules can be imported from there: it is a directory or a zip file.
+    """
+    for hook in sys.path_hooks:
+        try:
+            hook(path)
+        except ImportError:
+            continue
+        return True
+    return False
+
+
+def run(program: Program, watcher: Watcher) -> None:
+    """
+    Run a program in a new ``__main__``.
+
+    Raises:
+        CannotRun: there is no such module.
+        BaseException: what ended the program; `sys.excepthook` is prepared for it.
+    """
+    sys.argv[:] = program.argv
+    _set_path(program)
+    main = sys.modules["__main__"] = _new_main()
+    try:
+        program.start(main)
+    except SystemExit as error:
+        if (reason := _not_found(error)) is not None:
+            raise CannotRun(f"cannot run {program.name}: {reason}") from None
+        watcher.ended(error.code)
+        raise
+    except BaseException:
+        watcher.ended(1)
+        sys.excepthook = Hook(getattr(sys, "excepthook", None))
+        raise
+    watcher.ended(0)
+
+
+def _set_path(program: Program) -> None:
+    """
+    Put the program's entry of ``sys.path`` in place of the one that Python made for fgtrace.
+    """
+    if not sys.flags.safe_path:  # under -P there is none
+        del sys.path[:1]
+    if program.path is not None and (program.inside or not sys.flags.safe_path):
+        sys.path.insert(0, program.path)
+
+
+def _new_main() -> ModuleType:
+    main = ModuleType("__main__")
+    if sys.version_info < (3, 14):
+        main.__annotations__ = {}
+    main.__dict__["__builtins__"] = builtins
+    return main
+
+
+def _run_module(name: str, _main: ModuleType) -> None:
+    _runpy(name, True)
+
+
+def _run_directory(_main: ModuleType) -> None:
+    _runpy("__main__", False)
+
+
+#: What ``python -m`` calls. It is private, but the tracebacks show it, so nothing else will do.
+_runpy: Callable[[str, bool], None] = runpy._run_module_as_main  # type: ignore[attr-defined]
+
+
+def _run_file(file: str, source: bytes, main: ModuleType) -> None:
+    loader: SourceFileLoader | SourcelessFileLoader
+    if file.endswith(".pyc"):
+        loader = SourcelessFileLoader("__main__", file)
+        code = loader.get_code("__main__")
+    else:
+        loader = SourceFileLoader("__main__", file)
+        code = compile(source, file, "exec", dont_inherit=True)
+    _execute(code, main, file, loader)
+
+
+def _run_stdin(main: ModuleType) -> None:
+    code = compile(sys.stdin.buffer.read(), _STDIN, "exec", dont_inherit=True)
+    _execute(code, main, _STDIN, BuiltinImporter)
+
+
+def _execute(code: Any, main: ModuleType, file: str, loader: Any) -> None:
+    names = main.__dict__
+    names.update(__loader__=loader, __file__=file)
+    if sys.version_info < (3, 15):
+        names["__cached__"] = None
+    try:
+        exec(code, names)  # noqa: S102 -- that is what the command is for
+    finally:
+        for name in ("__file__", "__cached__"):  # Python takes them away: at exit they are gone
+            names.pop(name, None)
+
+
+def _not_found(error: SystemExit) -> str | None:
+    """
+    Why there is no such module; None where it is the program that exits.
+    """
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or last.tb_frame.f_code is not _runpy.__code__:
+        return None
+    return str(error.code).removeprefix(f"{sys.executable}: ")

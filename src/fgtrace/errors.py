@@ -1,0 +1,82 @@
+"""
+The family of errors that fgtrace raises.
+
+    FgtraceError
+    ├── ConfigError       (ValueError)    an option with a value that is not allowed
+    ├── TraceStateError   (RuntimeError)  a call at the wrong time: ``stop()`` twice, say
+    ├── SinkError         (OSError)       the destination could not be opened or written
+    └── TraceFormatError  (ValueError)    a file that is not a trace we can read
+
+Each is also the builtin that a caller would expect, so ``except ValueError`` and
+``except fgtrace.ConfigError`` both work.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ConfigError", "FgtraceError", "SinkError", "TraceFormatError", "TraceStateError"]
+
+
+class FgtraceError(Exception):
+    """
+    The parent of every error that fgtrace raises on purpose.
+    """
+
+
+class ConfigError(FgtraceError, ValueError):
+    """
+    An option has a value that is not allowed.
+
+    Attributes:
+        field: the option's name, such as ``"hz"``.
+        value: what was given.
+        allowed: what may be given, as a person would say it.
+    """
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(field, value, allowed)
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"bad {self.field}: {self.value!r}: {self.allowed}"
+
+
+class TraceStateError(FgtraceError, RuntimeError):
+    """
+    A trace was asked for something that it cannot do in its present state.
+    """
+
+
+class SinkError(FgtraceError, OSError):
+    """
+    The destination of a trace could not be opened or written.
+
+    The cause (``FileNotFoundError``, ``OSError(ENOSPC)``, ``ValueError`` of a closed file) is
+    in ``__cause__``; ``errno`` and ``filename`` are the cause's where it has them.
+
+    Attributes:
+        dst: the destination as it was given.
+    """
+
+    def __init__(self, dst: object, cause: BaseException) -> None:
+        super().__init__(f"cannot write the trace to {dst!s}: {cause}")
+        self.dst = dst
+        self.errno = getattr(cause, "errno", None)
+        self.filename = getattr(cause, "filename", None)
+
+
+class TraceFormatError(FgtraceError, ValueError):
+    """
+    A file is not a trace that fgtrace can read.
+
+    Attributes:
+        source: the file's name.
+        offset: where reading stopped, in bytes from the start, or None where it is not known.
+    """
+
+    def __init__(self, source: object, reason: str, offset: int | None = None) -> None:
+        where = "" if offset is None else f" at byte {offset}"
+        super().__init__(f"{source!s}: not a trace that can be read: {reason}{where}")
+        self.source = source
+        self.offset = offset

@@ -1,0 +1,65 @@
+"""
+Parts for tests of programs and tools that use fgtrace: a clock that only moves when told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["FakeClock"]
+
+
+class FakeClock:
+    """
+    A clock for a `fgtrace` ticker that needs no time.
+
+        clock = FakeClock(late=[0, 0, 25_000_000])   # the third tick comes 25 ms late
+
+    Args:
+        late: by how many ns each wait overruns, in turn; later ones do not.
+        costs: what each look costs, in ns of processor time, in turn; later ones cost nothing.
+        stop_at: the clock stops itself at this time, in ns; None: only `stop` ends it.
+    """
+
+    def __init__(
+        self, *, late: Iterable[int] = (), costs: Iterable[int] = (), stop_at: int | None = None
+    ) -> None:
+        self.time = 0
+        self.waits: list[int] = []
+        self._late = iter(late)
+        self._costs = iter(costs)
+        self._spent = 0
+        self._asked = 0
+        self._stop_at = stop_at
+        self._stopped = False
+
+    def now(self) -> int:
+        """
+        Nanoseconds since the clock was made.
+        """
+        return self.time
+
+    def wait(self, until: int) -> bool:
+        """
+        Move to that time, and a bit further where the next wait was to be late.
+        """
+        if self._stopped or (self._stop_at is not None and until >= self._stop_at):
+            return True
+        self.waits.append(until)
+        self.time = max(self.time, until) + next(self._late, 0)
+        return False
+
+    def stop(self) -> None:
+        """
+        End all later waits.
+        """
+        self._stopped = True
+
+    def cost(self) -> int:
+        """
+        Processor time: a look reads it before and after.
+        """
+        self._asked += 1
+        if self._asked % 2 == 0:
+            self._spent += next(self._costs, 0)
+        return self._spent

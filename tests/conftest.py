@@ -1,0 +1,104 @@
+"""
+What every test gets: a guest check before and after, and the real Perfetto for every trace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fgtrace
+import pytest
+from fgtrace._sampler import own_threads
+
+from reading import Trace, read
+from trace_processor.fixtures import AskTrace, ask_trace, trace_engine
+
+__all__ = ["ask_trace", "trace_engine"]
+
+#: Attributes of the standard library that a tracer might be tempted to replace.
+WATCHED = [
+    (asyncio.events.Handle, "_run"),
+    (asyncio.Task, "__init__"),
+    (asyncio.BaseEventLoop, "create_task"),
+    (asyncio, "create_task"),
+    (asyncio, "gather"),
+    (threading.Thread, "start"),
+    (threading.Thread, "run"),
+]
+
+
+def _fds() -> set[str]:
+    """
+    The open files, by what they are; sockets and pipes of idle loops are not ours to count.
+    """
+    found = set()
+    for fd in os.listdir("/proc/self/fd") if sys.platform == "linux" else ():
+        try:
+            found.add(os.readlink(f"/proc/self/fd/{fd}"))
+        except OSError:  # the descriptor of the listing itself
+            continue
+    return {each for each in found if "fgtrace" in each}
+
+
+def _house() -> dict[str, Any]:
+    return {
+        "threads": {thread for thread in threading.enumerate() if thread.name.startswith("fgtrace")},
+        "own": set(own_threads),
+        "patched": [getattr(owner, name) for owner, name in WATCHED],
+        "profile": (sys.getprofile(), threading.getprofile()),
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)],
+        "hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook),
+        "files": _fds(),
+    }
+
+
+@pytest.fixture(autouse=True)
+def guest() -> Iterator[None]:
+    """
+    After each test the house is as before: threads, patches, hooks, handlers, files.
+    """
+    with warnings.catch_warnings():
+        before = _house()
+        yield
+        after = _house()
+    assert after == before
+
+
+@pytest.fixture
+def read_trace(ask_trace: AskTrace, tmp_path: Path) -> Callable[..., Trace]:
+    """
+    Reads a trace file through the real trace_processor, and checks that it is a valid one.
+    """
+
+    def reader(path: str | os.PathLike[str] = tmp_path / "t.json") -> Trace:
+        return read(ask_trace, Path(path))
+
+    return reader
+
+
+@pytest.fixture
+def traced(read_trace: Callable[..., Trace], tmp_path: Path) -> Callable[..., Trace]:
+    """
+    Runs a function or coroutine function under a trace, and reads what was written.
+    """
+
+    def run(work: Callable[[], Any], **options: Any) -> Trace:
+        dst = tmp_path / "t.json"
+        options.setdefault("hz", 200)
+        options.setdefault("max_overhead", 1.0)
+        with fgtrace.trace(dst, **options):
+            if inspect.iscoroutinefunction(work):
+                asyncio.run(work())
+            else:
+                work()
+        return read_trace(dst)
+
+    return run

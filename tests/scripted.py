@@ -1,0 +1,56 @@
+"""
+Recordings written by hand, for tests of what is made of them.
+"""
+
+from __future__ import annotations
+
+from fgtrace._model import FrameName, ThreadLook, Wait
+from fgtrace._recording import EMPTY, GONE, OFFSET_BITS, LoopEntry, Recording, TrackEntry
+
+__all__ = ["Script"]
+
+
+class Script:
+    """
+    A recording whose functions are single letters: ``script.at(5, "worker", "abc")``.
+
+    A digit behind a letter is the line from which it calls: ``"a1b"`` and ``"a2b"``.
+    """
+
+    def __init__(self, recording: Recording | None = None) -> None:
+        self.recording = recording or Recording()
+        self.recording.loop(LoopEntry("asyncio.Loop", "MainThread"))
+        self.unknown = self.recording.look(ThreadLook("some"))
+        self.future = self.recording.wait(Wait("future"))
+        self.tracks: dict[str, int] = {}
+
+    def track(self, name: str, time: int, kind: str = "thread") -> int:
+        """
+        The id of a track, made at first use.
+        """
+        if name not in self.tracks:
+            loop = 0 if kind == "task" else -1
+            entry = TrackEntry(
+                kind, name, time, loop=loop, tid=0 if kind == "task" else 100 + len(self.tracks)
+            )
+            self.tracks[name] = self.recording.track(entry)
+        return self.tracks[name]
+
+    def at(self, time: int, name: str, stack: str | None, kind: str = "thread") -> None:
+        """
+        From this time on, a track has this stack; None ends it.
+        """
+        track = self.track(name, time, kind)
+        if stack is None:
+            self.recording.tracks[track].end = time
+            self.recording.observe(time, track, GONE, 0)
+            return
+        detail = self.future if kind == "task" else self.unknown
+        self.recording.observe(time, track, self.stack(stack), detail)
+
+    def stack(self, stack: str) -> int:
+        """
+        The node of a stack.
+        """
+        codes = [self.recording.named(FrameName("m", letter), "m.py") for letter in stack]
+        return self.recording.stack([code << OFFSET_BITS for code in reversed(codes)]) if codes else EMPTY

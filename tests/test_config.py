@@ -1,0 +1,161 @@
+"""
+The options: what is allowed, and what is said where something is not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import fgtrace
+import pytest
+from fgtrace._config import CHECKS, FORMATS, format_of
+from fgtrace._encode import ENCODERS
+
+BAD: list[tuple[str, Any, str]] = [
+    ("hz", 0, "number above 0"),
+    ("hz", -1, "number above 0"),
+    ("hz", math.nan, "number above 0"),
+    ("hz", math.inf, "number above 0"),
+    ("hz", "x", "number above 0"),
+    ("hz", 20_000, "up to 10000"),
+    ("hz", True, "number above 0"),
+    ("hz", None, "number above 0"),
+    ("state_frames", "middle", "'root' or 'leaf' or 'no'"),
+    ("format", "xml", "None or 'json' or 'json.gz'"),
+    ("dst", 7, "path or a binary file object"),
+    ("dst", "", "path or a binary file object"),
+    ("dst", "trace.png", ".json, .json.gz"),
+    ("include_self", "yes", "True or False"),
+    ("threads", 1, "True or False"),
+    ("tasks", None, "True or False"),
+    ("lines", 2, "True or False"),
+    ("awaits", "exactly", "'sampled'"),
+    ("labels", ("request",), "ContextVar"),
+    ("rules", {"app.pool": "pool wait"}, "module:qualname"),
+    ("rules", {"app:Pool.": "siesta"}, "name of a state"),
+    ("max_overhead", 0, "fraction above 0"),
+    ("max_overhead", 1.5, "up to 1"),
+    ("max_memory", 1000, "1048576 or more"),
+    ("max_memory", 1e9, "whole number"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "allowed"), BAD, ids=[f"{row[0]}-{row[1]}" for row in BAD])
+def test_bad_option(field: str, value: Any, allowed: str) -> None:
+    """
+    A bad option names the field, the value and what is allowed, before anything starts.
+    """
+    with pytest.raises(fgtrace.ConfigError) as caught:
+        fgtrace.trace(**{field: value})
+    assert caught.value.field == field
+    assert str(caught.value).startswith(f"bad {field}: {value!r}: allowed is ")
+    assert allowed in str(caught.value)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_both_off() -> None:
+    """
+    A trace of neither threads nor tasks is refused.
+    """
+    with pytest.raises(fgtrace.ConfigError, match="bad tasks: False: allowed is True where threads is off"):
+        fgtrace.Config(threads=False, tasks=False)
+
+
+def test_unknown_option() -> None:
+    """
+    An option that does not exist is refused by its name.
+    """
+    with pytest.raises(TypeError, match="herz"):
+        fgtrace.trace(herz=99)
+
+
+@pytest.mark.parametrize("hz", [0.1, 1, 99, 99.9, 10_000])
+def test_good_rate(hz: float) -> None:
+    """
+    Any rate up to 10,000 is fine, also below one.
+    """
+    assert fgtrace.Config(hz=hz).hz == hz
+
+
+def test_no_option_is_needed() -> None:
+    """
+    The defaults are those that the documentation names.
+    """
+    config = fgtrace.Config()
+    assert (config.hz, config.dst, config.state_frames) == (99, "fgtrace.json", "root")
+    assert (config.threads, config.tasks, config.include_self) == (True, True, False)
+
+
+def test_frozen() -> None:
+    """
+    Options do not change after they were checked.
+    """
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        fgtrace.Config().hz = 5  # type: ignore[misc]
+
+
+def test_every_field_is_checked() -> None:
+    """
+    There is a check for each field, and no other.
+    """
+    assert set(CHECKS) == {field.name for field in dataclasses.fields(fgtrace.Config)}
+
+
+def test_formats_have_encoders() -> None:
+    """
+    What may be asked for can be written.
+    """
+    assert set(FORMATS) == set(ENCODERS)
+
+
+@pytest.mark.parametrize(
+    ("name", "format_"),
+    [
+        ("a.json", "json"),
+        ("a.JSON.GZ", "json.gz"),
+        ("a", "json"),
+        ("dir.d/a", "json"),
+        ("a.txt", None),
+        ("a.gz", None),
+    ],
+    ids=["plain", "packed", "no-suffix", "dot-in-folder", "unknown", "only-gz"],
+)
+def test_format_by_suffix(name: str, format_: str | None) -> None:
+    """
+    The suffix chooses the format.
+    """
+    assert format_of(name) == format_
+
+
+def test_format_beats_suffix() -> None:
+    """
+    A format that is given holds, whatever the name.
+    """
+    assert fgtrace.Config(dst="trace.txt", format="json").effective_format == "json"
+    assert fgtrace.Config(dst=io.BytesIO()).effective_format == "json"
+
+
+def test_config_makes_the_trace() -> None:
+    """
+    `trace(dst, **options)` is `Config(dst=dst, **options).trace()`.
+    """
+    config = fgtrace.Config(
+        dst=Path("x.json"), hz=7, labels=[ContextVar("a")], rules={"app:Pool.": "pool wait"}
+    )
+    assert fgtrace.trace(Path("x.json"), hz=7, labels=config.labels, rules=config.rules).config == config
+    assert config.trace().config is config
+
+
+def test_as_dict() -> None:
+    """
+    The effective options are plain values, fit for the trace's metadata.
+    """
+    config = fgtrace.Config(dst=io.BytesIO(), labels=(ContextVar("user"),), rules={"app:Pool.": "pool wait"})
+    plain = config.as_dict()
+    assert (plain["dst"], plain["labels"], plain["rules"]) == ("<BytesIO>", "user", "app:Pool. = pool wait")
+    assert (plain["hz"], plain["format"]) == (99, "json")

@@ -1,0 +1,134 @@
+"""
+The recording: interning, order, and a memory that is bounded.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import weakref
+from types import FunctionType
+
+import pytest
+from fgtrace._model import FrameName
+from fgtrace._recording import EMPTY, OFFSET_BITS, Recording
+from hypothesis import given
+from hypothesis import strategies as st
+
+MIB = 1024 * 1024
+
+
+def named(recording: Recording, name: str) -> int:
+    return recording.named(FrameName("m", name), "m.py")
+
+
+@given(st.lists(st.lists(st.integers(0, 5), max_size=8), max_size=30))
+def test_stacks_come_back(stacks: list[list[int]]) -> None:
+    """
+    A stack comes back as it was, and equal stacks are one integer.
+    """
+    recording = Recording()
+    codes = [named(recording, str(number)) for number in range(6)]
+    nodes = [
+        recording.stack([codes[number] << OFFSET_BITS | 2 for number in reversed(stack)]) for stack in stacks
+    ]
+    for stack, node in zip(stacks, nodes, strict=True):
+        assert recording.elements(node) == [(codes[number], 2) for number in stack]
+    assert len(set(nodes)) == len({tuple(stack) for stack in stacks})
+
+
+def test_offsets_matter() -> None:
+    """
+    The same function at another instruction is another stack.
+    """
+    recording = Recording()
+    code = named(recording, "f") << OFFSET_BITS
+    assert recording.stack([code | 2]) != recording.stack([code | 4])
+    assert recording.stack([]) == EMPTY
+
+
+def test_equal_code_is_not_the_same() -> None:
+    """
+    Two functions with equal code are two functions.
+    """
+    recording = Recording()
+    first, second = (compile("def f(): pass", "f.py", "exec") for _ in range(2))
+    assert first == second
+    assert recording.code(first, "a") != recording.code(second, "b")
+
+
+def test_rows_spill_and_come_back_in_order() -> None:
+    """
+    Rows beyond the memory go to a temporary file, and are read in order all the same.
+    """
+    recording = Recording(max_memory=MIB)
+    for time in range(50_000):
+        recording.observe(time, time % 7, time % 11, 3)
+        recording.trim()
+    assert recording.spilled > MIB / 2
+    assert len(recording.rows) * 8 <= MIB / 2
+    assert list(recording.read()) == [(time, time % 7, time % 11, 3) for time in range(50_000)]
+    recording.close()
+
+
+def test_spill_goes_on_after_reading() -> None:
+    """
+    A recording can be read while it still grows.
+    """
+    recording = Recording(max_memory=MIB)
+    for time in range(40_000):
+        recording.observe(time, 0, 0, 0)
+        recording.trim()
+    assert sum(1 for _ in recording.read()) == 40_000
+    for time in range(40_000, 80_000):
+        recording.observe(time, 0, 0, 0)
+        recording.trim()
+    assert [row[0] for row in recording.read()] == list(range(80_000))
+    recording.close()
+
+
+def test_full_disk_loses_nothing() -> None:
+    """
+    Where the temporary file cannot grow, the rows stay in memory, once.
+    """
+    recording = Recording(max_memory=MIB)
+    for time in range(40_000):
+        recording.observe(time, 0, 0, 0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            recording.trim()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(list(recording.read())) == 40_000
+    recording.trim()
+    assert [row[0] for row in recording.read()] == list(range(40_000))
+    recording.close()
+
+
+def test_full_tables_cut_stacks() -> None:
+    """
+    When the tables are full, a new stack is cut to what is known of it, and the cut is counted.
+    """
+    recording = Recording(max_memory=MIB)
+    known = named(recording, "known") << OFFSET_BITS
+    nodes = [recording.stack([offset, known]) for offset in range(0, 20_000, 2)]
+    assert recording.cut > 0
+    assert recording.elements(nodes[0]) == [(0, 0), (0, 0)]
+    assert recording.elements(nodes[-1]) == [(0, 0)]
+
+
+def test_only_code_is_kept() -> None:
+    """
+    A recording keeps code objects alive, and not the functions they belong to.
+    """
+    recording = Recording()
+    scope: dict[str, FunctionType] = {}
+    exec("def f(): pass", scope)  # noqa: S102 - a function of its own
+    function = weakref.ref(scope["f"])
+    recording.code(scope["f"].__code__, "m")
+    del scope
+    gc.collect()
+    assert function() is None
+    assert recording.codes[0].name == FrameName("m", "f")

@@ -1,0 +1,94 @@
+// Opens the Perfetto UI in headless Chromium, arranges it, and takes a picture.
+//
+//     node shot.cjs '{"url": ..., "out": ..., "chromium": ..., "width": ..., "height": ...,
+//                     "expand": true, "from": ns, "to": ns, "select": "name"}'
+//
+// Prints one JSON object: what the UI said about the trace, and whatever went wrong in the page.
+'use strict';
+const {chromium} = require('playwright-core');
+
+const LOADED_MS = 120_000;
+const IDLE_MS = 500;
+
+/** Everything that the page complains about. */
+function listen(page) {
+  const complaints = [];
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  page.on('response', (answer) => {
+    if (answer.status() >= 400) complaints.push(`${answer.status()}: ${answer.url()}`);
+  });
+  return complaints;
+}
+
+async function open(page, url) {
+  // the UI asks its makers whether the user is one of them, and the loopback for a trace_processor
+  await page.route((asked) => asked.origin !== new URL(url).origin, (route) => route.abort());
+  await page.addInitScript(() => localStorage.setItem('cookieAck', 'true')); // else a banner lies over the tracks
+  await page.goto(url);
+  await page.waitForFunction(() => globalThis.app?.trace, null, {timeout: LOADED_MS});
+  await settle(page);
+}
+
+async function settle(page) {
+  await page.evaluate((ms) => globalThis.waitForPerfettoIdle(ms), IDLE_MS);
+  await page.waitForTimeout(IDLE_MS);
+}
+
+/** Runs in the page: opens all groups and selects a slice; false if there is no such slice. */
+async function arrange(job) {
+  const trace = globalThis.app.trace;
+  if (job.expand) await trace.commands.runCommand('dev.perfetto.ExpandAllGroups');
+  if (job.select === null) return true;
+  const quoted = job.select.replaceAll("'", "''");
+  const found = await trace.engine.query(`select id from slice where name = '${quoted}' order by ts limit 1`);
+  if (found.numRows() === 0) return false;
+  const how = {scrollToSelection: true, switchToCurrentSelectionTab: true};
+  await trace.selection.selectSqlEvent('slice', Number(found.iter({}).get('id')), how);
+  return true;
+}
+
+/** Runs in the page: shows a stretch of time, given in ns from the trace's start. */
+function zoom(job) {
+  if (job.from === null && job.to === null) return;
+  const {timeline, traceInfo: {start, end}} = globalThis.app.trace;
+  const from = job.from === null ? start : start + BigInt(job.from);
+  timeline.setViewportTime(from, job.to === null ? end : start + BigInt(job.to));
+}
+
+/** Runs in the page: facts about the trace. */
+async function describe() {
+  const trace = globalThis.app.trace;
+  const slices = await trace.engine.query('select count(*) as n from slice');
+  return {
+    version: JSON.parse(document.body.dataset.perfetto_version ?? '{}').stable,
+    errors: Number(trace.traceInfo.importErrors),
+    slices: Number(slices.iter({}).get('n')),
+    tracks: trace.workspace?.flatTracks.length ?? trace.currentWorkspace?.flatTracks.length,
+  };
+}
+
+async function main(job) {
+  const browser = await chromium.launch({
+    executablePath: job.chromium,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
+  });
+  try {
+    const page = await browser.newPage({viewport: {width: job.width, height: job.height}});
+    const complaints = listen(page);
+    await open(page, job.url);
+    const found = await page.evaluate(arrange, job);
+    await settle(page);
+    await page.evaluate(zoom, job); // last, for a selection moves the view
+    await settle(page);
+    await page.screenshot({path: job.out});
+    const facts = await page.evaluate(describe);
+    console.log(JSON.stringify({...facts, found, complaints}));
+  } finally {
+    await browser.close();
+  }
+}
+
+main(JSON.parse(process.argv[2])).catch((error) => {
+  console.error(error);
+  process.exit(1);
+});
