@@ -3,11 +3,10 @@ Where does the time go when a program sleeps, waits for a web server, and comput
 
     python examples/readme.py [OUT]
 
-Open the trace in https://ui.perfetto.dev and find the task `main` in the group of MainThread's loop.
-Its track says from left to right: `sleep`; `I/O wait`, with the whole chain of awaits from
-`ask_server` down to the socket; `I/O wait` again, for the pieces of the body; and `running`, with
-`hashlib.sha1` as the innermost slice. The server has a thread and an event loop of its own: their
-tracks say what `answer` did meanwhile.
+Open the trace in https://ui.perfetto.dev and find the task `main`. Its track says from left to right:
+`sleep`; `I/O wait`, with all the awaits from `ask_server` down to the socket; `I/O wait` again, for the
+pieces of the body; `running`, with `hashlib.sha1` as the innermost slice. The server has a thread and
+an event loop of its own, where one sees what `answer` did meanwhile.
 """
 
 import asyncio

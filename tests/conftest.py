@@ -5,6 +5,7 @@ What every test gets: a guest check before and after, and the real Perfetto for 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import sys

@@ -21,10 +21,12 @@ import pytest
 from reading import Row, Rows, Trace, read
 from trace_processor import Engine, TraceProcessor
 
-__all__ = ["HOLD", "Corpus", "Situation", "chains_in", "check", "in_order", "longest", "read_file", "stay", "trace_all"]
+__all__ = ["HOLD", "UNBLOCKED", "Corpus", "Situation", "chains_in", "check", "in_order", "longest", "read_file", "runner", "stay", "trace_all"]
 
 #: How long the situations stay as they are: some dozen ticks.
 HOLD = 0.4
+#: What a task does between its waits.
+UNBLOCKED = {"running", "runnable"}
 
 Work = Callable[..., Any]
 
@@ -180,3 +182,12 @@ def is_whole(chain: list[str], patterns: tuple[str, ...]) -> bool:
     asked = [pattern for pattern in patterns if pattern != "..."]
     whole = patterns[-1] == "..." or in_order(chain[-1:], asked[-1:])
     return whole and in_order(chain[:1], asked[:1]) and in_order(chain, asked)
+
+
+def runner(loop: str) -> Callable[[Any], Any]:
+    """
+    What runs a coroutine in a loop of this kind.
+    """
+    if loop == "asyncio":
+        return asyncio.run
+    return pytest.importorskip("uvloop", reason="no wheel of uvloop for this Python").run  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from reading import Trace
-from situations import HOLD, Corpus, Situation, check, read_file, stay, trace_all
+from situations import HOLD, Corpus, Situation, check, read_file, runner, stay, trace_all
 from stalls import busy_port, mute_port, socket_pair
 from trace_processor import Engine
 
@@ -416,15 +416,6 @@ def traces(trace_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Ca
         return read_file(trace_engine, path)
 
     return trace
-
-
-def runner(loop: str) -> Callable[[Any], Any]:
-    """
-    What runs a coroutine in a loop of this kind.
-    """
-    if loop == "asyncio":
-        return asyncio.run
-    return pytest.importorskip("uvloop", reason="no wheel of uvloop for this Python").run  # type: ignore[no-any-return]
 
 
 async def in_loop(loop: str, release: threading.Event) -> None:

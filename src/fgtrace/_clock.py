@@ -44,6 +44,11 @@ class Clock(Protocol):
         End the present wait and all later ones.
         """
 
+    def resume(self) -> None:
+        """
+        Let it be waited for again after `stop`.
+        """
+
     def cost(self) -> int:
         """
         Nanoseconds of processor time that the calling thread has used.
@@ -74,6 +79,9 @@ class SystemClock:
     def stop(self) -> None:
         if self._stopped.locked():
             self._stopped.release()
+
+    def resume(self) -> None:
+        self._stopped.acquire(blocking=False)
 
 
 class Tick(NamedTuple):

@@ -12,6 +12,7 @@ import _thread
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fgtrace._clock import Clock, SystemClock, Ticker
@@ -20,6 +21,7 @@ from fgtrace._collect._sources import LoopFinder
 from fgtrace._collect.asyncio_tasks import TaskCollector
 from fgtrace._collect.threads import ThreadCollector
 from fgtrace._config import Options
+from fgtrace._forks import forget, watch
 from fgtrace._model import Gap
 from fgtrace._recording import Recording
 
@@ -83,7 +85,8 @@ class Sampler:
         self.stats = Stats()
         self.ticker = Ticker(options.hz, options.max_overhead, clock or SystemClock())
         self._collectors = self._plug_in(options) if collectors is None else list(collectors)
-        self._thread = threading.Thread(target=self._run, name="fgtrace sampler", daemon=True)
+        self._paused = False
+        self._switch = threading.Lock()  # between the program's forks and `stop`
 
     def _plug_in(self, options: Options) -> list[Collector]:
         found: list[Collector] = []
@@ -99,14 +102,43 @@ class Sampler:
         Begin.
         """
         self.ticker.restart()
+        self._begin()
+        watch(self)
+
+    def _begin(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="fgtrace sampler", daemon=True)
         self._thread.start()
+
+    def pause(self) -> None:
+        """
+        The program forks: end the thread for a while. The ticks meanwhile are missed.
+        """
+        self._switch.acquire()
+        self._paused = True
+        self.ticker.clock.stop()
+        self._thread.join()
+
+    def resume(self) -> None:
+        """
+        Go on after `pause`.
+        """
+        self._paused = False
+        self.ticker.clock.resume()
+        with suppress(RuntimeError):  # the interpreter ends, and allows no new thread
+            self._begin()
+        self._switch.release()
 
     def stop(self) -> None:
         """
         Take a last look, and end; returns when the thread is gone.
         """
-        self.ticker.clock.stop()
-        self._thread.join()
+        with self._switch:
+            forget(self)
+            self.ticker.clock.stop()
+            if self._thread.ident is None:  # see `resume`: the last look is ours
+                self._run()
+            else:
+                self._thread.join()
         self._settle()
 
     @property
@@ -125,8 +157,9 @@ class Sampler:
                     self._note(tick.gap)
                 self.look(tick.since - self.ticker.start)
                 self._trim()
-            self.look(self.ticker.last() - self.ticker.start)
-            self._close()
+            if not self._paused:
+                self.look(self.ticker.last() - self.ticker.start)
+                self._close()
         finally:
             own_threads.discard(ident)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import importlib
 import os
 import sys
 import threading
@@ -101,6 +102,9 @@ class Trace:
         """
         if self._sampler is not None or self._stopped:
             raise TraceStateError("this trace was started before; make another one with fgtrace.trace()")
+        for name in ("_encode", "_timeline"):  # 20 ms, better spent now than when the interpreter ends
+            importlib.import_module(f"{__package__}.{name}")
+
         self._pid = os.getpid()
         self._began = time.time()
         self._sink = make_sink(self.config.dst, str(self.config.effective_format))
@@ -127,6 +131,19 @@ class Trace:
         if sampler is not None:
             self._write(sampler, progress)
 
+    def abandon(self) -> None:
+        """
+        Stop, and write nothing; the destination is as before.
+
+        Raises:
+            TraceStateError: it is not running.
+        """
+        sampler = self._finish()
+        if sampler is not None:
+            sampler.recording.close()
+            self._sink.abandon()
+            atexit.unregister(self._at_exit)
+
     def _tell_loop(self, sampler: Sampler) -> None:
         """
         Name the loop that runs here: a compiled one leaves no trace in the frames.
@@ -152,8 +169,8 @@ class Trace:
         return sampler
 
     def _write(self, sampler: Sampler, progress: Callable[[int, int], None] | None = None) -> None:
-        from fgtrace._encode import ENCODERS  # the cold half costs 20 ms to import
-        from fgtrace._timeline import Timeline  # as above
+        from fgtrace._encode import ENCODERS  # imported by `start`
+        from fgtrace._timeline import Timeline
 
         with self._write_lock:
             try:

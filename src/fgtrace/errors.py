@@ -65,6 +65,9 @@ class SinkError(FgtraceError, OSError):
         self.errno = getattr(cause, "errno", None)
         self.filename = getattr(cause, "filename", None)
 
+    def __str__(self) -> str:
+        return str(self.args[0])  # an OSError with an errno would say that and no more
+
 
 class TraceFormatError(FgtraceError, ValueError):
     """

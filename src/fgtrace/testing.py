@@ -55,6 +55,12 @@ class FakeClock:
         """
         self._stopped = True
 
+    def resume(self) -> None:
+        """
+        Let later waits go on after `stop`.
+        """
+        self._stopped = False
+
     def cost(self) -> int:
         """
         Processor time: a look reads it before and after.

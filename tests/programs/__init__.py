@@ -234,7 +234,10 @@ CASES = {
         """
         import atexit, os
         def last():
-            child = os.fork()
+            try:
+                child = os.fork()
+            except RuntimeError as error:  # 3.12
+                return print(error)
             if not child:
                 os._exit(0)
             print(os.waitpid(child, 0)[1], flush=True)

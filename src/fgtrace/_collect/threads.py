@@ -9,6 +9,7 @@ memory of a thread that may be gone by then, while the kernel answers a stale id
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -106,8 +107,8 @@ class ThreadCollector:
         seen = self._seen
         active = threading._active  # type: ignore[attr-defined]  # enumerate() takes a lock of the program's
         time_ = self._clock()
-        ran = {}
-        for ident in frames:
+        ran, paths = {}, {}
+        for ident, frame in frames.items():
             if ident not in self._hidden:
                 known, thread = seen.get(ident), active.get(ident)
                 if known is None or known.thread() is not thread:
@@ -117,21 +118,33 @@ class ThreadCollector:
                 value = _ran(known, time_)
                 if value != ENDED:
                     ran[ident] = value
+                    paths[ident] = self._walker.frames(frame)
         values = ran.values()
         if RAN in values or SOME in values:
             instead = STARVED
-        else:  # a thread that came or went may have run: then there is no telling
+        else:
+            self._check(ran)
+            # A thread that came or went may have run: then there is no telling.
             instead = TOO_SOON if UNKNOWN in values or len(seen) != len(ran) else STOOD_STILL
         for ident, value in ran.items():
-            known = seen[ident]
             cpu = instead if value == STOOD_STILL else value
-            if cpu == STOOD_STILL and not known.still:  # once may be the system's doing: see again
-                cpu = TOO_SOON
-            known.still = value == STOOD_STILL or (value == TOO_SOON and known.still)
-            self._note(now, known, self._walker.frames(frames[ident]), cpu)
+            self._note(now, seen[ident], paths[ident], cpu)
         if len(seen) != len(ran):
             for ident in [ident for ident in seen if ident not in ran]:
                 self._gone(now, ident)
+
+    def _check(self, ran: dict[int, int]) -> None:
+        """
+        Where nobody worked: a clock may also stand still because the system gave others its time.
+
+        Asked once for each time that a clock stops.
+        """
+        for ident, value in ran.items():
+            known = self._seen[ident]
+            if value == STOOD_STILL and not known.still:
+                known.still = not _wants_to_run(self._recording.tracks[known.track].tid)
+                if not known.still:
+                    ran[ident] = UNKNOWN
 
     def close(self, now: int) -> None:
         """
@@ -220,8 +233,23 @@ def _ran(known: _Seen, now: int) -> int:
     known.time, known.cpu = now, cpu
     if first:
         return UNKNOWN
-    if used >= elapsed * BUSY:
-        return RAN
-    return SOME if used >= elapsed * STILL else STOOD_STILL
+    if used < elapsed * STILL:
+        return STOOD_STILL
+    known.still = False
+    return RAN if used >= elapsed * BUSY else SOME
+
+
+def _wants_to_run(native_id: int) -> bool:
+    """
+    Whether the system would run a thread if it had a processor free (10 us).
+    """
+    try:
+        file = os.open(f"/proc/self/task/{native_id}/stat", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return os.read(file, 100).rpartition(b") ")[2][:1] == b"R"
+    finally:
+        os.close(file)
 
 

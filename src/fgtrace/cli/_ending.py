@@ -17,9 +17,7 @@ import atexit
 import importlib
 import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
-from typing import IO
 
 from fgtrace._sampler import Stats
 from fgtrace._trace import Trace
@@ -29,7 +27,7 @@ from fgtrace.errors import SinkError, TraceStateError
 __all__ = ["Ending", "summary"]
 
 #: What `fgtrace.Trace` imports only when it writes.
-_LATER = ("fgtrace._encode", "gzip", "platform")
+_LATER = ("gzip", "platform")
 
 
 class Ending:
@@ -45,7 +43,6 @@ class Ending:
         self._trace = trace
         self._quiet = quiet
         self._pid = os.getpid()
-        self._status: object = 0
         self._stderr = sys.stderr  # the program may put something else there
         self._path = sys.path[:]  # and there
 
@@ -63,16 +60,7 @@ class Ending:
         There was no program: leave nothing behind.
         """
         atexit.unregister(self._finish)
-        sampler = self._trace._finish()
-        if sampler is not None:
-            sampler.recording.close()
-        self._trace._sink.abandon()
-
-    def ended(self, status: object) -> None:
-        """
-        The program's main thread ended, with this argument of ``SystemExit``.
-        """
-        self._status = status
+        self._trace.abandon()
 
     def _finish(self) -> None:
         if os.getpid() != self._pid:
@@ -80,7 +68,7 @@ class Ending:
         try:
             self._write()
         except SinkError as error:
-            self._fail(str(error.args[0]))
+            self._fail(str(error))
         except KeyboardInterrupt:
             self._fail(f"interrupted: no trace was written to {self._trace.config.dst!s}")
         except TraceStateError:
@@ -95,8 +83,6 @@ class Ending:
 
     def _fail(self, why: str) -> None:
         self._say(f"fgtrace: {why}")
-        if self._status in {None, 0}:
-            _exit_late(1, (sys.stdout, sys.stderr))
 
     def _say(self, line: str) -> None:
         with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
@@ -120,32 +106,3 @@ def summary(dst: str, stats: Stats) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-class _LateExit:
-    """
-    Changes the exit code when it is collected, with all else done.
-    """
-
-    def __init__(self, status: int, streams: tuple[IO[str], ...]) -> None:
-        self._status = status
-        self._streams = streams
-        self._exit: Callable[[int], object] = os._exit
-        self._suppress = suppress
-        self._errors = (OSError, ValueError, AttributeError)
-
-    def __del__(self) -> None:
-        for stream in self._streams:
-            with self._suppress(*self._errors):
-                stream.flush()
-        self._exit(self._status)
-
-
-def _exit_late(status: int, streams: tuple[IO[str], ...]) -> None:
-    """
-    Let the process end with another exit code than the one that is settled already.
-
-    `sys` is the last module that the interpreter clears, so the program's objects are gone by
-    then, its files flushed and closed. `os._exit` right here would lose them.
-    """
-    sys._fgtrace_exit = _LateExit(status, streams)  # type: ignore[attr-defined]

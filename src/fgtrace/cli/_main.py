@@ -50,7 +50,7 @@ def _carry_out(plan: Plan) -> int:
     ending = Ending(config.trace(), quiet=plan.quiet)
     ending.prepare()
     try:
-        run(program, ending)
+        run(program)
     except CannotRun as error:
         ending.abandon()
         return _refuse(str(error))

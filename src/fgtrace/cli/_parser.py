@@ -29,7 +29,8 @@ uncaught exception; one that is killed leaves OUT.partial behind.
 \b
 Exit codes: the program's own;
   2  fgtrace could not start it: a bad option, no such script or module
-  1  also where the program ended well, but the trace could not be written
+
+Where the trace cannot be written, one line on stderr says why.
 """
 
 

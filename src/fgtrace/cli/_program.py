@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFileLoader
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from fgtrace.cli._hook import Hook
 from fgtrace.cli._plan import CannotRun, Plan
@@ -53,17 +53,6 @@ class Program:
     path: str | None
     start: Callable[[ModuleType], None]
     inside: bool = False
-
-
-class Watcher(Protocol):
-    """
-    Wants to know how the program ended.
-    """
-
-    def ended(self, status: object) -> None:
-        """
-        Told the argument of ``SystemExit``; 1 after an error, 0 where all went well.
-        """
 
 
 def find(plan: Plan) -> Program:
@@ -114,7 +103,7 @@ def _has_importer(path: str) -> bool:
     return False
 
 
-def run(program: Program, watcher: Watcher) -> None:
+def run(program: Program) -> None:
     """
     Run a program in a new ``__main__``.
 
@@ -130,13 +119,10 @@ def run(program: Program, watcher: Watcher) -> None:
     except SystemExit as error:
         if (reason := _not_found(error)) is not None:
             raise CannotRun(f"cannot run {program.name}: {reason}") from None
-        watcher.ended(error.code)
         raise
     except BaseException:
-        watcher.ended(1)
         sys.excepthook = Hook(getattr(sys, "excepthook", None))
         raise
-    watcher.ended(0)
 
 
 def _set_path(program: Program) -> None:

@@ -1,0 +1,73 @@
+"""
+Forks of the program: our threads are out of the way while one happens.
+
+A process with several threads is warned of from Python 3.12 on when it forks, a program whose
+warnings are errors would fail, and a lock that our thread held would stay locked in the child. So
+whoever has a thread is paused before a fork and resumed in the parent. In the child it is forgotten:
+the child is not traced.
+
+The hooks are set once, when the first trace starts, since ``os.register_at_fork`` knows no way back;
+with no trace at work they do nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Protocol
+
+__all__ = ["Pausable", "forget", "watch"]
+
+
+class Pausable(Protocol):
+    """
+    What has a thread.
+    """
+
+    def pause(self) -> None:
+        """
+        End the thread for a while.
+        """
+
+    def resume(self) -> None:
+        """
+        Go on after `pause`.
+        """
+
+
+_at_work: weakref.WeakSet[Pausable] = weakref.WeakSet()
+_paused: list[Pausable] = []
+_hooked: list[bool] = []
+
+
+def watch(one: Pausable) -> None:
+    """
+    Pause this one while the program forks.
+    """
+    if not _hooked and hasattr(os, "register_at_fork"):
+        _hooked.append(True)
+        os.register_at_fork(before=_pause_all, after_in_parent=_resume_all, after_in_child=_forget_all)
+    _at_work.add(one)
+
+
+def forget(one: Pausable) -> None:
+    """
+    Its thread is gone for good.
+    """
+    _at_work.discard(one)
+
+
+def _pause_all() -> None:
+    for one in list(_at_work):
+        one.pause()
+        _paused.append(one)
+
+
+def _resume_all() -> None:
+    while _paused:
+        _paused.pop().resume()
+
+
+def _forget_all() -> None:
+    _paused.clear()
+    _at_work.clear()

@@ -1,0 +1,400 @@
+"""
+The examples show what their docstrings promise, and the scripts can be run.
+
+Each example runs once, as a user runs it; several tests then look at its trace.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from reading import Row, Rows, Trace
+from situations import in_order, read_file
+from trace_processor import Engine
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.is_file())
+SECONDS = 60
+
+SOCKET = (
+    "httpx.*",
+    "httpcore.*",
+    "AnyIOStream.read",
+    "anyio.*.SocketStream.receive",
+    "asyncio.locks.Event.wait",
+)
+RECEIVED = ("httpx._client.*", "httpcore.*.AsyncHTTP11Connection._receive_response_headers", *SOCKET[1:])
+
+
+class Run(NamedTuple):
+    """
+    What an example left behind: its trace and what it printed.
+    """
+
+    trace: Trace
+    printed: str
+
+
+Example = Callable[..., Run]
+
+
+def command(name: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-u", str(ROOT / "examples" / f"{name}.py"), *map(str, arguments)]
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    printed, complaints = process.communicate(timeout=SECONDS)
+    assert (process.returncode, complaints) == (0, "")
+    return printed
+
+
+def start(name: str, *arguments: object) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command(name, *arguments), stdout=pipe, stderr=pipe, text=True)
+
+
+@contextmanager
+def serving(path: Path) -> Iterator[str]:
+    """
+    The example's server; gives its URL, and ends it as Ctrl-C would.
+    """
+    with start("aiohttp_server", path, "--port", 0, "--seconds", SECONDS) as process:
+        assert process.stdout is not None
+        match = re.search(r"http://\S+", process.stdout.readline())
+        assert match is not None, finish(process)
+        try:
+            yield match[0]
+        finally:
+            process.send_signal(signal.SIGINT)
+            finish(process)
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory, trace_engine: Engine) -> Example:
+    """
+    Runs an example by its name, and reads the trace that it wrote.
+    """
+    folder = tmp_path_factory.mktemp("examples")
+
+    def run(name: str, *arguments: object) -> Run:
+        path = folder / f"{name}.json"
+        printed = finish(start(name, path, *arguments))
+        assert str(path) in printed
+        return Run(read_file(trace_engine, path), printed)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def readme(example: Example) -> Run:
+    """
+    A run of readme.py.
+    """
+    return example("readme")
+
+
+@pytest.fixture(scope="module")
+def client(example: Example) -> Run:
+    """
+    A run of httpx_client.py with the server that it brings.
+    """
+    return example("httpx_client")
+
+
+@pytest.fixture(scope="module")
+def threads(example: Example) -> Run:
+    """
+    A run of threads.py.
+    """
+    return example("threads")
+
+
+@pytest.fixture(scope="module")
+def blocking(example: Example) -> Run:
+    """
+    A run of blocking.py.
+    """
+    return example("blocking")
+
+
+@pytest.fixture(scope="module")
+def server(example: Example, tmp_path_factory: pytest.TempPathFactory, trace_engine: Engine) -> Trace:
+    """
+    The trace of aiohttp_server.py, when httpx_client.py has asked it for everything.
+    """
+    path = tmp_path_factory.mktemp("server") / "server.json"
+    with serving(path) as url:
+        asked = example(
+            "httpx_client", *(f"{url}/{place}" for place in ("quick", "slow", "locked", "threaded"))
+        )
+    assert "100 answers with status 200" in asked.printed
+    return read_file(trace_engine, path)
+
+
+def states(track: Rows) -> list[Row]:
+    return [row for row in track if row.category == "state"]
+
+
+def shares(track: Rows, function: str) -> Counter[str]:
+    """
+    Nanoseconds of a function's slices by the state that they lie in.
+    """
+    found: Counter[str] = Counter()
+    for state in states(track):
+        inside = (row.dur for row in track if row.name == function and state.ts <= row.ts < state.end)
+        found[state.name] += sum(inside)
+    return found
+
+
+def overlap(ones: Iterable[Row], others: Iterable[Row]) -> int:
+    """
+    Nanoseconds that two lists of slices share.
+    """
+    others = list(others)
+    return sum(max(0, min(a.end, b.end) - max(a.ts, b.ts)) for a in ones for b in others)
+
+
+def missed(trace: Trace) -> float:
+    """
+    Seconds without ticks.
+    """
+    return sum(row.dur for track in trace.all("fgtrace: gaps") for row in track) / 1e9
+
+
+def holding(tracks: Iterable[Rows], state: str, *chain: str) -> list[Rows]:
+    """
+    The tracks that were in a state with these frames.
+    """
+    return [track for track in tracks if any(in_order(each, chain) for each in track.chains(state))]
+
+
+PHASES = {
+    "sleep_ten_times": "sleep",
+    "ask_server": "I/O wait",
+    "read_body": "I/O wait",
+    "hash_thousand_times": "running",
+}
+
+
+@pytest.mark.parametrize(("phase", "state"), PHASES.items())
+def test_readme_phase(readme: Run, phase: str, state: str) -> None:
+    """
+    Each phase lasts as long as by the program's own clock, to two ticks, and most of it in its state.
+    """
+    match = re.search(rf"^{phase}: (\S+) s$", readme.printed, re.MULTILINE)
+    assert match is not None
+    found = shares(readme.trace.track("Task-1 main"), f"__main__.{phase}")
+    two_ticks = 2 / readme.trace.metadata["config"]["hz"] + missed(readme.trace)
+    assert sum(found.values()) / 1e9 == pytest.approx(float(match[1]), abs=two_ticks)
+    assert found.most_common(1)[0][0] == state
+    assert found[state] / 1e9 == pytest.approx(float(match[1]), abs=2 * two_ticks)
+
+
+def test_readme_order(readme: Run) -> None:
+    """
+    The phases follow one another on the main task's track.
+    """
+    slices = readme.trace.track("Task-1 main").named("__main__.*")
+    names = dict.fromkeys(row.name.removeprefix("__main__.") for row in slices)
+    assert [name for name in names if name in PHASES] == list(PHASES)
+
+
+@pytest.mark.parametrize(
+    ("phase", "chain"),
+    [
+        pytest.param("ask_server", RECEIVED, id="headers"),
+        pytest.param("read_body", ("httpx._models.Response.aiter_bytes", *SOCKET), id="body"),
+    ],
+)
+def test_readme_chain(readme: Run, phase: str, chain: tuple[str, ...]) -> None:
+    """
+    The wait for the server shows every await from the program down to the socket.
+    """
+    track = readme.trace.track("Task-1 main")
+    chains = [each for each in track.chains("I/O wait") if in_order(each, (phase, *chain))]
+    assert chains
+    assert {each[0] for each in chains} == {"__main__.main"}
+    assert {each[-1] for each in chains} == {"asyncio.locks.Event.wait"}
+
+
+def test_readme_hash(readme: Run) -> None:
+    """
+    What runs is named down to the function in C, on the task's track and on its thread's.
+    """
+    for name in ("Task-1 main", "MainThread"):
+        track = readme.trace.track(name)
+        running = [row for row in states(track) if row.name == "running"]
+        hashing = [row for row in track.named("hashlib.sha1") if row.category == "native"]
+        whole = track.named("__main__.hash_thousand_times")
+        assert overlap(running, hashing) > sum(row.dur for row in whole) / 2
+
+
+def test_readme_loops(readme: Run) -> None:
+    """
+    Two loops show, and what the server's handler did while the client waited.
+    """
+    groups = {event["args"]["name"] for event in readme.trace.events("M") if event["name"] == "process_name"}
+    assert {name.partition("(")[2] for name in groups if name.startswith("asyncio loop ")} == {
+        "MainThread)",
+        "server)",
+    }
+    assert holding(readme.trace.all("Task-*"), "sleep", "__main__.answer", "asyncio.tasks.sleep")
+    assert "select" in readme.trace.track("server").states()
+
+
+def test_client_requests(client: Run) -> None:
+    """
+    Each of the hundred requests has a track, and an answer.
+    """
+    assert "100 answers with status 200" in client.printed
+    assert len(list(client.trace.all("Task-* fetch"))) == 100
+
+
+def test_client_pool(client: Run) -> None:
+    """
+    Requests beyond the ten connections wait for one, and the trace says so, under httpx's frames.
+    """
+    fetches = list(client.trace.all("Task-* fetch"))
+    waiting = holding(
+        fetches, "pool wait", "__main__.fetch", "httpx.*", "httpcore.*", "AsyncEvent.wait", "Event.wait"
+    )
+    assert 10 <= len(waiting) <= 90
+
+
+def test_client_sockets(client: Run) -> None:
+    """
+    Requests with a connection wait for the server.
+    """
+    fetches = list(client.trace.all("Task-* fetch"))
+    assert len(holding(fetches, "I/O wait", "__main__.fetch", *SOCKET)) >= 10
+
+
+@pytest.mark.parametrize(
+    ("function", "leaf"),
+    [("wait_for_disk", "time.sleep"), ("compute", "*")],
+    ids=["sleeps", "computes"],
+)
+def test_blocking(blocking: Run, function: str, leaf: str) -> None:
+    """
+    While one task blocks the loop it is `running`, in the function to blame, and the others `runnable`.
+    """
+    boss = blocking.trace.track("boss give_orders")
+    blocked = boss.named(f"__main__.{function}")
+    chains = [each for each in boss.chains("running") if f"__main__.{function}" in each]
+    assert any(fnmatchcase(each[-1], leaf) for each in chains) or boss.named(leaf)
+    assert shares(boss, f"__main__.{function}").most_common(1)[0][0] == "running"
+    total = sum(row.dur for row in blocked)
+    workers = list(blocking.trace.all("worker * work"))
+    assert len(workers) == 5
+    for worker in workers:
+        waiting = [row for row in states(worker) if row.name == "runnable"]
+        assert overlap(waiting, blocked) > total / 2
+
+
+def test_blocking_heartbeat(blocking: Run) -> None:
+    """
+    A short sleep next to a task that blocks the loop is a long one.
+    """
+    longest = max(row.dur for row in states(blocking.trace.track("heartbeat heartbeat")))
+    assert longest > 200_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    {
+        "MainThread": {"thread wait"},
+        "produce": {"sleep"},
+        "consume": {"queue wait"},
+        "hold_lock": {"sleep"},
+        "want_lock": {"event wait", "lock wait"},
+        "send": {"sleep"},
+        "receive": {"I/O wait"},
+        "compress": {"running"},
+        "count": {"running", "GIL wait"},
+        "worker_*": {"sleep", "idle"},
+    }.items(),
+)
+def test_threads(threads: Run, name: str, expected: set[str]) -> None:
+    """
+    Each thread is seen in the states that its function brings it to.
+    """
+    tracks = list(threads.trace.all(name))
+    assert expected <= {state for track in tracks for state in track.states()}
+
+
+def test_threads_native(threads: Run) -> None:
+    """
+    Work in C has the C function's name.
+    """
+    assert threads.trace.track("compress").time_in("zlib.compress") > 0.5
+
+
+@pytest.mark.parametrize(
+    ("state", "handler"),
+    [
+        pytest.param("sleep", "slow", id="sleep"),
+        pytest.param("lock wait", "locked", id="lock"),
+        pytest.param("thread wait", "threaded", id="thread"),
+    ],
+)
+def test_server_handler(server: Trace, state: str, handler: str) -> None:
+    """
+    A request's track shows what its handler waits for.
+    """
+    requests = server.all("Task-* RequestHandler.*")
+    assert holding(requests, state, "aiohttp.*", f"__main__.{handler}", "asyncio.*")
+
+
+def test_server_threads(server: Trace) -> None:
+    """
+    The threads of `to_thread` show the work that they do, and that they are idle without it.
+    """
+    workers = list(server.all("asyncio_*"))
+    assert sum(worker.time_in("hashlib.pbkdf2_hmac") for worker in workers) > 0.5
+    assert any("idle" in worker.states() for worker in workers)
+
+
+def test_server_ends(example: Example) -> None:
+    """
+    The server stops by itself, and the trace is whole.
+    """
+    trace = example("aiohttp_server", "--port", 0, "--seconds", 0.2).trace
+    assert "sleep" in trace.track("Task-1 _run_app").states()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_is_short(path: Path) -> None:
+    """
+    An example says how to run it and where to look, and fits on a page or two.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 100
+    assert f"    python examples/{path.name} [OUT]" in "\n".join(lines)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_script_is_sound(path: Path) -> None:
+    """
+    A script can be run, and its syntax is right.
+    """
+    assert os.access(path, os.X_OK)
+    text = path.read_text(encoding="utf-8")
+    shell = text.partition("\n")[0]
+    assert shell in {"#!/usr/bin/env bash", "#!/usr/bin/env python3"}
+    if shell.endswith("bash"):
+        subprocess.run(["/usr/bin/env", "bash", "-n", path], check=True, timeout=SECONDS)
+    else:
+        compile(text, path, "exec")

@@ -1,0 +1,38 @@
+"""
+A thousand tasks at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kinds import corpus
+from reading import Trace
+from situations import UNBLOCKED, check, read_file, runner, stay, trace_all
+from trace_processor import Engine
+
+EACH = 50
+KINDS = list(corpus)[:20]
+TASKS = [each._replace(name=f"{each.name} {number}") for number in range(EACH) for each in KINDS]
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_thousand(loop: str, trace_engine: Engine, tmp_path: Path) -> None:
+    """
+    Each of 1,000 tasks of 20 kinds has one track with its name, its states and its whole chain.
+    """
+    assert len(TASKS) == 1000
+    path = tmp_path / "t.json"
+    trace_all(path, lambda: stay(TASKS, 1.0), runner(loop))
+    trace = read_file(trace_engine, path)
+    for each in TASKS:
+        check(trace, each)
+        assert [state for state in shown(trace, each) if state not in UNBLOCKED] == ["sleep", each.state]
+    assert {len(found) for name, found in trace.tracks.items() if not name.startswith("Task-")} == {1}
+
+
+def shown(trace: Trace, each: Any) -> list[str]:
+    return trace.track(f"{each.name} {each.work.__qualname__}").states()
