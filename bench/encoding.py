@@ -51,7 +51,9 @@ def recording() -> Recording:
     """
     found = Recording()
     look = found.look(ThreadLook("busy"))
-    codes = [found.named(FrameName("module", f"function_{n}"), "module.py") << OFFSET_BITS for n in range(100)]
+    codes = [
+        found.named(FrameName("module", f"function_{n}"), "module.py") << OFFSET_BITS for n in range(100)
+    ]
     tracks = [found.track(TrackEntry("thread", f"thread {n}", 0, tid=n + 1)) for n in range(200)]
     base = codes[:20]
     for number in range(SLICES // 3):
@@ -87,7 +89,10 @@ def rows(count: int) -> list[list[str]]:
         return Timeline(taken, fgtrace.Config(), end, 1)
 
     total = sum(1 for _ in timeline().slices())
-    for name, make, slices in (("encoder alone", lambda: ready, SLICES), ("from the recording", timeline, total)):
+    for name, make, slices in (
+        ("encoder alone", lambda: ready, SLICES),
+        ("from the recording", timeline, total),
+    ):
         seconds = statistics.median(_pour(make()) for _ in range(count))
         found.append([name, f"{seconds:.2f} s", f"{slices / seconds:,.0f}", f"{_peak(make()):.1f} MiB"])
     return found

@@ -40,11 +40,10 @@ def machine() -> str:
     Where the figures are from.
     """
     load = os.getloadavg()[0]
-    return (
-        f"Measured on {time.strftime('%Y-%m-%d')} with fgtrace {fgtrace.__version__}, {platform.python_implementation()} "
-        f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores "
-        f"(load average before the runs: {load:.1f})."
-    )
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    when = f"Measured on {time.strftime('%Y-%m-%d')} with fgtrace {fgtrace.__version__}, {python}, {system}"
+    return f"{when} (load average before the runs: {load:.1f})."
 
 
 def main(*arguments: str) -> None:

@@ -64,7 +64,14 @@ def rows(count: int, *, hz: float = 99) -> list[list[str]]:
         cost = statistics.median(each["overhead"] for each in told)
         pause = statistics.median(each["pause_max"] for each in told)
         found.append(
-            [name, f"{middle:.3f}x", f"{low:.3f}-{high:.3f}", f"{taken:.0%}", f"{cost:.2%}", f"{pause * 1000:.2f} ms"]
+            [
+                name,
+                f"{middle:.3f}x",
+                f"{low:.3f}-{high:.3f}",
+                f"{taken:.0%}",
+                f"{cost:.2%}",
+                f"{pause * 1000:.2f} ms",
+            ]
         )
     return found
 

@@ -44,7 +44,9 @@ def rows(count: int) -> list[list[str]]:
     found = [["tasks", "first look", "each later look", "a task"]]
     for tasks in (10, 1000, 10_000):
         first, later = asyncio.run(measure(tasks, 40 * count))
-        found.append([f"{tasks:,}", f"{first:,.0f} us", f"{later:,.0f} us", f"{later / tasks * 1000:,.0f} ns"])
+        found.append(
+            [f"{tasks:,}", f"{first:,.0f} us", f"{later:,.0f} us", f"{later / tasks * 1000:,.0f} ns"]
+        )
     return found
 
 

@@ -129,7 +129,9 @@ def run(name: str) -> float:
 
 
 def main(name: str, *pairs: str) -> None:
-    options: dict[str, Any] = {key: json.loads(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+    options: dict[str, Any] = {
+        key: json.loads(value) for key, _, value in (pair.partition("=") for pair in pairs)
+    }
     threading.stack_size()  # the module is loaded on both sides
     if not options:
         print(json.dumps({"seconds": run(name)}))

@@ -5,8 +5,7 @@ A hundred requests at once, but only ten connections: ninety of them wait for th
 
 Open the trace in https://ui.perfetto.dev. Each of the hundred tasks `fetch` has a track. First it says
 `pool wait`: all connections are taken. Then it says `I/O wait`: the request is sent, and the server
-takes its time. The later a task gets its connection, the longer its `pool wait`: a staircase, ten
-tasks to a step. Make the pool larger, and it becomes steeper.
+takes its time. The later a task gets its connection, the longer its `pool wait`.
 
 Without a URL it asks a small server of its own; see aiohttp_server.py for one to ask.
 """

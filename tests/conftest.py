@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import fgtrace
 import pytest
-from fgtrace._sampler import own_threads
 
+import fgtrace
+from fgtrace._sampler import own_threads
 from reading import Trace, read
 from trace_processor.fixtures import AskTrace, ask_trace, trace_engine
 

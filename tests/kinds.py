@@ -32,24 +32,25 @@ async def get() -> int:
     """
     Wait for an item of a queue that never gets one.
     """
-    return await asyncio.Queue[int]().get()
+    return await asyncio.Queue[int]().get()  # waits
 
 
 async def items() -> AsyncIterator[int]:
     yield 0
+    yield await get()
+
+
+async def stubborn() -> AsyncIterator[int]:
     try:
-        yield await get()
-    except ValueError:
-        await asyncio.Lock().acquire()
-        await asyncio.Event().wait()
+        yield 0
     finally:
-        await asyncio.Event().wait()
+        await asyncio.Event().wait()  # waits
 
 
 @kind("queue wait", "asyncio.Queue", "get", "Queue.get")
 async def coroutine() -> None:
     await nap()
-    await get()  # waits
+    await get()
 
 
 @types.coroutine
@@ -60,13 +61,13 @@ def stepping() -> Generator[Any, None, int]:
 @kind("queue wait", "asyncio.Queue", "stepping", "get", "Queue.get")
 async def generator() -> None:
     await nap()
-    await stepping()  # type: ignore[misc]  # waits
+    await stepping()  # type: ignore[misc]
 
 
 @kind("queue wait", "asyncio.Queue", "items", "get", "Queue.get")
 async def async_generator() -> None:
     await nap()
-    async for _ in items():  # waits
+    async for _ in items():
         pass
 
 
@@ -75,23 +76,23 @@ async def asend() -> None:
     await nap()
     found: Any = items()
     await found.asend(None)
-    await found.asend(1)  # waits
+    await found.asend(1)
 
 
-@kind("event wait", "asyncio.Event", "items", "Event.wait")
+@kind("event wait", "asyncio.Event", "stubborn", "Event.wait")
 async def athrow() -> None:
     await nap()
-    found: Any = items()
+    found: Any = stubborn()
     await anext(found)
-    await found.athrow(ZeroDivisionError)  # waits
+    await found.athrow(ZeroDivisionError)
 
 
-@kind("event wait", "asyncio.Event", "items", "Event.wait")
+@kind("event wait", "asyncio.Event", "stubborn", "Event.wait")
 async def aclose() -> None:
     await nap()
-    found: Any = items()
+    found: Any = stubborn()
     await anext(found)
-    await found.aclose()  # waits
+    await found.aclose()
 
 
 @kind("queue wait", "asyncio.Queue", "items", "get", "Queue.get")
@@ -99,7 +100,7 @@ async def anext_default() -> None:
     await nap()
     found = items()
     await anext(found)
-    await anext(found, 0)  # waits
+    await anext(found, 0)
 
 
 async def around(inner: AsyncIterator[int]) -> AsyncIterator[int]:
@@ -110,47 +111,66 @@ async def around(inner: AsyncIterator[int]) -> AsyncIterator[int]:
 @kind("queue wait", "asyncio.Queue", "around", "around", "items", "get", "Queue.get")
 async def nested_generators() -> None:
     await nap()
-    async for _ in around(around(items())):  # waits
+    async for _ in around(around(items())):
         pass
 
 
 @kind("queue wait", "asyncio.Queue", "...")
 async def comprehension() -> None:
     await nap()
-    assert [each async for each in items()]  # waits
+    assert [each async for each in items()]
 
 
 @asynccontextmanager
 async def entering() -> AsyncIterator[None]:
-    await asyncio.Semaphore(0).acquire()
+    await asyncio.Semaphore(0).acquire()  # waits
     yield
 
 
 @asynccontextmanager
 async def leaving() -> AsyncIterator[None]:
     yield
-    await asyncio.Semaphore(0).acquire()
+    await asyncio.Semaphore(0).acquire()  # waits
 
 
-@kind("lock wait", "asyncio.Semaphore", "_AsyncGeneratorContextManager.__aenter__", "entering", "Semaphore.acquire")
+@kind(
+    "lock wait",
+    "asyncio.Semaphore",
+    "_AsyncGeneratorContextManager.__aenter__",
+    "entering",
+    "Semaphore.acquire",
+)
 async def context_manager() -> None:
     await nap()
-    async with entering():  # waits
+    async with entering():
         pass
 
 
-@kind("lock wait", "asyncio.Semaphore", "_AsyncGeneratorContextManager.__aexit__", "leaving", "Semaphore.acquire")
+@kind(
+    "lock wait",
+    "asyncio.Semaphore",
+    "_AsyncGeneratorContextManager.__aexit__",
+    "leaving",
+    "Semaphore.acquire",
+)
 async def context_exit() -> None:
     await nap()
-    async with leaving():  # waits
+    async with leaving():
         pass
 
 
-@kind("lock wait", "asyncio.Semaphore", "AsyncExitStack.enter_async_context", "*.__aenter__", "entering", "*.acquire")
+@kind(
+    "lock wait",
+    "asyncio.Semaphore",
+    "AsyncExitStack.enter_async_context",
+    "*.__aenter__",
+    "entering",
+    "*.acquire",
+)
 async def exit_stack() -> None:
     await nap()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(entering())  # waits
+        await stack.enter_async_context(entering())
 
 
 class Door:
@@ -165,13 +185,13 @@ class Door:
         await self.shut()
 
     async def shut(self) -> None:
-        await asyncio.Event().wait()
+        await asyncio.Event().wait()  # waits
 
 
 @kind("event wait", "asyncio.Event", "Door.__aexit__", "Door.shut", "Event.wait")
 async def context_class() -> None:
     await nap()
-    async with Door():  # waits
+    async with Door():
         pass
 
 
@@ -181,7 +201,7 @@ class Promise:
     """
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return (yield from asyncio.get_running_loop().create_future())
+        return (yield from asyncio.get_running_loop().create_future())  # waits
 
 
 class Wrapped:
@@ -196,13 +216,13 @@ class Wrapped:
 @kind("future wait", "asyncio.Future", "Promise.__await__")
 async def awaitable() -> None:
     await nap()
-    await Promise()  # waits
+    await Promise()
 
 
 @kind("queue wait", "asyncio.Queue", "get", "Queue.get")
 async def awaitable_coroutine() -> None:
     await nap()
-    await Wrapped()  # waits
+    await Wrapped()
 
 
 def retried(function: Callable[[], Awaitable[Any]]) -> Callable[[], Coroutine[Any, Any, Any]]:
@@ -216,19 +236,19 @@ def retried(function: Callable[[], Awaitable[Any]]) -> Callable[[], Coroutine[An
 @kind("queue wait", "asyncio.Queue", "retried.<locals>.wrapper", "get", "Queue.get")
 async def decorated() -> None:
     await nap()
-    await functools.partial(retried(get))()  # waits
+    await functools.partial(retried(get))()
 
 
 @kind("event wait", "asyncio.Event", "descend", "descend", "descend", "Event.wait")
 async def recursion() -> None:
     await nap()
-    await descend(3)  # waits
+    await descend(3)
 
 
 async def descend(levels: int) -> None:
     if levels > 1:
         await descend(levels - 1)
-    await asyncio.Event().wait()
+    await asyncio.Event().wait()  # waits
 
 
 @kind("task wait", "asyncio.gather")
@@ -269,7 +289,7 @@ async def task_group() -> None:
 async def timeout() -> None:
     await nap()
     async with asyncio.timeout(60), asyncio.timeout(60):
-        await get()  # waits
+        await get()
 
 
 @kind("task wait", "asyncio.Task")
@@ -282,7 +302,52 @@ async def shield() -> None:
         child.cancel()
 
 
-@kind(*(("queue wait", "asyncio.Queue", "wait_for", "get", "*.get") if INLINED else ("task wait", "asyncio.Task", "wait_for")))
+@kind(
+    *(
+        ("queue wait", "asyncio.Queue", "wait_for", "get", "*.get")
+        if INLINED
+        else ("task wait", "asyncio.Task", "wait_for")
+    )
+)
 async def wait_for() -> None:
     await nap()
-    await asyncio.wait_for(get(), 60)  # waits
+    await asyncio.wait_for(get(), 60)  # waits in 3.11
+
+
+class Proxy(Coroutine[Any, Any, Any]):
+    """
+    A coroutine made by hand, as some libraries have them.
+    """
+
+    def __init__(self, inner: Coroutine[Any, Any, Any]) -> None:
+        self.inner = inner
+
+    @property
+    def cr_await(self) -> None:
+        raise RuntimeError("a tracer runs no code of the program")
+
+    cr_frame = cr_running = ag_await = gi_yieldfrom = cr_await
+
+    def send(self, value: Any) -> Any:
+        return self.inner.send(value)
+
+    def throw(self, *args: Any) -> Any:
+        return self.inner.throw(*args)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def __await__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    def __iter__(self) -> Any:
+        return self
+
+
+@kind("queue wait", "asyncio.Queue", "get", "Queue.get")
+async def proxy() -> None:
+    await nap()
+    await Proxy(Proxy(get()))

@@ -128,7 +128,7 @@ def read(ask: Callable[[bytes], TraceProcessor], path: Path) -> Trace:
     names = {(e["pid"], e["tid"]): e["args"] for e in document["traceEvents"] if e["name"] == "thread_name"}
     processor = ask(data)
     lives = {row: tuple(args["life"]) for row, args in names.items()}
-    assert_valid_trace(processor, lives=lives, empty=True)  # type: ignore[arg-type]
+    assert_valid_trace(processor, lives=lives, empty=True)
     tracks: dict[str, list[Rows]] = {}
     rows = _rows(processor)
     for row, args in names.items():

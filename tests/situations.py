@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from fnmatch import fnmatchcase
+from functools import cache
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +23,20 @@ import pytest
 from reading import Row, Rows, Trace, read
 from trace_processor import Engine, TraceProcessor
 
-__all__ = ["HOLD", "UNBLOCKED", "Corpus", "Situation", "chains_in", "check", "in_order", "longest", "read_file", "runner", "stay", "trace_all"]
+__all__ = [
+    "HOLD",
+    "UNBLOCKED",
+    "Corpus",
+    "Situation",
+    "chains_in",
+    "check",
+    "in_order",
+    "longest",
+    "read_file",
+    "runner",
+    "stay",
+    "trace_all",
+]
 
 #: How long the situations stay as they are: some dozen ticks.
 HOLD = 0.4
@@ -48,12 +63,27 @@ class Situation(NamedTuple):
     loops: str
 
     @property
-    def line(self) -> int:
+    def title(self) -> str:
         """
-        The line marked as the one that waits.
+        The name of its track; a thread's has no function in it.
         """
-        lines, first = inspect.getsourcelines(self.work)
-        return next(first + place for place, line in enumerate(lines) if "# waits" in line)
+        return f"{self.name} {self.work.__qualname__}" if self.loops else self.name
+
+
+@cache
+def marked_lines(work: Work) -> set[str]:
+    """
+    The line of a function that is marked as the one that waits.
+
+    Where there is none, it waits in another function: all that are marked in its file.
+    """
+    lines, first = inspect.getsourcelines(work)
+    return _marked(lines, first) or _marked(Path(inspect.getfile(work)).read_text().splitlines(), 1)
+
+
+def _marked(lines: Iterable[str], first: int) -> set[str]:
+    marks = ("# waits", f"# waits in {sys.version_info[0]}.{sys.version_info[1]}")
+    return {str(number) for number, line in enumerate(lines, first) if line.endswith(marks)}
 
 
 class Corpus(list[Situation]):
@@ -124,15 +154,15 @@ def read_file(engine: Engine, path: Path) -> Trace:
     return read(lambda data: TraceProcessor(data, engine=engine), path)
 
 
-def longest(track: Rows, line: int) -> Row:
+def longest(track: Rows, lines: set[str]) -> Row:
     """
-    The longest wait of a track at a line.
+    The longest wait of a track at one of these lines.
     """
-    waits = [row for row in track if row.category == "state" and row.args.get("line") == str(line)]
+    waits = [row for row in track if row.category == "state" and row.args.get("line") in lines]
     shown = {
         (row.name, row.args.get("file"), row.args.get("line")) for row in track if row.category == "state"
     }
-    assert waits, f"no wait at line {line}, only {shown}"
+    assert waits, f"no wait at {lines}, only {shown}"
     return max(waits, key=lambda row: row.dur)
 
 
@@ -148,8 +178,8 @@ def check(trace: Trace, each: Situation) -> None:
     """
     Assert that the track of a situation shows it: state, what it waits on, where, and how.
     """
-    track = trace.track(f"{each.name} {each.work.__qualname__}" if each.loops else each.name)
-    state = longest(track, each.line)
+    (track,) = trace.tracks[each.title]
+    state = longest(track, marked_lines(each.work))
     chains = [chain if each.loops else below(each.work, chain) for chain in chains_in(track, state)]
     shown = f"{state.name} on {state.args.get('on', '')!r}: {chains}"
     assert state.name == each.state, shown

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fgtrace
 import pytest
+
+import fgtrace
 
 SOURCE = Path(fgtrace.__file__).parent
 PACKAGE = "fgtrace"

@@ -5,13 +5,15 @@ The ticker: a grid that does not drift, missed ticks that are counted, a budget 
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fgtrace._clock import BURST_NS, SystemClock, Tick, Ticker
 from fgtrace._model import Gap
 from fgtrace.testing import FakeClock
-from hypothesis import given
-from hypothesis import strategies as st
 
 MS = 1_000_000
 
@@ -90,12 +92,12 @@ def test_every_tick_is_taken_or_missed(hz: float, share: float, late: list[int],
     """
     ticker = Ticker(hz, share, FakeClock(late=late))
     found = ticks(ticker, 40, cost)
-    assert all(before.time < after.time for before, after in zip(found, found[1:], strict=False))
+    assert all(before.time < after.time for before, after in pairwise(found))
     assert all(tick.since <= tick.time for tick in found)
     assert ticker.taken + ticker.missed == found[-1].time // ticker.period + 1
     gaps = [tick.gap for tick in found if tick.gap is not None]
     assert sum(gap.ticks for gap in gaps) == ticker.missed
-    assert all(before.end <= after.start for before, after in zip(gaps, gaps[1:], strict=False))
+    assert all(before.end <= after.start for before, after in pairwise(gaps))
 
 
 def test_stop_ends_the_wait() -> None:

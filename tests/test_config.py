@@ -11,8 +11,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-import fgtrace
 import pytest
+
+import fgtrace
 from fgtrace._config import CHECKS, FORMATS, format_of
 from fgtrace._encode import ENCODERS
 
@@ -145,7 +146,7 @@ def test_config_makes_the_trace() -> None:
     `trace(dst, **options)` is `Config(dst=dst, **options).trace()`.
     """
     config = fgtrace.Config(
-        dst=Path("x.json"), hz=7, labels=[ContextVar("a")], rules={"app:Pool.": "pool wait"}
+        dst=Path("x.json"), hz=7, labels=(ContextVar("a"),), rules={"app:Pool.": "pool wait"}
     )
     assert fgtrace.trace(Path("x.json"), hz=7, labels=config.labels, rules=config.rules).config == config
     assert config.trace().config is config

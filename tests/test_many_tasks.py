@@ -4,13 +4,10 @@ A thousand tasks at once.
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 from kinds import corpus
-from reading import Trace
 from situations import UNBLOCKED, check, read_file, runner, stay, trace_all
 from trace_processor import Engine
 
@@ -30,9 +27,6 @@ def test_thousand(loop: str, trace_engine: Engine, tmp_path: Path) -> None:
     trace = read_file(trace_engine, path)
     for each in TASKS:
         check(trace, each)
-        assert [state for state in shown(trace, each) if state not in UNBLOCKED] == ["sleep", each.state]
+        (track,) = trace.tracks[each.title]
+        assert [state for state in track.states() if state not in UNBLOCKED] == ["sleep", each.state]
     assert {len(found) for name, found in trace.tracks.items() if not name.startswith("Task-")} == {1}
-
-
-def shown(trace: Trace, each: Any) -> list[str]:
-    return trace.track(f"{each.name} {each.work.__qualname__}").states()

@@ -10,10 +10,11 @@ import weakref
 from types import FunctionType
 
 import pytest
-from fgtrace._model import FrameName
-from fgtrace._recording import EMPTY, OFFSET_BITS, Recording
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fgtrace._model import FrameName
+from fgtrace._recording import EMPTY, OFFSET_BITS, Recording
 
 MIB = 1024 * 1024
 

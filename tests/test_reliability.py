@@ -19,8 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fgtrace
 import pytest
+
+import fgtrace
 from fgtrace._config import Options
 from fgtrace._model import ThreadLook
 from fgtrace._recording import Recording, TrackEntry
@@ -30,7 +31,11 @@ from fgtrace.testing import FakeClock
 from reading import Trace
 
 Reader = Callable[..., Trace]
-HEAD = "import fgtrace, os, sys, time, threading, signal\ntrace = fgtrace.trace('t.json', hz=200).start()\ntime.sleep(0.05)\n"
+HEAD = """
+import fgtrace, os, sys, time, threading, signal
+trace = fgtrace.trace('t.json', hz=200).start()
+time.sleep(0.05)
+"""
 
 
 def run(code: str, tmp_path: Path, *, end: int = 0) -> subprocess.CompletedProcess[str]:
@@ -109,7 +114,7 @@ def test_signal_handlers_are_the_programs(tmp_path: Path) -> None:
 FORKS = {
     "child-exits": "sys.exit(0)",
     "child-stops-the-trace": "trace.stop(); sys.exit(0)",
-    "child-traces-itself": "trace = fgtrace.trace('child.json').start(); time.sleep(0.03); trace.stop(); sys.exit(0)",
+    "child-traces-itself": "fgtrace.trace('child.json').start(); time.sleep(0.03); sys.exit(0)",
     "child-falls-through": "pass",
 }
 
@@ -197,7 +202,7 @@ async def _outcomes() -> list[Any]:
             group.create_task(fails())
             group.create_task(asyncio.sleep(5))
     except* KeyError as caught:
-        found.append(caught.exceptions)
+        found.append(repr(caught.exceptions))
     return [repr(each) for each in found]
 
 

@@ -153,7 +153,9 @@ def test_python_work(traced: Traced) -> None:
     trace = traced(lambda: for_a_while(inner), hz=RARELY)
     main = trace.track("MainThread")
     assert set(main.states()) <= COMPUTES
-    assert any(in_order(chain, ["for_a_while", "inner", "*<genexpr>"]) for chain in every_chain(main, "running"))
+    assert any(
+        in_order(chain, ["for_a_while", "inner", "*<genexpr>"]) for chain in every_chain(main, "running")
+    )
 
 
 def every_chain(track: Rows, state: str) -> list[list[str]]:
@@ -166,7 +168,9 @@ def test_gil(traced: Traced) -> None:
     """
 
     def main() -> None:
-        busy = [threading.Thread(target=for_a_while, args=(int, 0.4), name=f"busy {each}") for each in range(4)]
+        busy = [
+            threading.Thread(target=for_a_while, args=(int, 0.4), name=f"busy {each}") for each in range(4)
+        ]
         for each in busy:
             each.start()
         for each in busy:
@@ -301,7 +305,9 @@ def test_no_threads(traced: Traced) -> None:
     Without threads there are tracks of tasks only.
     """
     trace = traced(partial(asyncio.sleep, 0.05), threads=False)
-    assert {event["args"]["kind"] for event in trace.events("M") if event["name"] == "thread_name"} - GAPS == {"task"}
+    assert {
+        event["args"]["kind"] for event in trace.events("M") if event["name"] == "thread_name"
+    } - GAPS == {"task"}
 
 
 def test_no_tasks(traced: Traced) -> None:
@@ -309,4 +315,6 @@ def test_no_tasks(traced: Traced) -> None:
     Without tasks there are tracks of threads only.
     """
     trace = traced(partial(asyncio.sleep, 0.05), tasks=False)
-    assert {event["args"]["kind"] for event in trace.events("M") if event["name"] == "thread_name"} - GAPS == {"thread"}
+    assert {
+        event["args"]["kind"] for event in trace.events("M") if event["name"] == "thread_name"
+    } - GAPS == {"thread"}

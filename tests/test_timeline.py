@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-import fgtrace
-import fgtrace._timeline
 import pytest
-from fgtrace._model import Gap, Slice
-from fgtrace._timeline import Timeline
 from hypothesis import given
 from hypothesis import strategies as st
+
+import fgtrace
+import fgtrace._timeline
+from fgtrace._model import Gap, Slice
+from fgtrace._recording import LoopEntry
+from fgtrace._timeline import Timeline
 from scripted import Script
 
 NO_STATE = fgtrace.Config(state_frames="no")
@@ -116,6 +118,38 @@ def test_tree_order() -> None:
         ("Task-2", "kid"),
         ("kid", "grandkid"),
     ]
+
+
+def test_main_threads_loop_comes_first() -> None:
+    """
+    The main thread's loop is number one, whichever was seen first; its counter goes with it.
+    """
+    script = Script()
+    script.recording.loops[0].thread = "server"
+    script.recording.loop(LoopEntry("asyncio.Loop", "MainThread"))
+    script.at(0, "theirs", "a", "task")
+    script.at(0, "ours", "a", "task")
+    script.recording.tracks[script.tracks["ours"]].loop = 1
+    script.recording.count(5, 1, 7)
+    timeline = Timeline(script.recording, NO_STATE, 100, 1)
+    assert [(track.name, track.group) for track in timeline.tracks] == [
+        ("ours", "asyncio loop 1 (MainThread)"),
+        ("theirs", "asyncio loop 2 (server)"),
+    ]
+    assert [(counter.pid, counter.value) for counter in timeline.counters()] == [(timeline.tracks[0].pid, 7)]
+
+
+def test_thread_id_that_came_again() -> None:
+    """
+    Two threads with one native id, one after the other, are two tracks.
+    """
+    script = Script()
+    for time, name in [(0, "first"), (50, "second")]:
+        script.at(time, name, "a")
+        script.recording.tracks[script.tracks[name]].tid = 77
+        script.at(time + 10, name, None)
+    tracks = Timeline(script.recording, NO_STATE, 100, 1).tracks
+    assert len({track.tid for track in tracks}) == 2
 
 
 observations = st.lists(

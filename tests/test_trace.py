@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import fgtrace
 import pytest
+
+import fgtrace
 from reading import Trace
 
 Reader = Callable[..., Trace]
@@ -134,7 +135,7 @@ def test_metadata(tmp_path: Path, read_trace: Reader) -> None:
 @pytest.mark.parametrize("include", [True, False], ids=["with-self", "without-self"])
 def test_include_self(include: bool, tmp_path: Path, read_trace: Reader) -> None:
     """
-    fgtrace's own threads and frames are there when asked for, and only then.
+    The tracer's own threads and frames are there when asked for, and only then.
     """
     with fgtrace.trace(tmp_path / "t.json", include_self=include):
         time.sleep(0.05)

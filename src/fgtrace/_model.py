@@ -161,7 +161,6 @@ class Counter(NamedTuple):
     The value of a counter from this time on.
     """
 
-    group: str
     pid: int
     name: str
     time: int

@@ -21,7 +21,7 @@ from fgtrace._collect._sources import LoopFinder
 from fgtrace._collect.asyncio_tasks import TaskCollector
 from fgtrace._collect.threads import ThreadCollector
 from fgtrace._config import Options
-from fgtrace._forks import forget, watch
+from fgtrace._forks import forget, wait_for_end, watch
 from fgtrace._model import Gap
 from fgtrace._recording import Recording
 
@@ -117,6 +117,7 @@ class Sampler:
         self._paused = True
         self.ticker.clock.stop()
         self._thread.join()
+        wait_for_end(self._thread.native_id)
 
     def resume(self) -> None:
         """

@@ -21,7 +21,7 @@ from fgtrace._config import Options
 from fgtrace._model import Counter, Flow, Frame, Slice, Track
 from fgtrace._recording import GONE, Recording
 from fgtrace._resolve import Path, Resolver
-from fgtrace._tracks import LOOP_PID, make_tracks
+from fgtrace._tracks import LOOP_PID, loop_order, make_tracks
 
 __all__ = ["Timeline"]
 
@@ -161,10 +161,9 @@ class Timeline:
         The length of each loop's ready queue.
         """
         values = iter(self._recording.counters)
-        groups = {track.pid: track.group for track in self.tracks if track.kind == "task"}
+        pids = {loop: LOOP_PID + place for place, loop in enumerate(loop_order(self._recording))}
         for time, loop, value in zip(values, values, values, strict=True):
-            pid = LOOP_PID + loop
-            yield Counter(groups.get(pid, ""), pid, "ready queue", max(0, time), value)
+            yield Counter(pids[loop], "ready queue", max(0, time), value)
 
     def _parts(self) -> Iterator[tuple[Track, array[int]]]:
         """

@@ -17,10 +17,15 @@ from collections.abc import Iterator
 from fgtrace._model import Track
 from fgtrace._recording import Recording, TrackEntry
 
-__all__ = ["LOOP_PID", "loop_name", "make_tracks"]
+__all__ = ["LOOP_PID", "loop_name", "loop_order", "make_tracks"]
 
 LOOP_PID = 4_194_304
+#: Above what Linux gives to threads.
+_SPARE_TID = 1 << 30
 _DIGITS = re.compile(r"(\d+)")
+
+#: A track's id with what is known of it.
+_Entry = tuple[int, TrackEntry]
 
 
 def loop_name(index: int, thread: str) -> str:
@@ -42,36 +47,49 @@ def make_tracks(recording: Recording, end: int, pid: int) -> tuple[list[Track], 
     Returns:
         The tracks in display order, and the same by id.
     """
-    entries = list(enumerate(recording.tracks))
-    threads = sorted(
-        (each for each in entries if each[1].kind == "thread"), key=lambda each: (each[1].tid, each[0])
-    )
-    tracks = [_thread(index, entry, end, pid) for index, entry in threads]
-    tasks = [each for each in entries if each[1].kind == "task"]
-    for loop in range(len(recording.loops)):
-        tracks.extend(_tasks([each for each in tasks if each[1].loop == loop], recording, loop, end))
+    threads, loops = [], defaultdict[int, list[_Entry]](list)
+    for index, entry in enumerate(recording.tracks):
+        if entry.kind == "thread":
+            threads.append((index, entry))
+        else:
+            loops[entry.loop].append((index, entry))
+    tracks = _threads(threads, end, pid)
+    for place, loop in enumerate(loop_order(recording)):
+        tracks.extend(
+            _tasks(loops[loop], loop_name(place, recording.loops[loop].thread), LOOP_PID + place, end)
+        )
     by_id = {track.id: track for track in tracks}
     if recording.gaps:
-        tracks.append(
-            Track(
-                kind="tracer", id=len(entries), name="fgtrace: gaps", tid=_free_tid(tracks), pid=pid, end=end
-            )
-        )
+        tid = next(tid for tid in range(1, len(threads) + 2) if tid not in {track.tid for track in tracks})
+        tracks.append(Track(kind="tracer", id=len(by_id), name="fgtrace: gaps", tid=tid, pid=pid, end=end))
     return tracks, by_id
 
 
-def _thread(index: int, entry: TrackEntry, end: int, pid: int) -> Track:
-    return Track(
-        kind="thread", id=index, name=entry.name, tid=entry.tid or index + 1, pid=pid,
-        start=max(0, entry.start), end=_end(entry, end), args=tuple(entry.args.items()),
-    )  # fmt: skip
+def loop_order(recording: Recording) -> list[int]:
+    """
+    The loops in display order: the main thread's first, then by first sight.
+    """
+    loops = recording.loops
+    return sorted(range(len(loops)), key=lambda index: (loops[index].thread != "MainThread", index))
 
 
-def _tasks(tasks: list[tuple[int, TrackEntry]], recording: Recording, loop: int, end: int) -> list[Track]:
-    group = loop_name(loop, recording.loops[loop].thread)
+def _threads(threads: list[_Entry], end: int, pid: int) -> list[Track]:
+    found: dict[int, Track] = {}
+    for index, entry in sorted(threads, key=lambda each: (each[1].tid, each[0])):
+        tid = (
+            entry.tid if entry.tid and entry.tid not in found else _SPARE_TID + index
+        )  # the system's came again
+        found[tid] = Track(
+            kind="thread", id=index, name=entry.name, tid=tid, pid=pid,
+            start=max(0, entry.start), end=_end(entry, end), args=tuple(entry.args.items()),
+        )  # fmt: skip
+    return list(found.values())
+
+
+def _tasks(tasks: list[_Entry], group: str, pid: int, end: int) -> list[Track]:
     return [
         Track(
-            kind="task", id=index, name=_task_name(entry), group=group, tid=place, pid=LOOP_PID + loop,
+            kind="task", id=index, name=_task_name(entry), group=group, tid=place, pid=pid,
             parent=entry.parent, level=level, start=max(0, entry.start), end=_end(entry, end),
             args=tuple(entry.args.items()),
         )
@@ -79,12 +97,12 @@ def _tasks(tasks: list[tuple[int, TrackEntry]], recording: Recording, loop: int,
     ]  # fmt: skip
 
 
-def _in_tree_order(tasks: list[tuple[int, TrackEntry]]) -> Iterator[tuple[int, int, TrackEntry]]:
+def _in_tree_order(tasks: list[_Entry]) -> Iterator[tuple[int, int, TrackEntry]]:
     """
     (level, id, entry), parents before their children; without recursion, chains can be long.
     """
     here = {index for index, _ in tasks}
-    children: dict[int, list[tuple[int, TrackEntry]]] = defaultdict(list)
+    children: dict[int, list[_Entry]] = defaultdict(list)
     for index, entry in tasks:
         children[entry.parent if entry.parent in here else -1].append((index, entry))
     for siblings in children.values():
@@ -112,8 +130,3 @@ def _task_name(entry: TrackEntry) -> str:
 
 def _end(entry: TrackEntry, end: int) -> int:
     return max(0, entry.end if entry.end >= 0 else end)
-
-
-def _free_tid(tracks: list[Track]) -> int:
-    taken = {track.tid for track in tracks if track.kind == "thread"}
-    return next(tid for tid in range(1, len(taken) + 2) if tid not in taken)

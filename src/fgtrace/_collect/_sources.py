@@ -5,8 +5,8 @@ Python 3.11 keeps every task in one weak set; 3.12 and 3.13 keep it for tasks th
 scheduled and add a set of eager tasks in their first step. Both serve all loops, so the loops
 are found through the tasks. From 3.14 on a native task is in a list of its thread that only
 ``asyncio.all_tasks(loop)`` reads, so the loops must be known first. They are found in the
-threads' stacks: in the frames of the functions that run a loop, by name, or in the variables of
-the function that called a compiled loop.
+threads' stacks: in the frames of the functions that run a loop, by name, or near the variables
+of the function that called a compiled loop.
 
 Only references are returned: weak ones, whose identity is safe to compare, since a task and its
 first plain weak reference live and die together in our records.
@@ -14,10 +14,11 @@ first plain weak reference live and die together in our records.
 
 from __future__ import annotations
 
+import gc
 import sys
 import weakref
 from collections.abc import Callable, Iterable
-from types import FrameType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 __all__ = ["LoopFinder", "TaskSource"]
@@ -27,6 +28,15 @@ _RUNNERS: dict[str, tuple[str, ...]] = {
     "BaseEventLoop.run_forever": (),
     "Runner.run": ("_loop",),
 }
+#: How far from a variable a loop is looked for, and among how many objects: an attribute, the
+#: ``__self__`` of a bound method, a partial of one.
+FARTHEST, MOST_NEAR = 4, 300
+_PLAIN = frozenset((
+    bool, bytes, dict, float, frozenset, int, list, set, str, tuple, type, type(None),
+    CodeType, FrameType, FunctionType, ModuleType,
+))  # fmt: skip
+#: What a function calls by that may call a compiled loop: itself, as a thread's or executor's job.
+_CALLERS = frozenset(("run_forever", "run_until_complete", "_target", "fn"))
 
 
 class LoopFinder:
@@ -36,6 +46,7 @@ class LoopFinder:
 
     def __init__(self) -> None:
         self._loops: dict[int, Callable[[], Any]] = {}
+        self._barren: dict[int, set[tuple[int, int]]] = {}
 
     def found(self) -> dict[int, Any]:
         """
@@ -60,37 +71,61 @@ class LoopFinder:
         running = self.found()
         for ident, frame in frames.items():
             if ident not in running:
-                loop = _loop_in(frame)
+                loop = self._search(ident, frame)
                 if loop is not None:
                     running[ident] = loop
                     self.add(ident, loop)
+        if len(self._barren) > len(frames):
+            self._barren = {ident: places for ident, places in self._barren.items() if ident in frames}
         return running
 
-
-def _loop_in(frame: FrameType | None) -> Any:
-    leaf = frame
-    while frame is not None:
-        names = _RUNNERS.get(frame.f_code.co_qualname)
-        if names is not None:
-            loop = frame.f_locals.get("self")
-            for name in names:
-                loop = getattr(loop, name, None)
-            if _runs(loop):
+    def _search(self, ident: int, frame: FrameType | None) -> Any:
+        """
+        The loop that one thread runs: a frame is looked at once for each call that it makes.
+        """
+        known = self._barren.get(ident, ())
+        barren = set()
+        while frame is not None:
+            place = (id(frame), frame.f_lasti)
+            loop = None if place in known else _loop_of(frame)
+            if loop is None:
+                barren.add(place)
+            elif _runs(loop):
                 return loop
-        frame = frame.f_back
-    return _compiled_loop(leaf) if "uvloop" in sys.modules else None
+            frame = frame.f_back
+        self._barren[ident] = barren
+        return None
 
 
-def _compiled_loop(frame: FrameType | None) -> Any:
+def _loop_of(frame: FrameType) -> Any:
     """
-    A loop without frames of its own: a variable of one of the functions that called it.
+    The loop that a function may be running just now.
     """
-    kind = getattr(sys.modules["uvloop"], "Loop", None)
-    while frame is not None and kind is not None:
-        for value in frame.f_locals.values():
-            if isinstance(value, kind) and _runs(value):
-                return value
-        frame = frame.f_back
+    code = frame.f_code
+    names = _RUNNERS.get(code.co_qualname)
+    if names is not None:
+        loop = frame.f_locals.get("self")
+        for name in names:
+            loop = getattr(loop, name, None)
+        return loop
+    if "uvloop" in sys.modules and not _CALLERS.isdisjoint(code.co_names):
+        kind = getattr(sys.modules["uvloop"], "Loop", None)
+        named = [frame.f_globals[name] for name in code.co_names if name in frame.f_globals]
+        return _near([*frame.f_locals.values(), *named], kind) if kind is not None else None
+    return None
+
+
+def _near(values: list[Any], kind: type) -> Any:
+    """
+    An object of this kind among the values, or held by one: as an attribute, by a bound method.
+    """
+    line = [(value, 0) for value in values]
+    for value, depth in line:
+        if issubclass(type(value), kind):
+            return value
+        is_open = type(value) not in _PLAIN or (depth == 1 and type(value) is dict)
+        if is_open and depth < FARTHEST and len(line) < MOST_NEAR:
+            line.extend((held, depth + 1) for held in gc.get_referents(value)[:MOST_NEAR])
     return None
 
 

@@ -15,7 +15,14 @@ Traps, each met in real programs
 from __future__ import annotations
 
 import gc
-from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
+from types import (
+    AsyncGeneratorType,
+    CoroutineType,
+    FrameType,
+    GeneratorType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+)
 from typing import Any
 
 from fgtrace._model import FrameName
@@ -84,9 +91,7 @@ class Walker:
         while frame is not None:
             index = ids.get(id(frame.f_code))
             offset = frame.f_lasti
-            found.append(
-                element(frame) if index is None or offset < 0 else index << OFFSET_BITS | offset
-            )
+            found.append(element(frame) if index is None or offset < 0 else index << OFFSET_BITS | offset)
             if frame is root:
                 return found
             frame = frame.f_back
@@ -102,7 +107,9 @@ class Walker:
         found: list[int] = []
         leaf = link = coro
         kinds = self._kinds
-        while link is not None and len(found) < LONGEST_CHAIN:
+        for _ in range(LONGEST_CHAIN):
+            if link is None:
+                break
             kind = kinds.get(type(link)) or self._kind(link)
             if kind is _OPAQUE:
                 link = _inside(link)
@@ -131,7 +138,7 @@ class Walker:
         kind = _OPAQUE
         if type_.__name__ == "FutureIter" or hasattr(type_, "_asyncio_future_blocking"):
             kind = _END
-        elif names := next((names for names in _NAMES if hasattr(type_, names[1])), None):
+        elif names := next((names for names in _NAMES if _tells(type_, names[1])), None):
             kind = (*names, True)
         self._kinds[type_] = kind
         return kind
@@ -161,11 +168,27 @@ class Walker:
 
 
 def _is_link(kind: type) -> bool:
-    return any(hasattr(kind, names[1]) for names in _NAMES)
+    return any(_tells(kind, names[1]) for names in _NAMES)
+
+
+def _tells(kind: type, name: str) -> bool:
+    """
+    Whether a type has an attribute of its own in C: a property would be the program's code.
+    """
+    return type(getattr(kind, name, None)) in (MemberDescriptorType, GetSetDescriptorType)
 
 
 def _inside(link: Any) -> Any:
     """
     The coroutine that an opaque awaitable holds, or None at the end of the chain.
+
+    It may hold another opaque one first: ``anext`` with a default holds an ``asend``.
     """
-    return next((held for held in gc.get_referents(link) if _is_link(type(held))), None)
+    held = gc.get_referents(link)
+    for each in tuple(held):  # the attributes of an awaitable of the program's own
+        if type(each) is dict:
+            held.extend(each.values())
+    for each in held:
+        if _is_link(type(each)):
+            return each
+    return next((each for each in held if hasattr(type(each), "throw")), None)

@@ -167,6 +167,7 @@ class TaskCollector:
             if task._fut_waiter is not waiter:  # torn: it ran while we looked
                 return
         track = self._recording.tracks[entry.track]
+        _rename(track, task)  # now: when it has ended it may be gone, and its name with it
         if not track.root:
             track.root = _root_name(coro)
             if track.parent < 0:

@@ -114,7 +114,7 @@ class ThreadCollector:
                 if known is None or known.thread() is not thread:
                     known = self._identify(now, ident, thread)
                 if thread is not None and thread._name is not known.name:  # type: ignore[attr-defined]  # noqa: SLF001: its property may be the program's
-                    self._rename(known, thread._name)  # type: ignore[attr-defined]  # noqa: SLF001
+                    self._rename(known, thread._name)  # type: ignore[attr-defined]
                 value = _ran(known, time_)
                 if value != ENDED:
                     ran[ident] = value
@@ -251,5 +251,3 @@ def _wants_to_run(native_id: int) -> bool:
         return os.read(file, 100).rpartition(b") ")[2][:1] == b"R"
     finally:
         os.close(file)
-
-

@@ -30,7 +30,7 @@ from typing import Any
 from fgtrace.cli._hook import Hook
 from fgtrace.cli._plan import CannotRun, Plan
 
-__all__ = ["Program", "Watcher", "find", "run"]
+__all__ = ["Program", "find", "run"]
 
 _STDIN = "<stdin>"
 

@@ -1,0 +1,185 @@
+"""
+Trace Event Format: what is written, and what Perfetto makes of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fgtrace
+import pytest
+from fgtrace._decode.trace_event import decode
+from fgtrace._encode.trace_event import encode
+from fgtrace._model import Counter, Flow, Frame, FrameName, Slice, ThreadLook, Track
+from fgtrace._recording import OFFSET_BITS, Recording, TrackEntry
+from fgtrace._timeline import Timeline
+from hypothesis import given
+from hypothesis import strategies as st
+from reading import Trace, read
+from trace_processor.fixtures import AskTrace
+
+
+class Drawn:
+    """
+    A timeline of given slices.
+    """
+
+    def __init__(self, slices: list[Slice], flows: list[Flow] | None = None) -> None:
+        self.tracks = list({s.track.id: s.track for s in slices}.values())
+        self._slices = slices
+        self._flows = flows or []
+
+    def slices(self) -> Iterator[Slice]:
+        return iter(self._slices)
+
+    def flows(self) -> Iterator[Flow]:
+        return iter(self._flows)
+
+    def counters(self) -> Iterator[Counter]:
+        return iter([Counter(4_194_304, "ready queue", 5, 3)])
+
+
+def written(timeline: Drawn | Timeline, metadata: dict[str, Any] | None = None) -> bytes:
+    return b"".join(encode(timeline, metadata or {}))  # type: ignore[arg-type]
+
+
+MAIN = Track(kind="thread", id=0, name="main", tid=7, pid=7, end=10**12)
+TASK = Track(kind="task", id=1, name="Task-1 f", group="asyncio loop 1", tid=1, pid=4_194_304, level=1, end=10**12)
+
+NAMES = {
+    "plain": "module.function",
+    "umlaut": "größe.λ",
+    "emoji": "😀.run",
+    "quote": 'a "quoted" name',
+    "backslash": "C:\\temp",
+    "markup": "<listcomp> & <lambda>",
+    "long": "x" * 5000,
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
+def test_names_arrive(name: str, ask_trace: AskTrace) -> None:
+    """
+    Any name arrives in Perfetto as it is, of a slice and of a track.
+    """
+    track = Track(kind="thread", id=0, name=name, tid=7, pid=7, end=100)
+    tp = ask_trace(written(Drawn([Slice(track, 10, 90, 0, Frame(name))])))
+    assert tp.errors() == []
+    shown = name.replace("\\", "\\\\") if '"' not in name else name  # trace_processor leaves escapes undecoded
+    assert tp.rows("select name from slice") == [{"name": shown}]
+    assert {"name": shown} in tp.rows("select name from thread")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "a\x00b", "a\ud800b", "\u202eb"], ids=ascii)
+def test_odd_characters(name: str, ask_trace: AskTrace) -> None:
+    """
+    Control characters become spaces, and lone surrogates question marks: the trace stays whole.
+    """
+    track = Track(kind="thread", id=0, name=name, tid=7, pid=7, end=100)
+    frame = Frame(name, args=(("on", name),))
+    tp = ask_trace(written(Drawn([Slice(track, 10, 90, 0, frame)]), {"argv": [name]}))
+    assert tp.errors() == []
+    (row,) = tp.rows("select name from slice")
+    assert row["name"] in {"a b", "a?b", " b"}
+
+
+def test_nanoseconds_arrive(ask_trace: AskTrace) -> None:
+    """
+    Times are exact to the nanosecond, also after days.
+    """
+    times = [1, 999, 1_000_001, 123_456_789_123, 86_400_000_000_001]
+    slices = [Slice(MAIN, start, start + 1, 0, Frame("a")) for start in times]
+    tp = ask_trace(written(Drawn(slices)))
+    assert [(row["ts"], row["dur"]) for row in tp.rows("select ts, dur from slice order by ts")] == [
+        (start, 1) for start in times
+    ]
+
+
+def test_equal_slices_nest_in_order(ask_trace: AskTrace) -> None:
+    """
+    Of slices with one start and one end the first is the parent.
+    """
+    slices = [Slice(MAIN, 0, 50, depth, Frame(name)) for depth, name in enumerate("abcd")]
+    tp = ask_trace(written(Drawn(slices)))
+    assert [row["name"] for row in tp.rows("select name from slice order by depth")] == list("abcd")
+
+
+def test_flow_and_counter(ask_trace: AskTrace) -> None:
+    """
+    An arrow binds to the slices at its ends, and the counter stands on the loop's process.
+    """
+    child = Track(kind="task", id=2, name="child", group="asyncio loop 1", tid=2, pid=4_194_304, end=10**12)
+    slices = [Slice(TASK, 0, 100, 0, Frame("parent")), Slice(child, 40, 90, 0, Frame("child"))]
+    tp = ask_trace(written(Drawn(slices, [Flow("create_task", TASK, 40, child, 40)])))
+    assert tp.errors() == []
+    sql = "select a.name as a, b.name as b from flow join slice a on a.id = slice_out join slice b on b.id = slice_in"
+    assert tp.rows(sql) == [{"a": "parent", "b": "child"}]
+    assert [row["value"] for row in tp.rows("select value from counter")] == [3]
+
+
+frames = st.builds(
+    Frame,
+    st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1),
+    st.sampled_from(["python", "native", "state"]),
+    st.sampled_from(["", "a.py"]),
+    st.just(0),
+    st.lists(st.tuples(st.sampled_from(["on", "task"]), st.text("ab", min_size=1)), max_size=1).map(tuple),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from([MAIN, TASK]), st.integers(0, 10**12), st.integers(1, 10**9), frames)))
+def test_decode_of_encode(rows: list[tuple[Track, int, int, Frame]]) -> None:
+    """
+    What was written is read back: tracks, times and frames (the depth is the viewer's to find).
+    """
+    slices = [Slice(track, start, start + length, -1, frame) for track, start, length, frame in rows]
+    assert decode(written(Drawn(slices))) == slices
+
+
+def test_empty_trace_is_valid(tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
+    """
+    A trace in which nothing was seen is a valid file.
+    """
+    with fgtrace.trace(tmp_path / "t.json", hz=0.1, threads=False):
+        pass
+    assert read_trace().events("X") == []
+
+
+def test_memory_is_bounded_by_a_piece() -> None:
+    """
+    Encoding a large recording takes memory for a piece, not for the trace.
+    """
+    recording = Recording()
+    look = recording.look(ThreadLook("busy"))
+    codes = [recording.named(FrameName("m", f"f{number}"), "m.py") << OFFSET_BITS for number in range(50)]
+    tracks = [recording.track(TrackEntry("thread", f"t{number}", 0, tid=number + 1)) for number in range(20)]
+    for number in range(60_000):
+        stack = recording.stack([codes[number % 37], codes[number % 3], codes[0]])
+        recording.observe(number, tracks[number % 20], stack, look)
+    timeline = Timeline(recording, fgtrace.Config(), 60_000, 1)
+    tracemalloc.start()
+    size = sum(len(piece) for piece in encode(timeline, {}))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size > 10_000_000
+    assert peak < size / 3
+
+
+def test_loops_in_turn(tmp_path: Path, ask_trace: AskTrace) -> None:
+    """
+    A trace of a program that makes loops one after the other has them all.
+    """
+    with fgtrace.trace(tmp_path / "t.json", hz=500, max_overhead=1.0):
+        for _ in range(3):
+            asyncio.run(asyncio.sleep(0.02))
+    trace = read(ask_trace, tmp_path / "t.json")
+    loops = {event["args"]["name"] for event in trace.events("M") if event["name"] == "process_name"}
+    assert {name for name in loops if name.startswith("asyncio")} == {
+        f"asyncio loop {number} (MainThread)" for number in (1, 2, 3)
+    }
+    assert json.loads((tmp_path / "t.json").read_bytes())["displayTimeUnit"] == "ns"
