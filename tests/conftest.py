@@ -57,6 +57,7 @@ def _house() -> dict[str, Any]:
         "profile": (sys.getprofile(), threading.getprofile()),
         "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)],
         "hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook),
+        "switch interval": sys.getswitchinterval(),
         "files": _fds(),
     }
 

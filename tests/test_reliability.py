@@ -116,6 +116,7 @@ FORKS = {
     "child-stops-the-trace": "trace.stop(); sys.exit(0)",
     "child-traces-itself": "fgtrace.trace('child.json').start(); time.sleep(0.03); sys.exit(0)",
     "child-falls-through": "pass",
+    "child-has-its-interval": "assert sys.getswitchinterval() > 0.004; sys.exit(0)",
 }
 
 
@@ -165,6 +166,24 @@ def test_leaving_at_exit_waits_for_the_writer(tmp_path: Path) -> None:
     assert run(code, tmp_path).stdout == "cancelled\n"
     assert is_complete(tmp_path, "late.json")
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_switch_interval_that_the_program_sets(tmp_path: Path) -> None:
+    """
+    The interval is short while traces run; what the program sets meanwhile stays.
+    """
+    before = sys.getswitchinterval()
+    with fgtrace.trace(tmp_path / "t.json"):
+        with fgtrace.trace(tmp_path / "u.json"):
+            assert sys.getswitchinterval() == pytest.approx(0.001)
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    assert sys.getswitchinterval() == before
+    try:
+        with fgtrace.trace(tmp_path / "t.json"):
+            sys.setswitchinterval(0.002)
+        assert sys.getswitchinterval() == pytest.approx(0.002)
+    finally:
+        sys.setswitchinterval(before)
 
 
 # results

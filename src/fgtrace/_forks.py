@@ -17,6 +17,8 @@ import time
 import weakref
 from typing import Protocol
 
+from fgtrace._gil import forget as forget_interval
+
 __all__ = ["Pausable", "forget", "wait_for_end", "watch"]
 
 
@@ -83,5 +85,6 @@ def _resume_all() -> None:
 
 
 def _forget_all() -> None:
+    forget_interval()
     _paused.clear()
     _at_work.clear()

@@ -22,6 +22,7 @@ from fgtrace._collect.asyncio_tasks import TaskCollector
 from fgtrace._collect.threads import ThreadCollector
 from fgtrace._config import Options
 from fgtrace._forks import forget, wait_for_end, watch
+from fgtrace._gil import calm, hurry
 from fgtrace._model import Gap
 from fgtrace._recording import Recording
 
@@ -101,6 +102,7 @@ class Sampler:
         """
         Begin.
         """
+        hurry()
         self.ticker.restart()
         self._begin()
         watch(self)
@@ -140,6 +142,7 @@ class Sampler:
                 self._run()
             else:
                 self._thread.join()
+        calm()
         self._settle()
 
     @property

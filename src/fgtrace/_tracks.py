@@ -60,7 +60,8 @@ def make_tracks(recording: Recording, end: int, pid: int) -> tuple[list[Track], 
         )
     by_id = {track.id: track for track in tracks}
     if recording.gaps:
-        tid = next(tid for tid in range(1, len(threads) + 2) if tid not in {track.tid for track in tracks})
+        taken = {track.tid for track in tracks if track.kind == "thread"}  # tasks are of other processes
+        tid = next(tid for tid in range(1, len(taken) + 2) if tid not in taken)
         tracks.append(Track(kind="tracer", id=len(by_id), name="fgtrace: gaps", tid=tid, pid=pid, end=end))
     return tracks, by_id
 

@@ -9,6 +9,7 @@ wait, and only from asyncio's own attributes: ``_callbacks``, ``_children``, clo
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -41,6 +42,7 @@ class WaitReader:
             for name in ("wait_for", "_wait")
             if isinstance(function := getattr(tasks, name, None), FunctionType)
         }
+        self._plain = set(_plain_codes(tasks))
 
     def is_task(self, waiter: object) -> bool:
         """
@@ -61,7 +63,9 @@ class WaitReader:
         if isinstance(waiter, self._gathering):
             return self._common(waiter._children)
         code = getattr(leaf, "cr_code", None)
-        if code is not None and id(code) in self._lookers:
+        if id(code) in self._plain:
+            return "future", []
+        if id(code) in self._lookers:
             held = list(_held_futures(leaf, waiter))
             if held:
                 return self._common(held)
@@ -92,6 +96,18 @@ class WaitReader:
         if len(kinds) == 1:
             return kinds.pop(), found
         return ("task" if found or not kinds else "future"), found
+
+
+def _plain_codes(tasks: ModuleType) -> Iterator[int]:
+    """
+    Functions of asyncio that await a future of their own making: there is nothing to find out.
+    """
+    yield id(tasks.sleep.__code__)
+    for module in ("asyncio.locks", "asyncio.queues", "asyncio.streams"):
+        for kind in vars(sys.modules.get(module, tasks.Task)).values():
+            if isinstance(kind, type) and kind.__module__ == module:
+                functions = (each for each in vars(kind).values() if isinstance(each, FunctionType))
+                yield from (id(each.__code__) for each in functions)
 
 
 def _held_futures(coro: Any, waiter: Any) -> Iterator[Any]:

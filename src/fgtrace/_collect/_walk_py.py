@@ -106,29 +106,42 @@ class Walker:
         """
         found: list[int] = []
         leaf = link = coro
-        kinds = self._kinds
+        ids = self._ids
         for _ in range(LONGEST_CHAIN):
-            if link is None:
-                break
-            kind = kinds.get(type(link)) or self._kind(link)
-            if kind is _OPAQUE:
-                link = _inside(link)
-                continue
-            if kind is _END:
-                break
-            frame, leaf = getattr(link, kind[0], None), link
-            if kind[2]:
-                found.append(self._compiled(link, frame))
-                link = getattr(link, kind[1])
-            elif frame is None:  # it has ended
+            if type(link) is CoroutineType and not self._spawners:  # nearly all are: the short way
+                frame = link.cr_frame
+                if frame is None:
+                    break
+                index, offset, leaf = ids.get(id(frame.f_code)), frame.f_lasti, link
+                if index is None or offset < 0:
+                    found.append(self.element(frame))
+                else:
+                    found.append(index << OFFSET_BITS | offset)
+                link = link.cr_await
+            elif link is None:
                 break
             else:
-                found.append(self.element(frame))
-                link = getattr(link, kind[1])
-                if self._spawners and found[-1] >> OFFSET_BITS in self._spawners:
-                    found.extend(self._spawned(leaf))
+                link, leaf = self._follow(link, leaf, found)
         found.reverse()
         return found, leaf
+
+    def _follow(self, link: Any, leaf: Any, found: list[int]) -> tuple[Any, Any]:
+        """
+        Note a link of any kind; the next one and the innermost coroutine so far are returned.
+        """
+        kind = self._kinds.get(type(link)) or self._kind(link)
+        if kind is _OPAQUE or kind is _END:
+            return (_inside(link) if kind is _OPAQUE else None), leaf
+        frame = getattr(link, kind[0], None)
+        if kind[2]:
+            found.append(self._compiled(link, frame))
+        elif frame is None:  # it has ended
+            return None, link
+        else:
+            found.append(self.element(frame))
+            if found[-1] >> OFFSET_BITS in self._spawners:
+                found.extend(self._spawned(link))
+        return getattr(link, kind[1]), link
 
     def _kind(self, link: Any) -> _Kind:
         """

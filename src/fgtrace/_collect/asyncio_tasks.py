@@ -16,6 +16,7 @@ than the switch interval, so the waiter is read again after each walk, and a tor
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import weakref
@@ -143,9 +144,12 @@ class TaskCollector:
     def _first_sight(self, now: int, reference: Callable[[], Any], task: Any) -> _Seen | None:
         """
         Give a task its track; None where it is done, or its loop has not been seen to run.
+
+        Nor has a task one that is just being collected: its weak references are gone, so from
+        Python 3.14 on, where there is a list of tasks, it looks like a new one.
         """
         loop = self._loop(task.get_loop())
-        if loop is None or task.done():
+        if loop is None or task.done() or gc.is_finalized(task) or gc.is_finalized(task.get_coro()):
             return None
         entry = TrackEntry("task", task.get_name(), now, loop=loop.index)
         if self._labels:

@@ -29,7 +29,11 @@ BUSY = 0.9
 
 _CPU: tuple[Cpu, ...] = ("unknown", "busy", "some", "still", "starved")
 UNKNOWN, RAN, SOME, STOOD_STILL, STARVED = range(5)
-ENDED, TOO_SOON = -1, -2
+ENDED, TOO_SOON, FROZEN = -1, -2, -3
+
+#: A thread that waits for the GIL wakes at each switch interval to ask for it, which takes it some
+#: microseconds. One whose clock did not move at all in this time (ns) waits for something else.
+FROZEN_AFTER = 6_000_000
 
 #: A look that comes sooner than this (ns) after the last one, as it does after a late tick, tells
 #: nothing: the tracer itself held the interpreter, and nobody's clock moved.
@@ -113,8 +117,9 @@ class ThreadCollector:
                 known, thread = seen.get(ident), active.get(ident)
                 if known is None or known.thread() is not thread:
                     known = self._identify(now, ident, thread)
-                if thread is not None and thread._name is not known.name:  # type: ignore[attr-defined]  # noqa: SLF001: its property may be the program's
-                    self._rename(known, thread._name)  # type: ignore[attr-defined]
+                # not `name`: the property may be the program's own
+                if thread is not None and thread._name is not known.name:
+                    self._rename(known, thread._name)
                 value = _ran(known, time_)
                 if value != ENDED:
                     ran[ident] = value
@@ -127,7 +132,7 @@ class ThreadCollector:
             # A thread that came or went may have run: then there is no telling.
             instead = TOO_SOON if UNKNOWN in values or len(seen) != len(ran) else STOOD_STILL
         for ident, value in ran.items():
-            cpu = instead if value == STOOD_STILL else value
+            cpu = instead if value == STOOD_STILL else STOOD_STILL if value == FROZEN else value
             self._note(now, seen[ident], paths[ident], cpu)
         if len(seen) != len(ran):
             for ident in [ident for ident in seen if ident not in ran]:
@@ -141,7 +146,7 @@ class ThreadCollector:
         """
         for ident, value in ran.items():
             known = self._seen[ident]
-            if value == STOOD_STILL and not known.still:
+            if value in (STOOD_STILL, FROZEN) and not known.still:
                 known.still = not _wants_to_run(self._recording.tracks[known.track].tid)
                 if not known.still:
                     ran[ident] = UNKNOWN
@@ -231,12 +236,20 @@ def _ran(known: _Seen, now: int) -> int:
     if elapsed < SOONEST and not first:
         return TOO_SOON
     known.time, known.cpu = now, cpu
-    if first:
-        return UNKNOWN
-    if used < elapsed * STILL:
-        return STOOD_STILL
-    known.still = False
-    return RAN if used >= elapsed * BUSY else SOME
+    if used >= elapsed * STILL:
+        known.still = False
+    return UNKNOWN if first else _judge(used, elapsed)
+
+
+def _judge(used: int, elapsed: int) -> int:
+    """
+    What it means that a CPU clock moved so far in such a time.
+    """
+    if used >= elapsed * BUSY:
+        return RAN
+    if used >= elapsed * STILL:
+        return SOME
+    return FROZEN if used == 0 and elapsed >= FROZEN_AFTER else STOOD_STILL
 
 
 def _wants_to_run(native_id: int) -> bool:

@@ -1,0 +1,289 @@
+"""
+Tasks from birth to death: whose children they are, and that the tracer keeps nothing of theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import weakref
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any
+
+import anyio
+import fgtrace
+import pytest
+from kinds import get, nap
+from reading import Trace
+from situations import chains_in, in_order
+
+Traced = Callable[..., Trace]
+PYTHON = sys.version_info[:2]
+request: ContextVar[Any] = ContextVar("request", default=0)
+
+
+async def child(naps: int = 1) -> None:
+    for _ in range(naps):
+        await nap()
+
+
+async def by_gather() -> None:
+    await asyncio.gather(child(), child())
+
+
+async def by_await() -> None:
+    one, other = asyncio.create_task(child()), asyncio.create_task(child(2))
+    await one
+    await other
+
+
+async def by_wait() -> None:
+    await asyncio.wait([asyncio.create_task(child()), asyncio.create_task(child())])
+
+
+async def by_group() -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(child())
+        group.create_task(child())
+
+
+async def by_busy_group() -> None:
+    """
+    The children are known by their group, though nobody waits for them yet.
+    """
+    async with asyncio.TaskGroup() as group:
+        group.create_task(child())
+        group.create_task(child())
+        await get_for_a_while()
+
+
+async def get_for_a_while() -> None:
+    with anyio.move_on_after(0.2):
+        await get()
+
+
+async def by_anyio() -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(child)
+        group.start_soon(child)
+
+
+@pytest.mark.parametrize("parent", [by_gather, by_await, by_wait, by_group, by_busy_group, by_anyio])
+def test_parent(traced: Traced, parent: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """
+    A task stands below the one that waits for it or whose group it is in, and an arrow leads to it.
+    """
+
+    async def main() -> None:
+        await asyncio.create_task(parent(), name="parent")
+
+    trace = traced(main)
+    rows = {event["args"]["id"]: event["args"] for event in trace.events("M") if event["name"] == "thread_name"}
+    above = next(row for row in rows.values() if "parent" in row["name"])
+    below = [row for row in rows.values() if row["name"].endswith(("child", "_run_coro"))]
+    assert [row["parent"] for row in below] == [above["id"]] * 2
+    assert all(row["name"].startswith("└ └ ") for row in below)
+    assert rows[above["parent"]]["name"].endswith("main")
+    ends = trace.sql("""
+        select thread_out.name as source, thread_in.name as target from flow
+        join slice as out on out.id = flow.slice_out join thread_track as track_out on track_out.id = out.track_id
+        join thread as thread_out on thread_out.utid = track_out.utid
+        join slice as into_ on into_.id = flow.slice_in join thread_track as track_in on track_in.id = into_.track_id
+        join thread as thread_in on thread_in.utid = track_in.utid
+    """)
+    assert sum("parent" in row["source"] and row["target"].startswith("└ └ ") for row in ends) == 2
+
+
+def test_stranger(traced: Traced) -> None:
+    """
+    A task that nobody waits for stands by itself.
+    """
+
+    async def main() -> None:
+        alone = asyncio.create_task(child(), name="alone")
+        await asyncio.sleep(0.2)
+        assert alone.done()
+
+    trace = traced(main)
+    names = [event["args"]["name"] for event in trace.events("M") if event["name"] == "thread_name"]
+    assert "alone child" in names
+
+
+@pytest.mark.skipif(PYTHON < (3, 12), reason="Python 3.11 does not show a task's context")
+def test_labels(traced: Traced) -> None:
+    """
+    Context variables that the user named are arguments of a task's track, if they are plain.
+    """
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            for value in ("first", 2, [3]):
+                request.set(value)
+                group.create_task(nap(), name=f"task {type(value).__name__}")
+
+    trace = traced(main, labels=[request])
+    found = {event["args"]["name"]: event["args"].get("request") for event in trace.events("M") if "life" in event["args"]}
+    assert found["└ task str nap"] == "first"
+    assert found["└ task int nap"] == 2
+    assert found["└ task list nap"] is None
+
+
+def test_orphan(traced: Traced) -> None:
+    """
+    A task that nobody refers to is collected in mid-wait, as it is without a trace.
+    """
+    states: list[bool] = []
+
+    async def main() -> None:
+        orphan = asyncio.get_running_loop().create_task(asyncio.Event().wait(), name="orphan")
+        orphan._log_destroy_pending = False  # type: ignore[attr-defined]
+        alive = weakref.ref(orphan)
+        del orphan
+        await nap()
+        states.append(alive() is not None)
+        gc.collect()
+        states.append(alive() is not None)
+        await nap()
+
+    track = traced(main).track("orphan *")
+    assert states == [True, False]
+    assert track.states()[-1] == "event wait"
+
+
+class Thing:
+    """
+    An object of the program.
+    """
+
+
+def test_nothing_kept(traced: Traced) -> None:
+    """
+    What the program lets go is gone at once: locals, futures, tasks, a whole loop.
+    """
+    gone: list[weakref.ref[Any]] = []
+    left: list[int] = []
+
+    def note(each: Any) -> Any:
+        gone.append(weakref.ref(each))
+        return each
+
+    async def holds() -> None:
+        thing = note(Thing())
+        await asyncio.wait([note(asyncio.ensure_future(nap()))])
+        with anyio.move_on_after(0.05):
+            await note(asyncio.get_running_loop().create_future())
+        del thing
+
+    async def main() -> None:
+        await note(asyncio.create_task(holds()))
+        gc.disable()
+        await asyncio.sleep(0.05)
+        left.append(sum(each() is not None for each in gone))
+
+    def in_loop() -> None:
+        loop = note(asyncio.new_event_loop())
+        loop.run_until_complete(main())
+        loop.close()
+
+    def work() -> None:
+        gc.collect()
+        in_loop()
+        gc.enable()
+        gc.collect()
+        left.append(sum(each() is not None for each in gone))
+
+    traced(work)
+    assert left == [1, 0]  # the loop, and then nothing
+
+
+def test_deep(traced: Traced) -> None:
+    """
+    A chain 500 deep is cut to what viewers can draw, and says how much was left out.
+    """
+
+    async def descend(levels: int) -> None:
+        await (descend(levels - 1) if levels else nap())
+
+    async def main() -> None:
+        await asyncio.create_task(descend(497), name="deep")
+
+    track = traced(main).track("deep *")
+    state = track.named("sleep")[0]
+    chain = chains_in(track, state)[0]
+    assert len(chain) == 128
+    assert in_order(chain[:1], ["descend"])
+    assert in_order(chain[-2:], ["nap", "tasks.sleep"])
+    assert [row.name for row in track if row.category == "elided"] == ["<373 frames elided>"]
+
+
+def test_wake_and_wait(traced: Traced) -> None:
+    """
+    A task that waits for the same kind of thing again and again shows one state that goes on.
+    """
+
+    async def main() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+
+    track = traced(main).track("* main")
+    assert set(track.states()) <= {"sleep", "runnable", "running"}
+    assert track.time_in("sleep") == pytest.approx(0.2, abs=0.1)
+
+
+def test_own_future(traced: Traced) -> None:
+    """
+    A future of the program's own, without weak references, does not stop the tracer.
+    """
+
+    class Slotted(asyncio.futures._PyFuture):  # type: ignore[name-defined,misc]
+        """
+        A future in Python.
+        """
+
+    async def main() -> None:
+        with anyio.move_on_after(0.1):
+            await Slotted()
+
+    trace = traced(main)
+    assert "future wait" in trace.track("* main").states()
+    assert not trace.metadata["stats"]["failed"]
+
+
+def test_hostile(traced: Traced) -> None:
+    """
+    Objects whose every property raises are looked at without running any of their code.
+    """
+    asked: list[str] = []
+
+    class Hostile:
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        def __getattribute__(self, name: str) -> Any:
+            if sys._getframe(1).f_globals["__name__"].startswith("fgtrace"):
+                asked.append(name)
+            return object.__getattribute__(self, name)
+
+        def __await__(self) -> Any:
+            return self
+
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> Any:
+            return self.inner.send(None)
+
+        def __bool__(self) -> bool:
+            raise RuntimeError("no tracer asks this")
+
+        __eq__ = __hash__ = None  # type: ignore[assignment]
+
+    async def main() -> None:
+        await Hostile(nap())
+
+    trace = traced(main)
+    assert "sleep" in trace.track("* main").states()
+    assert not asked
+    assert fgtrace.__version__ == trace.metadata["version"]
