@@ -17,6 +17,7 @@ from functools import cache
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import fgtrace
 import pytest
@@ -28,6 +29,7 @@ __all__ = [
     "UNBLOCKED",
     "Corpus",
     "Situation",
+    "be_patient",
     "chains_in",
     "check",
     "in_order",
@@ -124,6 +126,16 @@ class Corpus(list[Situation]):
         ]
 
 
+_patient: WeakSet[asyncio.Task[Any]] = WeakSet()
+
+
+def be_patient() -> None:
+    """
+    The situation of the task that calls this is not to be cancelled: it soon ends by itself.
+    """
+    _patient.add(asyncio.current_task())  # type: ignore[arg-type]
+
+
 async def stay(rows: Iterable[Situation], seconds: float = HOLD) -> None:
     """
     Run situations side by side, wait, and end them.
@@ -132,7 +144,8 @@ async def stay(rows: Iterable[Situation], seconds: float = HOLD) -> None:
     await asyncio.sleep(seconds)
     failed = [(task.get_name(), task.exception()) for task in tasks if task.done()]
     for task in tasks:
-        task.cancel()
+        if task not in _patient:
+            task.cancel()
     await asyncio.wait(tasks)
     assert not failed, f"these did not wait: {failed}"
 

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 from reading import Trace
-from situations import HOLD, Corpus, Situation, chains_in, check, in_order, read_file, runner, stay, trace_all
+from situations import be_patient, Corpus, Situation, chains_in, check, in_order, read_file, runner, stay, trace_all
 from stalls import busy_port, mute_port
 from trace_processor import Engine
 
@@ -23,28 +23,17 @@ aiosqlite = pytest.importorskip("aiosqlite", reason="no aiosqlite for this Pytho
 httpx = pytest.importorskip("httpx", reason="no httpx for this Python")
 uvicorn = pytest.importorskip("uvicorn", reason="no uvicorn for this Python")
 starlette = pytest.importorskip("starlette.applications", reason="no starlette for this Python")
-pytest.importorskip("sqlalchemy", reason="no SQLAlchemy for this Python")
+web = pytest.importorskip("aiohttp.web", reason="no wheel of aiohttp for this Python")
+sqlalchemy = pytest.importorskip("sqlalchemy", reason="no SQLAlchemy for this Python")
+in_asyncio = pytest.importorskip("sqlalchemy.ext.asyncio", reason="no SQLAlchemy for this Python")
 pytest.importorskip("greenlet", reason="no wheel of greenlet for this Python")
 
 corpus = Corpus()
 ANY = "127.0.0.1"
+#: All of the libraries at once need a while to begin.
+LONG = 1.0
 #: Asks for ten bytes, and sends one.
 PART = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx"
-
-
-@asynccontextmanager
-async def calling(session: Any, port: int, times: int) -> AsyncIterator[None]:
-    """
-    Some requests that get no answer, as long as the block lasts.
-    """
-    tasks = [asyncio.create_task(session.get(f"http://{ANY}:{port}/").__await__ and request(session, port)) for _ in range(times)]
-    try:
-        await asyncio.sleep(0.02)
-        yield
-    finally:
-        for each in tasks:
-            each.cancel()
-        await asyncio.wait(tasks)
 
 
 async def request(session: Any, port: int) -> None:
@@ -85,7 +74,7 @@ async def aiohttp_pool() -> None:
 @corpus("I/O wait", "aiohttp.*", "ClientWebSocketResponse.receive", "WebSocketDataQueue.read")
 async def aiohttp_websocket() -> None:
     async def answer(request: Any) -> Any:
-        socket = aiohttp.web.WebSocketResponse()
+        socket = web.WebSocketResponse()
         await socket.prepare(request)
         await socket.receive()
         return socket
@@ -100,8 +89,6 @@ async def aiohttp_server(answer: Callable[[Any], Any]) -> AsyncIterator[int]:
     """
     A server of aiohttp with one handler.
     """
-    from aiohttp import web
-
     app = web.Application()
     app.router.add_route("*", "/", answer)
     running = web.AppRunner(app, shutdown_timeout=0.1)
@@ -221,59 +208,41 @@ def held_back() -> Iterator[Callable[[], object]]:
         release.set()
 
 
-SLOW = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n where hold()"
-
-
-@contextmanager
-def held_database() -> Iterator[Any]:
+def holding() -> Callable[[], int]:
     """
-    A function for SQLite that keeps a statement until the block ends; False for the end.
+    A function for SQLite that returns after the end of the trace.
     """
     release = threading.Event()
-    try:
-        yield lambda: bool(release.wait()) and 1
-    finally:
-        release.set()
+    asyncio.get_running_loop().call_later(LONG + 0.1, release.set)
+    be_patient()
+    return release.wait
 
 
 @corpus("thread wait", "aiosqlite.*", "Connection.execute", "Connection._execute")
 async def aiosqlite_execute() -> None:
-    with held_database() as hold:
-        async with aiosqlite.connect(":memory:") as connection:
-            await connection.create_function("hold", 0, hold)
-            try:
-                await connection.execute("select hold()")  # waits
-            finally:
-                hold.__closure__[0].cell_contents.set()
+    async with aiosqlite.connect(":memory:") as connection:
+        await connection.create_function("hold", 0, holding())
+        await connection.execute("select hold()")  # waits
 
 
-@corpus("thread wait", "aiosqlite.*", "AsyncConnection.execute", "greenlet_spawn", "Connection.execute", "*cursor.execute", "*")
+@corpus("thread wait", "aiosqlite.*", "AsyncConnection.execute", "greenlet_spawn", "Connection.execute", "Connection._execute")
 async def sqlalchemy_execute() -> None:
-    from sqlalchemy import event, text
-    from sqlalchemy.ext.asyncio import create_async_engine
+    engine = in_asyncio.create_async_engine("sqlite+aiosqlite:///:memory:")
+    hold = holding()
 
-    engine = create_async_engine("sqlite+aiosqlite:///:memory:")
-    release = threading.Event()
-
-    @event.listens_for(engine.sync_engine, "connect")
+    @sqlalchemy.event.listens_for(engine.sync_engine, "connect")
     def add_hold(connection: Any, _: Any) -> None:
-        connection.create_function("hold", 0, lambda: bool(release.wait()))
+        connection.create_function("hold", 0, hold)
 
     async with engine.connect() as connection:
-        try:
-            await connection.execute(text("select hold()"))  # waits
-        finally:
-            release.set()
+        await connection.execute(sqlalchemy.text("select hold()"))  # waits
     await engine.dispose()
 
 
 @corpus("pool wait", "*", "AsyncConnection.start", "greenlet_spawn", "*", "AsyncAdaptedQueue.get", "...")
 async def sqlalchemy_pool() -> None:
-    from sqlalchemy.ext.asyncio import create_async_engine
-    from sqlalchemy.pool import AsyncAdaptedQueuePool
-
-    engine = create_async_engine(
-        "sqlite+aiosqlite:///:memory:", poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0
+    engine = in_asyncio.create_async_engine(
+        "sqlite+aiosqlite:///:memory:", poolclass=sqlalchemy.AsyncAdaptedQueuePool, pool_size=1, max_overflow=0
     )
     async with engine.connect():
         await engine.connect()  # waits
@@ -284,17 +253,14 @@ async def sqlalchemy_io() -> None:
     """
     A function of the program runs in the greenlet, and waits there for a coroutine.
     """
-    from sqlalchemy.ext.asyncio import AsyncSession
-    from sqlalchemy.util import await_only
-
     with mute_port() as port:
         reader, writer = await asyncio.open_connection(ANY, port)
 
         def query(_: Any) -> None:
-            await_only(reader.read(1))  # waits
+            sqlalchemy.util.await_only(reader.read(1))  # waits
 
         try:
-            await AsyncSession().run_sync(query)
+            await in_asyncio.AsyncSession().run_sync(query)
         finally:
             writer.transport.abort()
 
@@ -309,7 +275,7 @@ def traces(trace_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Ca
     def trace(loop: str) -> Trace:
         if loop not in made:
             path = tmp_path_factory.mktemp(loop) / "t.json"
-            trace_all(path, lambda: stay(corpus.on(loop), HOLD * 2), runner(loop))
+            trace_all(path, lambda: stay(corpus.on(loop), LONG), runner(loop))
             made[loop] = read_file(trace_engine, path)
         return made[loop]
 

@@ -78,6 +78,8 @@ class Resolver:
         self._paths: dict[tuple[str, int, int], Path] = {}
         self._verdicts: dict[tuple[str, tuple[int, ...], str, int], Verdict] = {}
         self._extra: dict[Frame, Step] = {}
+        self._own: set[int] = set()
+        self._asked = 0
         self.frames: list[Frame] = []
 
     def path(self, kind: str, stack: int, detail: int) -> Path:
@@ -128,18 +130,29 @@ class Resolver:
         What started the program is left out with all that is further out, what the program
         called of us with all that is further in; a decorator's wrapper only by itself.
         """
-        if self._options.include_self:
+        if self._options.include_self or self._own_codes().isdisjoint([code for code, _ in located]):
             return located
         found: list[Located] = []
         for code, offset in located:
             name = self._recording.codes[code].name
-            if not _is_own(name):
+            if code not in self._own:
                 found.append((code, offset))
             elif name.module.startswith(_LAUNCHERS):
                 found.clear()
             elif "wrapped" not in name.qualname:
                 break
         return found
+
+    def _own_codes(self) -> set[int]:
+        """
+        The functions that are the tracer's own.
+        """
+        codes = self._recording.codes
+        for index in range(self._asked, len(codes)):
+            if _is_own(codes[index].name):
+                self._own.add(index)
+        self._asked = len(codes)
+        return self._own
 
     def _step(self, located: Located) -> Step:
         found = self._steps.get(located)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
+from operator import is_
 
 from fgtrace._config import Options
 from fgtrace._model import Counter, Flow, Frame, Slice, Track
@@ -89,15 +90,16 @@ def _kept(old: Path, new: Path) -> int:
     """
     How many steps of a path go on.
     """
-    kept = 0
-    for before, now in zip(old, new, strict=False):
-        if before is not now:
-            if before.key != now.key:
-                break
-            if before.at != now.at:
-                return kept + 1
-        kept += 1
-    return kept
+    same = list(map(is_, old, new))  # most steps are the very same, and this is C's speed
+    if False not in same:
+        return len(same)
+    for kept in range(same.index(False), len(same)):
+        before, now = old[kept], new[kept]
+        if before.key != now.key:
+            return kept
+        if before.at != now.at:
+            return kept + 1
+    return len(same)
 
 
 class Timeline:
@@ -134,12 +136,13 @@ class Timeline:
         The slices, one by one.
         """
         frames = self._resolver.frames
+        make = tuple.__new__  # what Slice() comes to, in half the time
         for track, ready in self._parts():
             self._first.setdefault(track.id, ready[0] if ready else self.end)
             values = iter(ready)
             for start, end, depth, number in zip(values, values, values, values, strict=True):
                 if start != end:
-                    yield Slice(track, start, end, depth, frames[number])
+                    yield make(Slice, (track, start, end, depth, frames[number]))
         yield from self._gaps()
 
     def flows(self) -> Iterator[Flow]:
