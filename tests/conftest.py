@@ -9,6 +9,7 @@ import inspect
 import os
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import pytest
 
 import fgtrace
 from fgtrace._sampler import own_threads
-from reading import Trace, read
+from reading import Trace, is_unread, read
 from trace_processor.fixtures import AskTrace, ask_trace, trace_engine
 
 __all__ = ["ask_trace", "trace_engine"]
@@ -46,7 +47,8 @@ def _fds() -> set[str]:
             found.add(os.readlink(f"/proc/self/fd/{fd}"))
         except OSError:  # the descriptor of the listing itself
             continue
-    return {each for each in found if "fgtrace" in each}
+    of_tests = tempfile.gettempdir() + "/pytest-"
+    return {each for each in found if "fgtrace" in each or each.startswith(of_tests)}
 
 
 def _house() -> dict[str, Any]:
@@ -72,6 +74,18 @@ def guest() -> Iterator[None]:
         yield
         after = _house()
     assert after == before
+
+
+@pytest.fixture(autouse=True)
+def every_trace_is_valid(request: pytest.FixtureRequest, ask_trace: AskTrace) -> Iterator[None]:
+    """
+    What a test wrote and did not read is read now: every whole trace must be a valid one.
+    """
+    yield
+    folder = request.node.funcargs.get("tmp_path")
+    for path in sorted(folder.rglob("*.json*")) if folder is not None else ():
+        if is_unread(path):
+            read(ask_trace, path)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from trace_processor import TraceProcessor, assert_valid_trace
 
-__all__ = ["Row", "Rows", "Trace", "read"]
+__all__ = ["Row", "Rows", "Trace", "is_unread", "read"]
 
 _SLICES = """
     select process.pid as pid, thread.tid as tid, slice.ts as ts, slice.dur as dur, slice.depth as depth,
@@ -118,17 +118,37 @@ class Trace:
         return [event for event in self.document["traceEvents"] if event["ph"] == phase]
 
 
+_checked: set[tuple[Path, int]] = set()
+
+
+def is_unread(path: Path) -> bool:
+    """
+    Whether this is a whole trace of fgtrace that was not checked since it was written.
+    """
+    if not path.is_file() or path.name.endswith(".partial"):
+        return False
+    try:
+        data = _plain(path)
+    except EOFError:
+        return False
+    return b'"fgtrace":{"complete":true' in data and (path, path.stat().st_mtime_ns) not in _checked
+
+
+def _plain(path: Path) -> bytes:
+    data = path.read_bytes()
+    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+
+
 def read(ask: Callable[[bytes], TraceProcessor], path: Path) -> Trace:
     """
     Read a file, and assert that it is a valid trace.
     """
-    data = path.read_bytes()
-    plain = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
-    document = json.loads(plain)
+    document = json.loads(_plain(path))
     names = {(e["pid"], e["tid"]): e["args"] for e in document["traceEvents"] if e["name"] == "thread_name"}
-    processor = ask(data)
+    processor = ask(path.read_bytes())
     lives = {row: tuple(args["life"]) for row, args in names.items()}
     assert_valid_trace(processor, lives=lives, empty=True)
+    _checked.add((path, path.stat().st_mtime_ns))
     tracks: dict[str, list[Rows]] = {}
     rows = _rows(processor)
     for row, args in names.items():

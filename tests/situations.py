@@ -17,10 +17,11 @@ from functools import cache
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any, NamedTuple
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
+
+import pytest
 
 import fgtrace
-import pytest
 from reading import Row, Rows, Trace, read
 from trace_processor import Engine, TraceProcessor
 
@@ -29,9 +30,9 @@ __all__ = [
     "UNBLOCKED",
     "Corpus",
     "Situation",
-    "be_patient",
     "chains_in",
     "check",
+    "end_by",
     "in_order",
     "longest",
     "read_file",
@@ -126,14 +127,26 @@ class Corpus(list[Situation]):
         ]
 
 
-_patient: WeakSet[asyncio.Task[Any]] = WeakSet()
+_ends: WeakKeyDictionary[asyncio.Task[Any], Callable[[], object]] = WeakKeyDictionary()
 
 
-def be_patient() -> None:
+def end_by(release: Callable[[], object]) -> None:
     """
-    The situation of the task that calls this is not to be cancelled: it soon ends by itself.
+    The situation of the task that calls this is to be ended so, and not cancelled.
     """
-    _patient.add(asyncio.current_task())  # type: ignore[arg-type]
+    _ends[asyncio.current_task()] = release  # type: ignore[index]
+
+
+async def calm() -> None:
+    """
+    Wait until all have begun: until the loop takes its turns quickly.
+    """
+    loop = asyncio.get_running_loop()
+    turns = 0
+    while turns < 10:
+        before = loop.time()
+        await asyncio.sleep(0.005)
+        turns = turns + 1 if loop.time() - before < 0.015 else 0
 
 
 async def stay(rows: Iterable[Situation], seconds: float = HOLD) -> None:
@@ -141,11 +154,11 @@ async def stay(rows: Iterable[Situation], seconds: float = HOLD) -> None:
     Run situations side by side, wait, and end them.
     """
     tasks = [asyncio.create_task(each.work(), name=each.name) for each in rows]
+    await calm()
     await asyncio.sleep(seconds)
     failed = [(task.get_name(), task.exception()) for task in tasks if task.done()]
     for task in tasks:
-        if task not in _patient:
-            task.cancel()
+        _ends.get(task, task.cancel)()
     await asyncio.wait(tasks)
     assert not failed, f"these did not wait: {failed}"
 

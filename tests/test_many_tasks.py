@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from kinds import corpus
 from situations import UNBLOCKED, check, read_file, runner, stay, trace_all
 from trace_processor import Engine

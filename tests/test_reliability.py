@@ -289,6 +289,7 @@ def test_leaving_does_not_block_the_loop(tmp_path: Path) -> None:
         trace = fgtrace.trace(tmp_path / "t.json").start()
         assert trace._sampler is not None
         trace._sampler.recording = script
+        await asyncio.sleep(0.02)  # longer than the recording, whose last time is 5 ms
         watcher = asyncio.create_task(watch())
         await asyncio.sleep(0)
         await trace.__aexit__(None, None, None)
@@ -318,7 +319,7 @@ def _large_recording() -> Recording:
     script = Script()
     stacks = ["abc", "abd", "aef", "abcdefgh", "xyz"]
     for time_ in range(100_000):
-        script.at(time_ * 1000, f"thread {time_ % 40}", stacks[(time_ + time_ // 40) % 5])
+        script.at(time_ * 50, f"thread {time_ % 40}", stacks[(time_ + time_ // 40) % 5])
     return script.recording
 
 

@@ -8,13 +8,24 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from reading import Trace
-from situations import be_patient, Corpus, Situation, chains_in, check, in_order, read_file, runner, stay, trace_all
+
+from reading import Rows, Trace
+from situations import (
+    Corpus,
+    Situation,
+    chains_in,
+    check,
+    end_by,
+    in_order,
+    read_file,
+    runner,
+    stay,
+    trace_all,
+)
 from stalls import busy_port, mute_port
 from trace_processor import Engine
 
@@ -23,6 +34,9 @@ aiosqlite = pytest.importorskip("aiosqlite", reason="no aiosqlite for this Pytho
 httpx = pytest.importorskip("httpx", reason="no httpx for this Python")
 uvicorn = pytest.importorskip("uvicorn", reason="no uvicorn for this Python")
 starlette = pytest.importorskip("starlette.applications", reason="no starlette for this Python")
+routing = pytest.importorskip("starlette.routing", reason="no starlette for this Python")
+asyncpg = pytest.importorskip("asyncpg", reason="no wheel of asyncpg for this Python")
+redis = pytest.importorskip("redis.asyncio", reason="no redis for this Python")
 web = pytest.importorskip("aiohttp.web", reason="no wheel of aiohttp for this Python")
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="no SQLAlchemy for this Python")
 in_asyncio = pytest.importorskip("sqlalchemy.ext.asyncio", reason="no SQLAlchemy for this Python")
@@ -30,8 +44,6 @@ pytest.importorskip("greenlet", reason="no wheel of greenlet for this Python")
 
 corpus = Corpus()
 ANY = "127.0.0.1"
-#: All of the libraries at once need a while to begin.
-LONG = 1.0
 #: Asks for ten bytes, and sends one.
 PART = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx"
 
@@ -40,7 +52,14 @@ async def request(session: Any, port: int) -> None:
     await session.get(f"http://{ANY}:{port}/")
 
 
-@corpus("I/O wait", "*", "ClientSession._request", "TCPConnector._create_connection", "*.sock_connect", loops="asyncio")
+@corpus(
+    "I/O wait",
+    "*",
+    "ClientSession._request",
+    "TCPConnector._create_connection",
+    "*.sock_connect",
+    loops="asyncio",
+)
 async def aiohttp_connect() -> None:
     with busy_port() as port:
         async with aiohttp.ClientSession() as session:
@@ -64,11 +83,11 @@ async def aiohttp_body() -> None:
 @corpus("pool wait", "aiohttp.*", "ClientSession._request", "*.connect", "*._wait_for_available_connection")
 async def aiohttp_pool() -> None:
     with mute_port() as port:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(request(session, port))
-                await asyncio.sleep(0.05)
-                await session.get(f"http://{ANY}:{port}/")  # waits
+        narrow = aiohttp.TCPConnector(limit=1)
+        async with aiohttp.ClientSession(connector=narrow) as session, asyncio.TaskGroup() as group:
+            group.create_task(request(session, port))
+            await asyncio.sleep(0.05)
+            await session.get(f"http://{ANY}:{port}/")  # waits
 
 
 @corpus("I/O wait", "aiohttp.*", "ClientWebSocketResponse.receive", "WebSocketDataQueue.read")
@@ -79,9 +98,12 @@ async def aiohttp_websocket() -> None:
         await socket.receive()
         return socket
 
-    async with aiohttp_server(answer) as port, aiohttp.ClientSession() as session:
-        async with session.ws_connect(f"http://{ANY}:{port}/") as socket:
-            await socket.receive()  # waits
+    async with (
+        aiohttp_server(answer) as port,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"http://{ANY}:{port}/") as socket,
+    ):
+        await socket.receive()  # waits
 
 
 @asynccontextmanager
@@ -122,25 +144,34 @@ async def aiohttp_handler() -> None:
 @corpus("I/O wait", "*", "AsyncClient.get", "httpcore*.handle_async_request", "*.receive", "Event.wait")
 async def httpx_headers() -> None:
     with mute_port() as port:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=False) as client:
             await client.get(f"http://{ANY}:{port}/")  # waits
 
 
 @corpus("I/O wait", "*", "Response.aread", "Response.aiter_raw", "*.receive", "Event.wait")
 async def httpx_body() -> None:
     with mute_port(PART) as port:
-        async with httpx.AsyncClient() as client, client.stream("GET", f"http://{ANY}:{port}/") as answer:
+        async with (
+            httpx.AsyncClient(verify=False) as client,
+            client.stream("GET", f"http://{ANY}:{port}/") as answer,
+        ):
             await answer.aread()  # waits
 
 
-@corpus("pool wait", "httpcore.AsyncConnectionPool", "AsyncClient.get", "AsyncPoolRequest.wait_for_connection", "...")
+@corpus(
+    "pool wait",
+    "httpcore.AsyncConnectionPool",
+    "AsyncClient.get",
+    "AsyncPoolRequest.wait_for_connection",
+    "...",
+)
 async def httpx_pool() -> None:
     with mute_port() as port:
-        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as client:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(request(client, port))
-                await asyncio.sleep(0.05)
-                await client.get(f"http://{ANY}:{port}/")  # waits
+        narrow = httpx.Limits(max_connections=1)
+        async with httpx.AsyncClient(verify=False, limits=narrow) as client, asyncio.TaskGroup() as group:
+            group.create_task(request(client, port))
+            await asyncio.sleep(0.05)
+            await client.get(f"http://{ANY}:{port}/")  # waits
 
 
 @corpus("sleep", "asyncio.sleep|anyio.sleep", "*.sleep", "tasks.sleep")
@@ -176,7 +207,13 @@ async def anyio_thread() -> None:
         await anyio.to_thread.run_sync(job, abandon_on_cancel=True)  # waits
 
 
-@corpus("pool wait", "anyio.to_thread.run_sync", "*.run_sync_in_worker_thread", "CapacityLimiter.acquire", "Event.wait")
+@corpus(
+    "pool wait",
+    "anyio.to_thread.run_sync",
+    "*.run_sync_in_worker_thread",
+    "CapacityLimiter.acquire",
+    "Event.wait",
+)
 async def anyio_limiter() -> None:
     limiter = anyio.CapacityLimiter(1)
     await limiter.acquire_on_behalf_of(limiter)
@@ -213,8 +250,7 @@ def holding() -> Callable[[], int]:
     A function for SQLite that returns after the end of the trace.
     """
     release = threading.Event()
-    asyncio.get_running_loop().call_later(LONG + 0.1, release.set)
-    be_patient()
+    end_by(release.set)
     return release.wait
 
 
@@ -225,7 +261,14 @@ async def aiosqlite_execute() -> None:
         await connection.execute("select hold()")  # waits
 
 
-@corpus("thread wait", "aiosqlite.*", "AsyncConnection.execute", "greenlet_spawn", "Connection.execute", "Connection._execute")
+@corpus(
+    "thread wait",
+    "aiosqlite.*",
+    "AsyncConnection.execute",
+    "greenlet_spawn",
+    "Connection.execute",
+    "Connection._execute",
+)
 async def sqlalchemy_execute() -> None:
     engine = in_asyncio.create_async_engine("sqlite+aiosqlite:///:memory:")
     hold = holding()
@@ -242,10 +285,16 @@ async def sqlalchemy_execute() -> None:
 @corpus("pool wait", "*", "AsyncConnection.start", "greenlet_spawn", "*", "AsyncAdaptedQueue.get", "...")
 async def sqlalchemy_pool() -> None:
     engine = in_asyncio.create_async_engine(
-        "sqlite+aiosqlite:///:memory:", poolclass=sqlalchemy.AsyncAdaptedQueuePool, pool_size=1, max_overflow=0
+        "sqlite+aiosqlite:///:memory:",
+        poolclass=sqlalchemy.AsyncAdaptedQueuePool,
+        pool_size=1,
+        max_overflow=0,
     )
-    async with engine.connect():
-        await engine.connect()  # waits
+    try:
+        async with engine.connect():
+            await engine.connect()  # waits
+    finally:
+        await engine.dispose()
 
 
 @corpus("I/O wait", "*", "AsyncSession.run_sync", "greenlet_spawn", "sqlalchemy_io.<locals>.query", "...")
@@ -265,6 +314,46 @@ async def sqlalchemy_io() -> None:
             writer.transport.abort()
 
 
+@corpus("I/O wait", "asyncio.StreamReader", "Redis.execute_command", "*.read_response", "...")
+async def redis_command() -> None:
+    with mute_port(b"+OK\r\n" * 2) as port:
+        client = redis.Redis(host=ANY, port=port)
+        try:
+            await client.get("key")  # waits
+        finally:
+            await client.aclose()
+
+
+@corpus("I/O wait", "asyncpg.connect", "asyncpg.connection.connect", "*.__connect_addr", "...")
+async def asyncpg_connect() -> None:
+    with mute_port() as port:
+        await asyncpg.connect(host=ANY, port=port, user="nobody", password="", ssl=False)  # waits
+
+
+@corpus("I/O wait", "*", "AsyncClient.get", "...")
+async def asgi_server() -> None:
+    """
+    The server's side of it is looked at below.
+    """
+
+    async def endpoint(_: Any) -> None:
+        asyncio.current_task().set_name("endpoint")  # type: ignore[union-attr]
+        await asyncio.Event().wait()
+
+    app = starlette.Starlette(routes=[routing.Route("/", endpoint)])
+    server = uvicorn.Server(uvicorn.Config(app, ANY, 0, log_level="critical", lifespan="off"))
+    serving = asyncio.create_task(server._serve(), name="uvicorn")
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        async with httpx.AsyncClient(verify=False) as client:
+            await client.get(f"http://{ANY}:{port}/", timeout=60)  # waits
+    finally:
+        server.should_exit = server.force_exit = True
+        await serving
+
+
 @pytest.fixture(scope="module")
 def traces(trace_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trace]:
     """
@@ -275,7 +364,7 @@ def traces(trace_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Ca
     def trace(loop: str) -> Trace:
         if loop not in made:
             path = tmp_path_factory.mktemp(loop) / "t.json"
-            trace_all(path, lambda: stay(corpus.on(loop), LONG), runner(loop))
+            trace_all(path, lambda: stay(corpus.on(loop)), runner(loop))
             made[loop] = read_file(trace_engine, path)
         return made[loop]
 
@@ -288,3 +377,32 @@ def test_wait(loop: str, situation: Situation, traces: Callable[[str], Trace]) -
     A task that waits inside a library shows the state, the program's line, and the whole chain.
     """
     check(traces(loop), situation)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize(
+    ("track", "state", "chain"),
+    [
+        pytest.param(
+            "aiohttp reads *",
+            "I/O wait",
+            ["*._handle_request", "answer", "*.read", "*.readany", "*._wait"],
+            id="handler",
+        ),
+        pytest.param("*RequestHandler.start", "I/O wait", ["RequestHandler.start"], id="keep-alive"),
+        pytest.param("uvicorn *", "sleep", ["Server.main_loop", "sleep"], id="uvicorn"),
+        pytest.param(
+            "endpoint *", "event wait", ["run_asgi", "Router.app", "endpoint", "Event.wait"], id="endpoint"
+        ),
+    ],
+)
+def test_server(loop: str, track: str, state: str, chain: list[str], traces: Callable[[str], Trace]) -> None:
+    """
+    A server's own tasks show what they wait for: a request, its body, or what the handler does.
+    """
+    stacks = [stack for rows in traces(loop).all(track) for stack in every_stack(rows, state)]
+    assert any(in_order(stack, chain) for stack in stacks), stacks
+
+
+def every_stack(rows: Rows, state: str) -> list[list[str]]:
+    return [stack for row in rows.named(state) for stack in chains_in(rows, row)]

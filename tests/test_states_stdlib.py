@@ -8,381 +8,22 @@ import asyncio
 import concurrent.futures
 import socket
 import ssl
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
+
 from reading import Trace
-from situations import HOLD, Corpus, Situation, check, read_file, runner, stay, trace_all
-from stalls import busy_port, mute_port, socket_pair
+from situations import UNBLOCKED, Situation, chains_in, check, in_order, read_file, runner, stay, trace_all
 from trace_processor import Engine
+from waiting import SLOW_HOST, corpus
 
-corpus = Corpus()
-PYTHON = sys.version_info[:2]
-SLOW_HOST = "slow.test"
-ANY = "127.0.0.1"
-SLEEP_LONG = ("sleep", "60")
-
-
-@corpus("sleep", "asyncio.sleep", "tasks.sleep")
-async def sleep() -> None:
-    await asyncio.sleep(60)  # waits
-
-
-@corpus("lock wait", "asyncio.Lock", "*__aenter__", "Lock.acquire")
-async def lock() -> None:
-    taken = asyncio.Lock()
-    await taken.acquire()
-    async with taken:  # waits
-        pass
-
-
-@corpus("lock wait", "asyncio.Semaphore", "Semaphore.acquire")
-async def semaphore() -> None:
-    await asyncio.Semaphore(0).acquire()  # waits
-
-
-@corpus("event wait", "asyncio.Condition", "Condition.wait")
-async def condition() -> None:
-    held = asyncio.Condition()
-    async with held:
-        await held.wait()  # waits
-
-
-@corpus("event wait", "asyncio.Condition", "Condition.wait_for", "Condition.wait")
-async def condition_for() -> None:
-    held = asyncio.Condition()
-    async with held:
-        await held.wait_for(lambda: False)  # waits
-
-
-@corpus("lock wait", "asyncio.Lock", "Lock.acquire")
-async def condition_lock() -> None:
-    held = asyncio.Condition()
-    await held.acquire()
-    async with held:  # waits
-        pass
-
-
-@corpus("lock wait", "asyncio.Lock", "Condition.wait", "Lock.acquire")
-async def condition_notified() -> None:
-    held = asyncio.Condition()
-
-    async def notify() -> None:
-        async with held:
-            held.notify()
-            await asyncio.sleep(HOLD)  # no cancellation ends the wait for the lock
-
-    async with held, asyncio.TaskGroup() as group:
-        group.create_task(notify())
-        await held.wait()  # waits
-
-
-@corpus("event wait", "asyncio.Event", "Event.wait")
-async def event() -> None:
-    await asyncio.Event().wait()  # waits
-
-
-@corpus("event wait", "asyncio.Barrier", "Barrier.wait", "Condition.wait")
-async def barrier() -> None:
-    await asyncio.Barrier(2).wait()  # waits
-
-
-@corpus("queue wait", "asyncio.Queue", "Queue.get")
-async def queue_get() -> None:
-    await asyncio.Queue[int]().get()  # waits
-
-
-@corpus("queue wait", "asyncio.Queue", "Queue.put")
-async def queue_put() -> None:
-    full = asyncio.PriorityQueue[int](1)
-    await full.put(1)
-    await full.put(2)  # waits
-
-
-@corpus("queue wait", "asyncio.Queue", "Queue.join", "Event.wait")
-async def queue_join() -> None:
-    full = asyncio.LifoQueue[int]()
-    await full.put(1)
-    await full.join()  # waits
-
-
-@corpus("I/O wait", "asyncio.StreamReader", "StreamReader.readline", "StreamReader._wait_for_data")
-async def stream_readline() -> None:
-    with mute_port() as port:
-        reader, writer = await asyncio.open_connection(ANY, port)
-        try:
-            await reader.readline()  # waits
-        finally:
-            writer.transport.abort()
-
-
-@corpus("I/O wait", "asyncio.StreamReader", "StreamReader.__anext__", "StreamReader._wait_for_data")
-async def stream_lines() -> None:
-    with mute_port() as port:
-        reader, writer = await asyncio.open_connection(ANY, port)
-        try:
-            async for _ in reader:  # waits
-                pass
-        finally:
-            writer.transport.abort()
-
-
-@corpus("I/O wait", "asyncio.StreamWriter", "StreamWriter.drain", "FlowControlMixin._drain_helper")
-async def stream_drain() -> None:
-    with mute_port() as port:
-        _, writer = await asyncio.open_connection(ANY, port)
-        try:
-            writer.write(bytes(20_000_000))
-            await writer.drain()  # waits
-        finally:
-            writer.transport.abort()
-
-
-@corpus(
-    "I/O wait",
-    "loop.sock_connect|loop.create_connection",
-    "open_connection",
-    "*Loop.create_connection",
-    "...",
-)
-async def connect() -> None:
-    with busy_port() as port:
-        await asyncio.open_connection(ANY, port)  # waits
-
-
-@corpus("I/O wait", "loop.create_connection", "open_connection", "*Loop.create_connection", "...")
-async def tls_handshake() -> None:
-    with mute_port() as port:
-        await asyncio.open_connection(ANY, port, ssl=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))  # waits
-
-
-@corpus("I/O wait", "loop.start_tls", "StreamWriter.start_tls", "*Loop.start_tls")
-async def start_tls() -> None:
-    with mute_port() as port:
-        _, writer = await asyncio.open_connection(ANY, port)
-        try:
-            await writer.start_tls(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), server_hostname=ANY)  # waits
-        finally:
-            writer.transport.abort()
-
-
-@corpus("I/O wait", "asyncio.Server", "Server.serve_forever")
-async def serve_forever() -> None:
-    async with await asyncio.start_server(lambda *_: None, ANY, 0) as server:
-        await server.serve_forever()  # waits
-
-
-@corpus("I/O wait", "loop.sock_recv", "*Loop.sock_recv")
-async def sock_recv() -> None:
-    with socket_pair() as (one, _):
-        await asyncio.get_running_loop().sock_recv(one, 1)  # waits
-
-
-@corpus("I/O wait", "loop.sock_recv_into", "*Loop.sock_recv_into")
-async def sock_recv_into() -> None:
-    with socket_pair() as (one, _):
-        await asyncio.get_running_loop().sock_recv_into(one, bytearray(1))  # waits
-
-
-@corpus("I/O wait", "loop.sock_sendall", "*Loop.sock_sendall")
-async def sock_sendall() -> None:
-    with socket_pair() as (one, _):
-        await asyncio.get_running_loop().sock_sendall(one, bytes(20_000_000))  # waits
-
-
-@corpus("I/O wait", "loop.sock_accept", "*Loop.sock_accept")
-async def sock_accept() -> None:
-    with socket.create_server((ANY, 0)) as server:
-        server.setblocking(False)
-        await asyncio.get_running_loop().sock_accept(server)  # waits
-
-
-@corpus("I/O wait", "loop.sock_connect", "*Loop.sock_connect")
-async def sock_connect() -> None:
-    with busy_port() as port, socket.socket() as client:
-        client.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(client, (ANY, port))  # waits
-
-
-@corpus("I/O wait", "loop.getaddrinfo", "*Loop.getaddrinfo", loops="asyncio")
-async def dns() -> None:
-    await asyncio.get_running_loop().getaddrinfo(SLOW_HOST, 80)  # waits
-
-
-@corpus("I/O wait", "loop.getaddrinfo", "open_connection", "*Loop.getaddrinfo", loops="asyncio")
-async def dns_of_connection() -> None:
-    await asyncio.open_connection(SLOW_HOST, 80)  # waits
-
-
-@corpus("thread wait", "concurrent.futures.Future")
-async def executor() -> None:
-    with held_back() as job:
-        await asyncio.get_running_loop().run_in_executor(None, job)  # waits
-
-
-@corpus("thread wait", "asyncio.to_thread", "threads.to_thread")
-async def to_thread() -> None:
-    with held_back() as job:
-        await asyncio.to_thread(job)  # waits
-
-
-@corpus("thread wait", "concurrent.futures.Future")
-async def wrap_future() -> None:
-    await asyncio.wrap_future(concurrent.futures.Future[int]())  # waits
-
-
-@corpus("thread wait", "asyncio.gather")
-async def gather_of_executor() -> None:
-    loop = asyncio.get_running_loop()
-    with held_back() as job:
-        await asyncio.gather(*(loop.run_in_executor(None, job) for _ in range(2)))  # waits
-
-
-@corpus("subprocess wait", "asyncio.subprocess.Process", "Process.wait", "...")
-async def subprocess_wait() -> None:
-    child = await asyncio.create_subprocess_exec(*SLEEP_LONG)
-    try:
-        await child.wait()  # waits
-    finally:
-        child.kill()
-        await child.wait()
-
-
-@corpus("subprocess wait", "asyncio.subprocess.Process", "Process.communicate")
-async def subprocess_communicate() -> None:
-    child = await asyncio.create_subprocess_exec(*SLEEP_LONG, stdout=-1)
-    try:
-        await child.communicate()  # waits
-    finally:
-        child.kill()
-        await child.wait()
-
-
-@corpus(
-    "subprocess wait",
-    "loop.subprocess_exec",
-    "create_subprocess_exec",
-    "*Loop.subprocess_exec",
-    "...",
-    loops="asyncio",
-)
-async def subprocess_create() -> None:
-    asyncio.get_running_loop().connect_write_pipe = stalled  # type: ignore[method-assign,assignment]
-    await asyncio.create_subprocess_exec("true", stdin=-1)  # waits
-
-
-async def stalled(_: Any, pipe: Any) -> Any:
-    """
-    Connect a pipe, never.
-    """
-    with pipe:
-        await asyncio.sleep(60)
-
-
-@contextmanager
-def held_back() -> Iterator[Callable[[], object]]:
-    """
-    A job that a thread cannot finish before the block ends.
-    """
-    release = threading.Event()
-    try:
-        yield release.wait
-    finally:
-        release.set()
-
-
-@corpus("task wait", "asyncio.gather")
-async def gather() -> None:
-    await asyncio.gather(asyncio.sleep(60), asyncio.sleep(60))  # waits
-
-
-@corpus("future wait", "asyncio.gather")
-async def gather_of_futures() -> None:
-    loop = asyncio.get_running_loop()
-    await asyncio.gather(loop.create_future(), loop.create_future())  # waits
-
-
-@corpus("task wait", "asyncio.TaskGroup", "TaskGroup.__aexit__", "...")
-async def task_group() -> None:
-    async with asyncio.TaskGroup() as group:  # waits
-        group.create_task(asyncio.sleep(60))
-
-
-@corpus("task wait", "asyncio.wait", "tasks.wait", "tasks._wait")
-async def wait() -> None:
-    with cancelling(asyncio.create_task(asyncio.sleep(60))) as task:
-        await asyncio.wait([task], return_when=asyncio.FIRST_COMPLETED)  # waits
-
-
-@corpus("future wait", "asyncio.wait", "tasks.wait", "tasks._wait")
-async def wait_for_futures() -> None:
-    await asyncio.wait([asyncio.get_running_loop().create_future()])  # waits
-
-
-@corpus("task wait", "asyncio.as_completed", "*_wait_for_one", "Queue.get")
-async def as_completed() -> None:
-    with cancelling(asyncio.create_task(asyncio.sleep(60))) as task:
-        for each in asyncio.as_completed([task]):
-            await each  # waits
-
-
-@corpus("task wait", "asyncio.Task")
-async def shield() -> None:
-    with cancelling(asyncio.create_task(asyncio.sleep(60))) as task:
-        await asyncio.shield(task)  # waits
-
-
-@corpus("task wait", "asyncio.Task")
-async def task() -> None:
-    await asyncio.create_task(asyncio.sleep(60))  # waits
-
-
-@corpus("task wait", "asyncio.Task", "tasks.wait_for")
-async def wait_for_task() -> None:
-    await asyncio.wait_for(asyncio.create_task(asyncio.sleep(60)), 60)  # waits
-
-
-WAIT_FOR = ("queue wait", "asyncio.Queue", "wait_for", "Queue.get")
-WAIT_FOR_BEFORE_312 = ("task wait", "asyncio.Task", "wait_for")  # it makes a task of the coroutine
-
-
-@corpus(*(WAIT_FOR if PYTHON >= (3, 12) else WAIT_FOR_BEFORE_312))
-async def wait_for_coroutine() -> None:
-    await asyncio.wait_for(asyncio.Queue[int]().get(), 60)  # waits
-
-
-@corpus("future wait", "asyncio.Future", "wait_for")
-async def wait_for_future() -> None:
-    await asyncio.wait_for(asyncio.get_running_loop().create_future(), 60)  # waits
-
-
-@corpus("future wait", "asyncio.Future")
-async def future() -> None:
-    await asyncio.get_running_loop().create_future()  # waits
-
-
-@corpus("event wait", "asyncio.Event", "Event.wait")
-async def timeout() -> None:
-    async with asyncio.timeout(60):
-        await asyncio.Event().wait()  # waits
-
-
-@contextmanager
-def cancelling(task: asyncio.Task[Any]) -> Iterator[asyncio.Task[Any]]:
-    """
-    Cancel the task that a block waited for.
-    """
-    try:
-        yield task
-    finally:
-        task.cancel()
+Traced = Callable[..., Trace]
+LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 
 
 def slow_dns(patch: pytest.MonkeyPatch, release: threading.Event) -> None:
@@ -436,3 +77,106 @@ def test_wait(loop: str, situation: Situation, traces: Callable[[str], Trace]) -
     A waiting task shows its state, what it waits on, the line that waits, and the whole chain.
     """
     check(traces(loop), situation)
+
+
+def test_runnable(traced: Traced) -> None:
+    """
+    A task that could go on, but whose loop is busy, is runnable where it waits for its turn.
+    """
+
+    async def main() -> None:
+        waits = asyncio.create_task(turn(), name="waits")
+        await asyncio.sleep(0)
+        go.set()
+        time.sleep(0.1)
+        await waits
+
+    async def turn() -> None:
+        await go.wait()
+
+    go = asyncio.Event()
+    track = traced(main).track("waits *")
+    stacks = [stack for row in track.named("runnable") for stack in chains_in(track, row)]
+    assert any(in_order(stack, ["turn", "Event.wait"]) for stack in stacks)
+
+
+def test_turns(traced: Traced) -> None:
+    """
+    Tasks that hand the loop to each other wait for their turn, or run, and nothing else.
+    """
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(5):
+                group.create_task(turns(), name=f"turn {number}")
+
+    async def turns() -> None:
+        end = time.perf_counter() + 0.1
+        while time.perf_counter() < end:
+            await asyncio.sleep(0)
+
+    trace = traced(main)
+    states = [set(track.states()) for track in trace.all("turn ?*")]
+    assert len(states) == 5
+    assert set.union(*states) <= UNBLOCKED
+    assert all("runnable" in found for found in states)
+
+
+def test_tls(traced: Traced) -> None:
+    """
+    A task that reads from a TLS connection waits for I/O, on both of its ends.
+    """
+    authority = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(client)
+
+    async def main() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server) as serving:
+            port = serving.sockets[0].getsockname()[1]
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port, ssl=client, server_hostname="localhost"
+            )
+            writer.write(b"hello\n")
+            assert await reader.readline() == b"hello\n"
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asyncio.current_task().set_name("server")  # type: ignore[union-attr]
+        line = await reader.readline()
+        await asyncio.sleep(0.1)
+        writer.write(line)
+        await reader.read()
+        writer.close()
+
+    trace = traced(main)
+    reads = [row.args["on"] for row in trace.track("* main").named("I/O wait")]
+    assert "asyncio.StreamReader" in reads
+    assert "sleep" in trace.track("server *").states()
+
+
+def test_sequence(traced: Traced) -> None:
+    """
+    A task that waits for one thing after the other shows the states in that order.
+    """
+
+    async def main() -> None:
+        await asyncio.create_task(waits(), name="waits")
+
+    async def waits() -> None:
+        loop = asyncio.get_running_loop()
+        lock, event, queue = asyncio.Lock(), asyncio.Event(), asyncio.Queue[int]()
+        await lock.acquire()
+        for number, later in enumerate((lock.release, event.set, lambda: queue.put_nowait(1)), 1):
+            loop.call_later(0.1 * number, later)
+        await lock.acquire()
+        await event.wait()
+        await queue.get()
+        await asyncio.to_thread(time.sleep, 0.1)
+        await asyncio.gather(asyncio.sleep(0.1))
+        await asyncio.sleep(0.1)
+
+    track = traced(main).track("waits *")
+    states = [row.name for row in track if row.category == "state" and row.args.get("on")]
+    assert states == ["lock wait", "event wait", "queue wait", "thread wait", "task wait", "sleep"]
+    assert all(track.time_in(state) == pytest.approx(0.1, abs=0.05) for state in states)

@@ -13,8 +13,9 @@ from contextvars import ContextVar
 from typing import Any
 
 import anyio
-import fgtrace
 import pytest
+
+import fgtrace
 from kinds import get, nap
 from reading import Trace
 from situations import chains_in, in_order
@@ -22,6 +23,18 @@ from situations import chains_in, in_order
 Traced = Callable[..., Trace]
 PYTHON = sys.version_info[:2]
 request: ContextVar[Any] = ContextVar("request", default=0)
+
+
+#: The tracks from which and to which an arrow goes, as Perfetto has bound it to their slices.
+FLOWS = """
+    with named as (
+        select slice.id, thread.name from slice
+        join thread_track on thread_track.id = slice.track_id join thread using (utid)
+    )
+    select source.name as source, target.name as target from flow
+    join named as source on source.id = flow.slice_out
+    join named as target on target.id = flow.slice_in
+"""
 
 
 async def child(naps: int = 1) -> None:
@@ -80,19 +93,15 @@ def test_parent(traced: Traced, parent: Callable[[], Coroutine[Any, Any, None]])
         await asyncio.create_task(parent(), name="parent")
 
     trace = traced(main)
-    rows = {event["args"]["id"]: event["args"] for event in trace.events("M") if event["name"] == "thread_name"}
+    rows = {
+        event["args"]["id"]: event["args"] for event in trace.events("M") if event["name"] == "thread_name"
+    }
     above = next(row for row in rows.values() if "parent" in row["name"])
     below = [row for row in rows.values() if row["name"].endswith(("child", "_run_coro"))]
     assert [row["parent"] for row in below] == [above["id"]] * 2
     assert all(row["name"].startswith("└ └ ") for row in below)
     assert rows[above["parent"]]["name"].endswith("main")
-    ends = trace.sql("""
-        select thread_out.name as source, thread_in.name as target from flow
-        join slice as out on out.id = flow.slice_out join thread_track as track_out on track_out.id = out.track_id
-        join thread as thread_out on thread_out.utid = track_out.utid
-        join slice as into_ on into_.id = flow.slice_in join thread_track as track_in on track_in.id = into_.track_id
-        join thread as thread_in on thread_in.utid = track_in.utid
-    """)
+    ends = trace.sql(FLOWS)
     assert sum("parent" in row["source"] and row["target"].startswith("└ └ ") for row in ends) == 2
 
 
@@ -124,7 +133,11 @@ def test_labels(traced: Traced) -> None:
                 group.create_task(nap(), name=f"task {type(value).__name__}")
 
     trace = traced(main, labels=[request])
-    found = {event["args"]["name"]: event["args"].get("request") for event in trace.events("M") if "life" in event["args"]}
+    found = {
+        event["args"]["name"]: event["args"].get("request")
+        for event in trace.events("M")
+        if "life" in event["args"]
+    }
     assert found["└ task str nap"] == "first"
     assert found["└ task int nap"] == 2
     assert found["└ task list nap"] is None

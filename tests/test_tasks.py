@@ -5,20 +5,17 @@ Task tracks against real tasks: every task of every loop, and the whole await ch
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 import threading
 import time
-import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-import anyio
-import fgtrace
 import pytest
-from kinds import corpus, get, nap
-from reading import Row, Rows, Trace
+
+from kinds import corpus, nap
+from reading import Rows, Trace
 from situations import UNBLOCKED, Situation, chains_in, check, in_order, read_file, runner, stay, trace_all
 from trace_processor import Engine
 
@@ -321,9 +318,7 @@ def test_short_tasks(traced: Traced) -> None:
 
     trace = traced(main, hz=1000)
     ends = [
-        event["args"]["life"][1]
-        for event in trace.events("M")
-        if "short" in event["args"].get("name", "")
+        event["args"]["life"][1] for event in trace.events("M") if "short" in event["args"].get("name", "")
     ]
     main_end = max(row.end for row in trace.track("* main"))
     assert all(end < main_end for end in ends)
@@ -346,6 +341,6 @@ def test_renamed(traced: Traced) -> None:
 
     trace = traced(main)
     assert waits(trace.track("third *")) == ["sleep"]
-    assert [
-        e["args"]["former name"] for e in trace.events("M") if "third" in e["args"].get("name", "")
-    ] == ["first"]
+    assert [e["args"]["former name"] for e in trace.events("M") if "third" in e["args"].get("name", "")] == [
+        "first"
+    ]

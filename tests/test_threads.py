@@ -18,8 +18,9 @@ from concurrent import futures
 from contextlib import ExitStack
 from functools import partial
 
-import fgtrace
 import pytest
+
+import fgtrace
 from blocking import corpus
 from reading import Rows, Trace
 from situations import HOLD, Situation, chains_in, check, in_order, read_file
