@@ -45,9 +45,9 @@ class Ready:
         return iter(())
 
 
-def recording() -> Recording:
+def recording(count: int = SLICES // 3) -> Recording:
     """
-    Observations of 200 threads that make about a million slices.
+    Observations of 200 threads, each of which makes about three slices.
     """
     found = Recording()
     look = found.look(ThreadLook("busy"))
@@ -56,9 +56,9 @@ def recording() -> Recording:
     ]
     tracks = [found.track(TrackEntry("thread", f"thread {n}", 0, tid=n + 1)) for n in range(200)]
     base = codes[:20]
-    for number in range(SLICES // 3):
+    for number in range(count):
         leaf = [codes[20 + number % 79], codes[20 + number % 11], codes[20 + number % 7]]
-        found.observe(number * 1007, tracks[number % 200], found.stack(leaf + base), look)
+        found.observe(number * 1000, tracks[number % 200], found.stack(leaf + base), look)
     return found
 
 

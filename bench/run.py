@@ -12,6 +12,7 @@ from pathlib import Path
 
 import encoding
 import fgtrace
+import leaving
 import slowdown
 import ticks
 
@@ -49,7 +50,7 @@ def machine() -> str:
 def main(*arguments: str) -> None:
     count = int(next((each for each in arguments if each.isdigit()), "5"))
     parts = [INTRO, machine()]
-    for module in (ticks, encoding, slowdown):
+    for module in (ticks, encoding, leaving, slowdown):
         parts += [f"\n## {module.TITLE}\n", table(module.rows(count))]
         print(parts[-2], parts[-1], sep="\n", flush=True)
     if "--write" in arguments:

@@ -25,7 +25,7 @@ INLINED = sys.version_info >= (3, 12)  # comprehensions have no frame of their o
 
 
 async def nap() -> None:
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.2)
 
 
 async def get() -> int:
@@ -61,7 +61,7 @@ def stepping() -> Generator[Any, None, int]:
 @kind("queue wait", "asyncio.Queue", "stepping", "get", "Queue.get")
 async def generator() -> None:
     await nap()
-    await stepping()  # type: ignore[misc]
+    await stepping()
 
 
 @kind("queue wait", "asyncio.Queue", "items", "get", "Queue.get")

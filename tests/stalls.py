@@ -1,15 +1,15 @@
 """
-Peers that never answer, so that real clients have something to wait for.
+Peers and jobs that never answer, so that there is something to wait for.
 """
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["busy_port", "mute_port", "socket_pair"]
+__all__ = ["busy_port", "held_back", "mute_port", "socket_pair"]
 
 
 @contextmanager
@@ -71,3 +71,15 @@ def socket_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     other.setblocking(False)
     with one, other:
         yield one, other
+
+
+@contextmanager
+def held_back() -> Iterator[Callable[[], object]]:
+    """
+    A job that a thread cannot finish before the block ends.
+    """
+    release = threading.Event()
+    try:
+        yield release.wait
+    finally:
+        release.set()

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -26,7 +26,7 @@ from situations import (
     stay,
     trace_all,
 )
-from stalls import busy_port, mute_port
+from stalls import busy_port, held_back, mute_port
 from trace_processor import Engine
 
 aiohttp = pytest.importorskip("aiohttp", reason="no wheel of aiohttp for this Python")
@@ -233,18 +233,6 @@ async def anyio_group() -> None:
         group.start_soon(anyio.sleep, 60)
 
 
-@contextmanager
-def held_back() -> Iterator[Callable[[], object]]:
-    """
-    A job that a thread cannot finish before the block ends.
-    """
-    release = threading.Event()
-    try:
-        yield release.wait
-    finally:
-        release.set()
-
-
 def holding() -> Callable[[], int]:
     """
     A function for SQLite that returns after the end of the trace.
@@ -273,9 +261,10 @@ async def sqlalchemy_execute() -> None:
     engine = in_asyncio.create_async_engine("sqlite+aiosqlite:///:memory:")
     hold = holding()
 
-    @sqlalchemy.event.listens_for(engine.sync_engine, "connect")
     def add_hold(connection: Any, _: Any) -> None:
         connection.create_function("hold", 0, hold)
+
+    sqlalchemy.event.listen(engine.sync_engine, "connect", add_hold)
 
     async with engine.connect() as connection:
         await connection.execute(sqlalchemy.text("select hold()"))  # waits

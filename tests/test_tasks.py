@@ -201,9 +201,10 @@ def test_loops(traced: Traced) -> None:
     """
 
     async def main() -> None:
-        await asyncio.gather(
-            *(asyncio.to_thread(lambda each=each: asyncio.run(named(f"in {each}"))) for each in "abc")
-        )
+        await asyncio.gather(*(asyncio.to_thread(run, f"in {each}") for each in "abc"))
+
+    def run(name: str) -> None:
+        asyncio.run(named(name))
 
     async def named(name: str) -> None:
         asyncio.current_task().set_name(name)  # type: ignore[union-attr]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import inspect
 import io
 import json
 import threading
@@ -104,7 +105,7 @@ def test_decorated_coroutine_function(tmp_path: Path, read_trace: Reader) -> Non
         await asyncio.sleep(seconds)
         return "rested"
 
-    assert asyncio.iscoroutinefunction(nap)
+    assert inspect.iscoroutinefunction(nap)
     assert asyncio.run(nap(0.05)) == "rested"
     track = read_trace().track("Task-* *")
     (first, *_) = track.chains("sleep")

@@ -9,13 +9,12 @@ import concurrent.futures
 import socket
 import ssl
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from situations import Corpus, end_by
-from stalls import busy_port, mute_port, socket_pair
+from stalls import busy_port, held_back, mute_port, socket_pair
 
 __all__ = ["SLOW_HOST", "corpus"]
 
@@ -282,18 +281,6 @@ async def stalled(_: Any, pipe: Any) -> Any:
     """
     with pipe:
         await asyncio.sleep(60)
-
-
-@contextmanager
-def held_back() -> Iterator[Callable[[], object]]:
-    """
-    A job that a thread cannot finish before the block ends.
-    """
-    release = threading.Event()
-    try:
-        yield release.wait
-    finally:
-        release.set()
 
 
 @corpus("task wait", "asyncio.gather")

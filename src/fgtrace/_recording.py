@@ -23,7 +23,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from types import CodeType
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from fgtrace._model import FrameName, Gap, ThreadLook, Wait
 
@@ -33,13 +33,11 @@ OFFSET_BITS = 24
 _NODE_SHIFT = 48
 EMPTY = 0
 GONE = -1
-_ROW = 4
-_ROW_BYTES = _ROW * 8
 #: Measured size of a node: its dict entry, its key, and eight bytes in each of two arrays.
 _NODE_BYTES = 150
 _CODE_BYTES = 700
 _TRACK_BYTES = 400
-_READ_ROWS = 8192
+_READ_BYTES = 8192 * 32
 
 
 class CodeEntry(NamedTuple):
@@ -110,7 +108,7 @@ class Recording:
         self._code_ids: dict[object, int] = {}
         self._wait_ids: dict[Wait, int] = {}
         self._look_ids: dict[ThreadLook, int] = {}
-        self._spill: IO[bytes] | None = None
+        self._spill: Any = None  # a raw file
         self._half = max_memory // 2
         self._table_bytes = 0
 
@@ -232,15 +230,13 @@ class Recording:
             import tempfile  # costs 10 ms to import, and few traces need it
 
             # not a `with`: it lives as long as the recording
-            self._spill = tempfile.TemporaryFile(prefix="fgtrace-")  # noqa: SIM115
+            self._spill = tempfile.TemporaryFile(prefix="fgtrace-", buffering=0)  # noqa: SIM115
         self._spill.seek(self.spilled)
-        try:
-            self.rows.tofile(self._spill)
-            self._spill.flush()
-        except OSError:
-            self._spill.truncate(self.spilled)  # the rows are still in memory: not twice
-            raise
-        self.spilled += len(self.rows) * 8
+        with memoryview(self.rows) as rows, rows.cast("B") as view:
+            done = 0
+            while done < len(view):
+                done += self._spill.write(view[done:])
+        self.spilled += done  # only now: what was written of rows that are still here does not count
         self.rows = array("q")
 
     # cold: after the trace
@@ -249,11 +245,16 @@ class Recording:
         """
         Every observation (time, track, stack, detail) in the order of time.
         """
-        if self._spill is not None:
-            self._spill.seek(0)
-            while data := self._spill.read(_READ_ROWS * _ROW_BYTES):
-                yield from _rows(array("q", data))
+        for start in range(0, self.spilled, _READ_BYTES):
+            yield from _rows(array("q", self._spilled_bytes(start, min(start + _READ_BYTES, self.spilled))))
         yield from _rows(self.rows)
+
+    def _spilled_bytes(self, start: int, end: int) -> bytes:
+        found = b""
+        while self._spill is not None and start + len(found) < end:
+            self._spill.seek(start + len(found))
+            found += self._spill.read(end - start - len(found))
+        return found
 
     def elements(self, stack: int) -> list[tuple[int, int]]:
         """

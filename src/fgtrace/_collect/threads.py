@@ -32,8 +32,8 @@ UNKNOWN, RAN, SOME, STOOD_STILL, STARVED = range(5)
 ENDED, TOO_SOON, FROZEN = -1, -2, -3
 
 #: A thread that waits for the GIL wakes at each switch interval to ask for it, which takes it some
-#: microseconds. One whose clock did not move at all in this time (ns) waits for something else.
-FROZEN_AFTER = 6_000_000
+#: microseconds. One whose clock did not move at all in so many intervals waits for something else.
+FROZEN_AFTER = 6
 
 #: A look that comes sooner than this (ns) after the last one, as it does after a late tick, tells
 #: nothing: the tracer itself held the interpreter, and nobody's clock moved.
@@ -104,6 +104,7 @@ class ThreadCollector:
         self._hidden = hidden
         self._clock_of = clock_of
         self._clock = clock
+        self._looked = 0
         self._seen: dict[int, _Seen] = {}
         self._looks = [recording.look(ThreadLook(cpu)) for cpu in _CPU]
 
@@ -111,6 +112,7 @@ class ThreadCollector:
         seen = self._seen
         active = threading._active  # type: ignore[attr-defined]  # enumerate() takes a lock of the program's
         time_ = self._clock()
+        is_soon = time_ - self._looked < SOONEST
         ran, paths = {}, {}
         for ident, frame in frames.items():
             if ident not in self._hidden:
@@ -120,15 +122,16 @@ class ThreadCollector:
                 # not `name`: the property may be the program's own
                 if thread is not None and thread._name is not known.name:
                     self._rename(known, thread._name)
-                value = _ran(known, time_)
+                value = _ran(known, time_, is_soon)
                 if value != ENDED:
                     ran[ident] = value
                     paths[ident] = self._walker.frames(frame)
         values = ran.values()
         if RAN in values or SOME in values:
             instead = STARVED
+            self._check(ran, (FROZEN,), STARVED)
         else:
-            self._check(ran)
+            self._check(ran, (FROZEN, STOOD_STILL), UNKNOWN)
             # A thread that came or went may have run: then there is no telling.
             instead = TOO_SOON if UNKNOWN in values or len(seen) != len(ran) else STOOD_STILL
         for ident, value in ran.items():
@@ -137,19 +140,20 @@ class ThreadCollector:
         if len(seen) != len(ran):
             for ident in [ident for ident in seen if ident not in ran]:
                 self._gone(now, ident)
+        self._looked = self._clock()
 
-    def _check(self, ran: dict[int, int]) -> None:
+    def _check(self, ran: dict[int, int], doubted: Container[int], then: int) -> None:
         """
-        Where nobody worked: a clock may also stand still because the system gave others its time.
+        A clock may also stand still because the system gave its time to others.
 
         Asked once for each time that a clock stops.
         """
         for ident, value in ran.items():
             known = self._seen[ident]
-            if value in (STOOD_STILL, FROZEN) and not known.still:
+            if value in doubted and not known.still:
                 known.still = not _wants_to_run(self._recording.tracks[known.track].tid)
                 if not known.still:
-                    ran[ident] = UNKNOWN
+                    ran[ident] = then
 
     def close(self, now: int) -> None:
         """
@@ -218,7 +222,7 @@ def _native_id(ident: int) -> int | None:
         return None
 
 
-def _ran(known: _Seen, now: int) -> int:
+def _ran(known: _Seen, now: int, is_soon: bool) -> int:  # noqa: FBT001
     """
     What the thread's CPU clock did since the last look.
     """
@@ -233,7 +237,7 @@ def _ran(known: _Seen, now: int) -> int:
         return UNKNOWN
     elapsed, used = now - known.time, cpu - known.cpu
     first = known.time < 0
-    if elapsed < SOONEST and not first:
+    if is_soon and not first:
         return TOO_SOON
     known.time, known.cpu = now, cpu
     if used >= elapsed * STILL:
@@ -249,7 +253,8 @@ def _judge(used: int, elapsed: int) -> int:
         return RAN
     if used >= elapsed * STILL:
         return SOME
-    return FROZEN if used == 0 and elapsed >= FROZEN_AFTER else STOOD_STILL
+    frozen = used == 0 and elapsed >= FROZEN_AFTER * sys.getswitchinterval() * 1e9
+    return FROZEN if frozen else STOOD_STILL
 
 
 def _wants_to_run(native_id: int) -> bool:
