@@ -112,8 +112,8 @@ def test_stranger(traced: Traced) -> None:
 
     async def main() -> None:
         alone = asyncio.create_task(child(), name="alone")
-        await asyncio.sleep(0.2)
-        assert alone.done()
+        while not alone.done():
+            await nap()
 
     trace = traced(main)
     names = [event["args"]["name"] for event in trace.events("M") if event["name"] == "thread_name"]
