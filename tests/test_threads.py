@@ -165,7 +165,9 @@ def every_chain(track: Rows, state: str) -> list[list[str]]:
 
 def test_gil(traced: Traced) -> None:
     """
-    Threads that compute in Python side by side run or wait for the GIL, and do nothing else.
+    Threads that compute in Python side by side run or wait for the GIL.
+
+    A machine that lets none of them run in a whole tick looks like a wait: that is rare.
     """
 
     def main() -> None:
@@ -183,7 +185,10 @@ def test_gil(traced: Traced) -> None:
         trace = traced(main)
     finally:
         sys.setswitchinterval(interval)
-    assert {state for track in trace.all("busy *") for state in track.states()} == COMPUTES
+    states = [row for track in trace.all("busy *") for row in track if row.category == "state"]
+    assert {row.name for row in states} >= COMPUTES
+    elsewhere = [row.dur for row in states if row.name not in COMPUTES]
+    assert sum(elsewhere) < 0.1 * sum(row.dur for row in states)
 
 
 def test_succession(traced: Traced) -> None:
