@@ -102,9 +102,9 @@ class Sampler:
         """
         Begin.
         """
-        hurry()
         self.ticker.restart()
         self._begin()
+        hurry()  # only now: where no thread can be started, nothing is left to undo
         watch(self)
 
     def _begin(self) -> None:

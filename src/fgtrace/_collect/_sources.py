@@ -46,7 +46,7 @@ class LoopFinder:
 
     def __init__(self) -> None:
         self._loops: dict[int, Callable[[], Any]] = {}
-        self._barren: dict[int, set[tuple[int, int]]] = {}
+        self._barren: dict[int, set[tuple[int, int, int]]] = {}
 
     def found(self) -> dict[int, Any]:
         """
@@ -86,7 +86,7 @@ class LoopFinder:
         known = self._barren.get(ident, ())
         barren = set()
         while frame is not None:
-            place = (id(frame), frame.f_lasti)
+            place = (id(frame), id(frame.f_code), frame.f_lasti)  # an address alone is soon another's
             loop = None if place in known else _loop_of(frame)
             if loop is None:
                 barren.add(place)
