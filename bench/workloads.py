@@ -28,7 +28,7 @@ def cpu() -> None:
 
 async def switch() -> None:
     async def step() -> None:
-        for _ in range(120_000):
+        for _ in range(240_000):
             await asyncio.sleep(0)
 
     await asyncio.gather(*(step() for _ in range(4)))
@@ -43,7 +43,7 @@ async def queue() -> None:
             await pong.put(await ping.get())
 
     task = asyncio.create_task(echo())
-    for number in range(60_000):
+    for number in range(120_000):
         await ping.put(number)
         await pong.get()
     task.cancel()
@@ -54,7 +54,7 @@ async def tasks200() -> None:
     lock = asyncio.Lock()
 
     async def worker() -> None:
-        for _ in range(60):
+        for _ in range(300):
             async with lock:
                 await asyncio.sleep(0)
             sum(range(300))
@@ -97,7 +97,7 @@ async def http() -> None:
     async with ClientSession(connector=TCPConnector(limit=16)) as session:
 
         async def client() -> None:
-            for _ in range(120):
+            for _ in range(240):
                 async with session.get(url) as response:
                     await response.read()
 
