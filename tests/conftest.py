@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 import fgtrace
+from fgtrace._collect._native import CoreError, load
+from fgtrace._cores import VARIABLE
 from fgtrace._sampler import own_threads
 from reading import Trace, is_unread, read
 from trace_processor.fixtures import AskTrace, ask_trace, trace_engine
@@ -62,6 +64,43 @@ def _house() -> dict[str, Any]:
         "switch interval": sys.getswitchinterval(),
         "files": _fds(),
     }
+
+
+def _needs_core() -> None:
+    try:
+        load()
+    except CoreError as error:
+        if os.environ.get("FGTRACE_BUILD") == "strict":
+            raise
+        pytest.skip(f"no C core: {error}")
+
+
+@pytest.fixture(scope="session", params=["c", "python"])
+def core(request: pytest.FixtureRequest) -> Iterator[str]:
+    """
+    Every trace of the test is made by this core, also those of the programs that it starts.
+    """
+    if request.param == "c":
+        _needs_core()
+    yield from _forced(request.param)
+
+
+@pytest.fixture
+def python_core() -> Iterator[str]:
+    """
+    The test is of the Python twin only.
+    """
+    yield from _forced("python")
+
+
+def _forced(core: str) -> Iterator[str]:
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = core
+    yield core
+    if before is None:
+        del os.environ[VARIABLE]
+    else:
+        os.environ[VARIABLE] = before
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,8 @@ from fgtrace.cli._plan import Plan
 from fgtrace.cli._progress import Progress
 from programs import CASES, Case, one
 
+pytestmark = pytest.mark.usefixtures("core")
+
 ENV = {**os.environ, "PYTHONPATH": str(Path(fgtrace.__file__).parents[1])}
 #: Tracebacks without carets: a signal may come at any point of a line.
 SIGNAL_ENV = {**ENV, "PYTHONNODEBUGRANGES": "1"}

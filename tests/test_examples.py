@@ -23,6 +23,8 @@ from reading import Row, Rows, Trace
 from situations import in_order, read_file
 from trace_processor import Engine
 
+pytestmark = pytest.mark.usefixtures("core")
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.is_file())
@@ -82,7 +84,7 @@ def serving(path: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory, trace_engine: Engine) -> Example:
+def example(core: str, tmp_path_factory: pytest.TempPathFactory, trace_engine: Engine) -> Example:
     """
     Runs an example by its name, and reads the trace that it wrote.
     """
@@ -130,7 +132,9 @@ def blocking(example: Example) -> Run:
 
 
 @pytest.fixture(scope="module")
-def server(example: Example, tmp_path_factory: pytest.TempPathFactory, trace_engine: Engine) -> Trace:
+def server(
+    core: str, example: Example, tmp_path_factory: pytest.TempPathFactory, trace_engine: Engine
+) -> Trace:
     """
     The trace of aiohttp_server.py, when httpx_client.py has asked it for everything.
     """

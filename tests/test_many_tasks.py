@@ -12,6 +12,8 @@ from kinds import corpus
 from situations import UNBLOCKED, check, read_file, runner, stay, trace_all
 from trace_processor import Engine
 
+pytestmark = pytest.mark.usefixtures("core")
+
 EACH = 50
 KINDS = list(corpus)[:20]
 TASKS = [each._replace(name=f"{each.name} {number}") for number in range(EACH) for each in KINDS]

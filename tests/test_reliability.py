@@ -30,6 +30,8 @@ from fgtrace._timeline import Timeline
 from fgtrace.testing import FakeClock
 from reading import Trace
 
+pytestmark = pytest.mark.usefixtures("core")
+
 Reader = Callable[..., Trace]
 HEAD = """
 import fgtrace, os, sys, time, threading, signal
@@ -168,7 +170,7 @@ def test_leaving_at_exit_waits_for_the_writer(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_switch_interval_that_the_program_sets(tmp_path: Path) -> None:
+def test_switch_interval_that_the_program_sets(tmp_path: Path, python_core: str) -> None:
     """
     The interval is short while traces run; what the program sets meanwhile stays.
     """
@@ -276,7 +278,7 @@ def test_nothing_keeps_a_trace(tmp_path: Path) -> None:
     assert reference() is None
 
 
-def test_leaving_does_not_block_the_loop(tmp_path: Path) -> None:
+def test_leaving_does_not_block_the_loop(tmp_path: Path, python_core: str) -> None:
     """
     While a large trace is written, the loop goes on turning, and no full garbage collection starts.
 
@@ -382,7 +384,7 @@ def test_failing_collector_is_unplugged(caplog: pytest.LogCaptureFixture) -> Non
     assert counting.closed
 
 
-def test_failure_prints_nothing(tmp_path: Path) -> None:
+def test_failure_prints_nothing(tmp_path: Path, python_core: str) -> None:
     """
     Where the program has not configured logging, a failure does not reach its stderr.
     """

@@ -29,6 +29,8 @@ from situations import (
 from stalls import busy_port, held_back, mute_port
 from trace_processor import Engine
 
+pytestmark = pytest.mark.usefixtures("core")
+
 aiohttp = pytest.importorskip("aiohttp", reason="no wheel of aiohttp for this Python")
 aiosqlite = pytest.importorskip("aiosqlite", reason="no aiosqlite for this Python")
 httpx = pytest.importorskip("httpx", reason="no httpx for this Python")
@@ -344,7 +346,9 @@ async def asgi_server() -> None:
 
 
 @pytest.fixture(scope="module")
-def traces(trace_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trace]:
+def traces(
+    core: str, trace_engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Trace]:
     """
     One trace for each kind of loop, with all situations at once.
     """

@@ -22,6 +22,8 @@ from situations import UNBLOCKED, Situation, chains_in, check, in_order, read_fi
 from trace_processor import Engine
 from waiting import SLOW_HOST, corpus
 
+pytestmark = pytest.mark.usefixtures("core")
+
 Traced = Callable[..., Trace]
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 
@@ -42,7 +44,9 @@ def slow_dns(patch: pytest.MonkeyPatch, release: threading.Event) -> None:
 
 
 @pytest.fixture(scope="module")
-def traces(trace_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trace]:
+def traces(
+    core: str, trace_engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Trace]:
     """
     One trace for each kind of loop, with all situations at once.
     """

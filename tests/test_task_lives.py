@@ -20,6 +20,8 @@ from kinds import get, nap
 from reading import Trace
 from situations import chains_in, in_order
 
+pytestmark = pytest.mark.usefixtures("core")
+
 Traced = Callable[..., Trace]
 PYTHON = sys.version_info[:2]
 request: ContextVar[Any] = ContextVar("request", default=0)

@@ -19,13 +19,17 @@ from reading import Rows, Trace
 from situations import UNBLOCKED, Situation, chains_in, check, in_order, read_file, runner, stay, trace_all
 from trace_processor import Engine
 
+pytestmark = pytest.mark.usefixtures("core")
+
 Traced = Callable[..., Trace]
 PYTHON = sys.version_info[:2]
 label: ContextVar[Any] = ContextVar("request", default=0)
 
 
 @pytest.fixture(scope="module")
-def kinds(trace_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trace]:
+def kinds(
+    core: str, trace_engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Trace]:
     """
     One trace for each kind of loop, with all kinds of coroutines at once.
     """

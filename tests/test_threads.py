@@ -26,6 +26,8 @@ from reading import Rows, Trace
 from situations import HOLD, Situation, chains_in, check, in_order, read_file
 from trace_processor import Engine
 
+pytestmark = pytest.mark.usefixtures("core")
+
 Traced = Callable[..., Trace]
 CHUNK = bytes(64_000_000)
 COMPUTES = {"running", "GIL wait"}
@@ -35,7 +37,7 @@ GAPS = {"tracer"}
 
 
 @pytest.fixture(scope="module")
-def blocked(trace_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Trace:
+def blocked(core: str, trace_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Trace:
     """
     One trace of all the blocking calls at once.
     """

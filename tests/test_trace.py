@@ -20,6 +20,8 @@ import pytest
 import fgtrace
 from reading import Trace
 
+pytestmark = pytest.mark.usefixtures("core")
+
 Reader = Callable[..., Trace]
 
 
@@ -40,7 +42,7 @@ async def anap(trace: fgtrace.Trace) -> None:
 
 
 def _looks(trace: fgtrace.Trace) -> int:
-    return 0 if trace._sampler is None else trace._sampler.ticker.taken
+    return 0 if trace._sampler is None else trace._sampler.taken
 
 
 def test_with(tmp_path: Path, read_trace: Reader) -> None:
@@ -136,7 +138,7 @@ def test_suffix(name: str, tmp_path: Path, read_trace: Reader) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_metadata(tmp_path: Path, read_trace: Reader) -> None:
+def test_metadata(core: str, tmp_path: Path, read_trace: Reader) -> None:
     """
     Asked and true rate, missed ticks, own cost, versions and options are in the trace.
     """
@@ -147,7 +149,7 @@ def test_metadata(tmp_path: Path, read_trace: Reader) -> None:
     assert metadata["complete"] is True
     assert metadata["version"] == fgtrace.__version__
     stats = metadata["stats"]
-    assert stats["core"] == "python"
+    assert stats["core"] == core
     assert stats["ticks_asked"] == stats["ticks_taken"] + stats["ticks_missed"]
     assert 0 < stats["overhead"] < 1
     assert stats["ticks_taken"] == trace.stats.ticks_taken

@@ -192,6 +192,19 @@ class Recording:
         self._table_bytes += _TRACK_BYTES
         return len(self.tracks) - 1
 
+    def adopt(self, above: int, child: int) -> None:
+        """
+        Note whose child a track is: once, and never of a track that came later.
+        """
+        tracks = self.tracks
+        if tracks[child].parent >= 0 or tracks[above].start > tracks[child].start:
+            return
+        at = above
+        while at >= 0 and at != child:
+            at = tracks[at].parent
+        if at != child:
+            tracks[child].parent = above
+
     def loop(self, entry: LoopEntry) -> int:
         """
         Add an event loop; its index is returned.
@@ -216,6 +229,12 @@ class Recording:
         return node
 
     # between ticks
+
+    def add_rows(self, rows: bytes) -> None:
+        """
+        Observations from elsewhere, four numbers of 64 bits each, later than all that are here.
+        """
+        self.rows.frombytes(rows)
 
     def trim(self) -> None:
         """

@@ -26,7 +26,7 @@ from fgtrace._gil import calm, hurry
 from fgtrace._model import Gap
 from fgtrace._recording import Recording
 
-__all__ = ["Sampler", "Stats", "own_threads"]
+__all__ = ["Sampler", "Stats", "complain", "own_threads"]
 
 #: Idents of the threads of all traces of this process.
 own_threads: set[int] = set()
@@ -41,11 +41,13 @@ class Stats:
         ticks_asked: ticks that a clock which is never late would have taken.
         ticks_taken, ticks_missed: how many of them there were, and how many not.
         hz: the true rate, ticks a second.
+        hz_tasks: how often a second every task was looked at; below ``hz`` where there are so many
+            that a tick looks at a part of them.
         overhead: the share of the wall clock that the ticks took.
         pause_max: the longest tick, in seconds.
         observations, tracks: the size of the recording.
         cut: stacks that were cut because the tables were full (see ``max_memory``).
-        core: ``"python"``.
+        core: ``"c"`` or ``"python"``: which collectors were at work.
         failed: collectors that were unplugged, with the reason.
     """
 
@@ -53,6 +55,7 @@ class Stats:
     ticks_taken: int = 0
     ticks_missed: int = 0
     hz: float = 0.0
+    hz_tasks: float = 0.0
     overhead: float = 0.0
     pause_max: float = 0.0
     observations: int = 0
@@ -146,6 +149,13 @@ class Sampler:
         self._settle()
 
     @property
+    def taken(self) -> int:
+        """
+        The ticks taken so far.
+        """
+        return self.ticker.taken
+
+    @property
     def end(self) -> int:
         """
         The time of the last look, ns from the start.
@@ -197,31 +207,35 @@ class Sampler:
 
     def _unplug(self, collector: Collector, error: Exception) -> None:
         self._collectors.remove(collector)
-        self._complain(collector.name, error)
+        complain(self.stats, collector.name, error)
 
     def _trim(self) -> None:
         try:
             self.recording.trim()
         except OSError as error:
             self._collectors.clear()
-            self._complain("spill", error)
-
-    def _complain(self, name: str, error: Exception) -> None:
-        import logging  # costs 10 ms to import, and is needed when something failed
-
-        self.stats.failed[name] = f"{type(error).__name__}: {error}"
-        logger = logging.getLogger("fgtrace")
-        if logger.hasHandlers():  # else nobody configured logging, and it would print to stderr
-            logger.warning("%s failed, the trace goes on without: %s", name, error, exc_info=error)
+            complain(self.stats, "spill", error)
 
     def _settle(self) -> None:
         ticker, stats = self.ticker, self.stats
         seconds = max(1, ticker.ended - ticker.start) / 1e9
         stats.ticks_taken, stats.ticks_missed = ticker.taken, ticker.missed
         stats.ticks_asked = ticker.taken + ticker.missed
-        stats.hz = ticker.taken / seconds
+        stats.hz = stats.hz_tasks = ticker.taken / seconds
         stats.overhead = ticker.spent / 1e9 / seconds
         stats.pause_max = ticker.longest / 1e9
         stats.observations = self.recording.observations
         stats.tracks = len(self.recording.tracks)
         stats.cut = self.recording.cut
+
+
+def complain(stats: Stats, name: str, error: Exception) -> None:
+    """
+    Note in the trace, and log once, that a part of it failed.
+    """
+    import logging  # costs 10 ms to import, and is needed when something failed
+
+    stats.failed[name] = f"{type(error).__name__}: {error}"
+    logger = logging.getLogger("fgtrace")
+    if logger.hasHandlers():  # else nobody configured logging, and it would print to stderr
+        logger.warning("%s failed, the trace goes on without: %s", name, error, exc_info=error)

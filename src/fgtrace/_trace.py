@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from fgtrace._config import Destination, Options
-from fgtrace._sampler import Sampler, Stats, own_threads
+from fgtrace._cores import AnySampler, make_sampler
+from fgtrace._sampler import Stats, own_threads
 from fgtrace._sinks import make_sink
 from fgtrace._version import __version__
 from fgtrace.errors import SinkError, TraceStateError
@@ -89,7 +90,7 @@ class Trace:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.stats = Stats()
-        self._sampler: Sampler | None = None
+        self._sampler: AnySampler | None = None
         self._pid = 0
         self._began = 0.0
         self._stopped = False
@@ -113,13 +114,19 @@ class Trace:
 
         self._pid = os.getpid()
         self._began = time.time()
+        self._sampler = make_sampler(self.config)
         self._sink = make_sink(self.config.dst, str(self.config.effective_format))
         self._sink.begin()
-        self._sampler = Sampler(self.config)
         self.stats = self._sampler.stats
         self._tell_loop(self._sampler)
         atexit.register(self._at_exit)
-        self._sampler.start()
+        try:
+            self._sampler.start()
+        except BaseException:  # the system gives no thread: nothing is left behind
+            self._sampler = None
+            atexit.unregister(self._at_exit)
+            self._sink.abandon()
+            raise
         return self
 
     def stop(self, *, progress: Callable[[int, int], None] | None = None) -> None:
@@ -150,7 +157,7 @@ class Trace:
             self._sink.abandon()
             atexit.unregister(self._at_exit)
 
-    def _tell_loop(self, sampler: Sampler) -> None:
+    def _tell_loop(self, sampler: AnySampler) -> None:
         """
         Name the loop that runs here: a compiled one leaves no trace in the frames.
         """
@@ -159,7 +166,7 @@ class Trace:
         if loop is not None:
             sampler.finder.add(threading.get_ident(), loop)
 
-    def _finish(self) -> Sampler | None:
+    def _finish(self) -> AnySampler | None:
         """
         End the sampling; None in a child process, which has no sampler.
         """
@@ -176,7 +183,7 @@ class Trace:
 
     def _write(
         self,
-        sampler: Sampler,
+        sampler: AnySampler,
         progress: Callable[[int, int], None] | None = None,
         pace: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
     ) -> None:

@@ -160,12 +160,19 @@ class TaskSource:
         """
         A reference to each task, some of which may be done.
         """
+        found = self.listed()
+        if self._all_tasks is not None:
+            for loop in self._finder.search(frames).values():
+                found.extend([weakref.ref(task) for task in self._all_tasks(loop)])
+        return found
+
+    def listed(self) -> list[Callable[[], Any]]:
+        """
+        A reference to each task in asyncio's sets: from 3.14 on those that are not native.
+        """
         found: list[Callable[[], Any]] = []
         for tasks in self._sets:
             found.extend(list(tasks.data))
         if self._eager:
             found.extend([weakref.ref(task) for task in list(self._eager)])
-        if self._all_tasks is not None:
-            for loop in self._finder.search(frames).values():
-                found.extend([weakref.ref(task) for task in self._all_tasks(loop)])
         return found

@@ -11,12 +11,12 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from types import FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from fgtrace._model import WaitKind
 
-__all__ = ["WaitReader"]
+__all__ = ["WaitReader", "owner_of", "plain_codes"]
 
 #: A gather of ten thousand is judged by its first children.
 MOST_CHILDREN = 64
@@ -42,7 +42,7 @@ class WaitReader:
             for name in ("wait_for", "_wait")
             if isinstance(function := getattr(tasks, name, None), FunctionType)
         }
-        self._plain = set(_plain_codes(tasks))
+        self._plain = {id(code) for code in plain_codes(tasks)}
 
     def is_task(self, waiter: object) -> bool:
         """
@@ -98,16 +98,16 @@ class WaitReader:
         return ("task" if found or not kinds else "future"), found
 
 
-def _plain_codes(tasks: ModuleType) -> Iterator[int]:
+def plain_codes(tasks: ModuleType) -> Iterator[CodeType]:
     """
     Functions of asyncio that await a future of their own making: there is nothing to find out.
     """
-    yield id(tasks.sleep.__code__)
+    yield tasks.sleep.__code__
     for module in ("asyncio.locks", "asyncio.queues", "asyncio.streams"):
         for kind in vars(sys.modules.get(module, tasks.Task)).values():
             if isinstance(kind, type) and kind.__module__ == module:
                 functions = (each for each in vars(kind).values() if isinstance(each, FunctionType))
-                yield from (id(each.__code__) for each in functions)
+                yield from (each.__code__ for each in functions)
 
 
 def _held_futures(coro: Any, waiter: Any) -> Iterator[Any]:

@@ -31,7 +31,7 @@ from fgtrace._collect._walk_py import Walker, is_running
 from fgtrace._model import Wait, WaitKind
 from fgtrace._recording import GONE, LoopEntry, Recording, TrackEntry
 
-__all__ = ["TaskCollector"]
+__all__ = ["TaskCollector", "labels_of"]
 
 
 def _nothing() -> None:
@@ -153,7 +153,7 @@ class TaskCollector:
             return None
         entry = TrackEntry("task", task.get_name(), now, loop=loop.index)
         if self._labels:
-            entry.args.update(self._label(task))
+            entry.args.update(labels_of(task, self._labels))
         found = self._seen[reference] = _Seen(self._recording.track(entry))
         return found
 
@@ -174,8 +174,7 @@ class TaskCollector:
         _rename(track, task)  # now: when it has ended it may be gone, and its name with it
         if not track.root:
             track.root = _root_name(coro)
-            if track.parent < 0:
-                self._adopt(owner_of(task), [task])
+            self._adopt(owner_of(task), [task])
         self._note(now, entry, elements, detail, waiter)
 
     def _note(self, now: int, entry: _Seen, elements: list[int], detail: int, waiter: Any) -> None:
@@ -226,39 +225,22 @@ class TaskCollector:
         above = -1 if parent is None else self._track_of(parent)
         if above < 0:
             return
-        tracks = self._recording.tracks
         for child in children:
             track = self._track_of(child)
-            if track >= 0 and tracks[track].parent < 0 and not self._is_below(above, track):
-                tracks[track].parent = above
-
-    def _is_below(self, track: int, child: int) -> bool:
-        """
-        Whether a track came after what would be its child, or is among its children already.
-        """
-        tracks = self._recording.tracks
-        if tracks[track].start > tracks[child].start:
-            return True
-        while track >= 0 and track != child:
-            track = tracks[track].parent
-        return track == child
-
-    def _label(self, task: Any) -> dict[str, str | int]:
-        if not hasattr(task, "get_context"):
-            return {}
-        context = task.get_context()
-        found = {label.name: context.get(label) for label in self._labels}
-        return {name: value for name, value in found.items() if type(value) in (str, int)}
+            if track >= 0:
+                self._recording.adopt(above, track)
 
     def _loop(self, loop: Any) -> _Loop | None:
         reference = weakref.ref(loop)
         found = self._loops.get(reference)
         if found is None and loop.is_running():
-            type_ = type(loop)
-            index = self._recording.loop(LoopEntry(f"{type_.__module__}.{type_.__qualname__}"))
-            found = self._loops[reference] = _Loop(index, loop)
+            found = self._loops[reference] = _Loop(self._number(loop), loop)
             self._settle(found, self._thread_of(loop))
         return found
+
+    def _number(self, loop: Any) -> int:
+        type_ = type(loop)
+        return self._recording.loop(LoopEntry(f"{type_.__module__}.{type_.__qualname__}"))
 
     def _thread_of(self, loop: Any) -> int:
         ident = getattr(loop, "_thread_id", None)
@@ -309,6 +291,17 @@ def _weakly(waiter: Any) -> Callable[[], Any]:
         return weakref.ref(waiter)
     except TypeError:
         return _nothing
+
+
+def labels_of(task: Any, labels: Sequence[ContextVar[Any]]) -> dict[str, str | int]:
+    """
+    The values of context variables in a task's context, where the interpreter shows it.
+    """
+    if not hasattr(task, "get_context"):
+        return {}
+    context = task.get_context()
+    found = {label.name: context.get(label) for label in labels}
+    return {name: value for name, value in found.items() if type(value) in (str, int)}
 
 
 def _root_name(coro: Any) -> str:

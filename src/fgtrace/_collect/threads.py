@@ -21,7 +21,7 @@ from fgtrace._collect._walk_py import Walker
 from fgtrace._model import Cpu, ThreadLook
 from fgtrace._recording import GONE, Recording, TrackEntry
 
-__all__ = ["ThreadCollector", "cpu_clock"]
+__all__ = ["LOOKS", "ThreadCollector", "cpu_clock"]
 
 #: Of a tick's length: below it a CPU clock counts as still, from it on as busy.
 STILL = 0.02
@@ -29,6 +29,7 @@ BUSY = 0.9
 
 _CPU: tuple[Cpu, ...] = ("unknown", "busy", "some", "still", "starved")
 UNKNOWN, RAN, SOME, STOOD_STILL, STARVED = range(5)
+LOOKS = tuple(ThreadLook(cpu) for cpu in _CPU)
 ENDED, TOO_SOON, FROZEN = -1, -2, -3
 
 #: A thread that waits for the GIL wakes at each switch interval to ask for it, which takes it some
@@ -106,7 +107,7 @@ class ThreadCollector:
         self._clock = clock
         self._looked = 0
         self._seen: dict[int, _Seen] = {}
-        self._looks = [recording.look(ThreadLook(cpu)) for cpu in _CPU]
+        self._looks = [recording.look(look) for look in LOOKS]
 
     def look(self, now: int, frames: dict[int, FrameType]) -> None:
         seen = self._seen

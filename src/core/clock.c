@@ -1,0 +1,336 @@
+/* The clock: a native thread that keeps the time without the GIL.
+ *
+ * When a tick is due and somebody runs Python code, the clock asks the interpreter for a call at its next
+ * check, and the sample is taken there, in the very thread that runs. When nobody has the GIL, the clock
+ * takes it. So nothing waits for the GIL beside a busy program, which is what slows one down.
+ *
+ * Three ways to break the program, and how not to: at most one call of ours is queued at any time, for the
+ * queue is short and the program's too; the thread is joined before the interpreter ends (`clock_halt`, by
+ * `Trace` at exit); and a call that comes after its clock is gone finds a structure that says so.
+ *
+ * The grid, the budget and the gaps are those of `fgtrace._clock.Ticker`, which tells the reasons.
+ */
+#include "core.h"
+#include <errno.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#define BURST 10000000     /* ns that may be overdrawn at once */
+#define GRACE 300000       /* ns in which a holder of the GIL will have come by a check */
+#define PATIENCE 5000000   /* ns after which the clock waits for the GIL like any other thread */
+#define NAP 40000          /* ns between two glances at whether the sample was taken */
+#define MOST_ROWS 65536    /* rows that wait for Python to fetch them */
+
+enum { DONE, WANTED, UNDER_WAY };
+
+struct Clock {
+    Core *core;
+    Pace pace;
+    int64_t due, aim, last;
+    double bucket, max_overhead;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake, work;
+    PyInterpreterState *interp;
+    PyThreadState *main_thread; /* until 3.11 */
+    atomic_int want, queued;
+    bool is_running, is_halted, is_called, is_orphan;
+};
+
+/* --- a tick, with the GIL --- */
+
+static int64_t
+cpu_now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+static void
+note_gap(Clock *clock, int64_t start, int64_t end, uint32_t kind, int64_t ticks)
+{
+    Note *note = tables_note(&clock->core->tables, NOTE_GAP, kind, start - clock->pace.start,
+                             end - clock->pace.start, NULL);
+    if (note != NULL) {
+        note->ticks = (uint32_t)ticks;
+    }
+}
+
+/* Settle the grid for a tick taken now; the time from which what is seen holds is returned. */
+static int64_t
+settle(Clock *clock, int64_t now)
+{
+    int64_t period = clock->pace.period;
+    int64_t skipped = (clock->aim - clock->due) / period, late = (now - clock->aim) / period;
+    clock->bucket += (double)(now - clock->last) * clock->max_overhead;
+    clock->bucket = clock->bucket < BURST ? clock->bucket : BURST;
+    if (skipped > 0) {
+        note_gap(clock, clock->due, now, 1, skipped + late);
+    }
+    else if (late > 0) {
+        note_gap(clock, clock->aim, now, 0, late);
+    }
+    clock->pace.missed += (uint64_t)(skipped + late);
+    clock->due = clock->aim + (late + 1) * period;
+    clock->last = now;
+    return late > 0 && skipped == 0 ? clock->aim : now;
+}
+
+static void
+take(Clock *clock)
+{
+    int wanted = WANTED;
+    if (!atomic_compare_exchange_strong(&clock->want, &wanted, UNDER_WAY)) {
+        return;
+    }
+    int64_t now = now_ns(), cpu = cpu_now();
+    if (clock->pace.lateness != NULL) {
+        int64_t *late = array_push(clock->pace.lateness, sizeof *late);
+        if (late != NULL) {
+            *late = now - clock->aim;
+        }
+    }
+    int64_t since = settle(clock, now);
+    core_look(clock->core, since - clock->pace.start);
+    int64_t cost = cpu_now() - cpu;
+    clock->pace.taken++;
+    clock->pace.spent += cost;
+    clock->pace.longest = cost > clock->pace.longest ? cost : clock->pace.longest;
+    clock->bucket -= (double)cost;
+    atomic_store(&clock->want, DONE); /* last: until now the clock leaves all of this alone */
+}
+
+static int
+on_call(void *argument)
+{
+    Clock *clock = argument;
+    atomic_store(&clock->queued, 0);
+    if (clock->is_orphan) {
+        free(clock);
+        return 0;
+    }
+    if (clock->is_running) {
+        take(clock);
+    }
+    return 0;
+}
+
+/* --- the thread, without it --- */
+
+static void
+take_myself(Clock *clock, PyThreadState **state)
+{
+    PyEval_RestoreThread(*state);
+    take(clock);
+    *state = PyEval_SaveThread();
+}
+
+static bool
+ask(Clock *clock)
+{
+    if (atomic_exchange(&clock->queued, 1) == 1) {
+        return true; /* the one of last time is still there, and will do */
+    }
+    if (ask_holder(clock->interp, clock->main_thread, on_call, clock)) {
+        return true;
+    }
+    atomic_store(&clock->queued, 0);
+    return false;
+}
+
+static void
+nap(int64_t ns)
+{
+    struct timespec time = {0, ns};
+    nanosleep(&time, NULL);
+}
+
+static void
+tick(Clock *clock, PyThreadState **state)
+{
+    int64_t began = now_ns();
+    bool is_asked = false;
+    atomic_store(&clock->want, WANTED);
+    while (atomic_load(&clock->want) != DONE) {
+        int64_t waited = now_ns() - began;
+        if (!gil_is_taken(clock->interp) || waited > PATIENCE) {
+            take_myself(clock, state);
+            break;
+        }
+        if (!is_asked) {
+            is_asked = ask(clock);
+        }
+        if (PY_VERSION_HEX < 0x030C0000 && (!is_asked || waited > GRACE)) {
+            hurry_holder(clock->interp);
+            take_myself(clock, state);
+            break;
+        }
+        nap(waited > GRACE ? 5 * NAP : NAP);
+    }
+}
+
+static bool
+has_work(const Core *core)
+{
+    const Tables *tables = &core->tables;
+    const Tasks *tasks = &core->tasks;
+    return tasks->asks.used > 0 || tasks->foreign > 0 || tasks->wants_asyncio || tasks->is_handed_over ||
+           tasks->broken != NULL || tables->failed || tables->rows_used - tables->rows_taken > MOST_ROWS;
+}
+
+static int64_t
+next_due(Clock *clock)
+{
+    if (clock->bucket >= 0) {
+        return clock->due;
+    }
+    int64_t paid_back = clock->last + (int64_t)(-clock->bucket / clock->max_overhead);
+    int64_t behind = paid_back > clock->due ? paid_back - clock->due : 0;
+    return clock->due + (behind + clock->pace.period - 1) / clock->pace.period * clock->pace.period;
+}
+
+static bool /* false: halted */
+sleep_until(Clock *clock, int64_t until)
+{
+    struct timespec time = {until / 1000000000, until % 1000000000};
+    pthread_mutex_lock(&clock->lock);
+    int code = 0;
+    while (!clock->is_halted && code != ETIMEDOUT) {
+        code = pthread_cond_timedwait(&clock->wake, &clock->lock, &time);
+    }
+    bool goes_on = !clock->is_halted;
+    pthread_mutex_unlock(&clock->lock);
+    return goes_on;
+}
+
+static void *
+run(void *argument)
+{
+    Clock *clock = argument;
+    PyGILState_STATE outer = PyGILState_Ensure();
+    PyThreadState *state = PyEval_SaveThread();
+    for (;;) {
+        clock->aim = next_due(clock);
+        if (!sleep_until(clock, clock->aim)) {
+            break;
+        }
+        tick(clock, &state);
+        if (has_work(clock->core)) { /* a glance: what it misses now it sees at the next tick */
+            clock_call(clock);
+        }
+    }
+    PyEval_RestoreThread(state);
+    PyGILState_Release(outer);
+    return NULL;
+}
+
+/* --- what the core asks of it, with the GIL --- */
+
+Clock *
+clock_new(Core *core, int64_t period, double max_overhead)
+{
+    Clock *clock = calloc(1, sizeof *clock);
+    if (clock == NULL) {
+        return NULL;
+    }
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&clock->lock, NULL);
+    pthread_cond_init(&clock->wake, &monotonic);
+    pthread_cond_init(&clock->work, NULL);
+    pthread_condattr_destroy(&monotonic);
+    clock->core = core;
+    clock->pace.period = period;
+    clock->max_overhead = max_overhead;
+    clock->bucket = BURST;
+    clock->interp = PyInterpreterState_Get();
+    clock->pace.start = clock->pace.ended = clock->due = clock->last = now_ns();
+    return clock;
+}
+
+void
+clock_free(Clock *clock)
+{
+    clock_halt(clock);
+    pthread_cond_destroy(&clock->wake);
+    pthread_cond_destroy(&clock->work);
+    pthread_mutex_destroy(&clock->lock);
+    if (clock->pace.lateness != NULL) {
+        array_free(clock->pace.lateness);
+        free(clock->pace.lateness);
+    }
+    if (atomic_load(&clock->queued) == 1) {
+        clock->is_orphan = true; /* the call that is still queued frees it */
+        return;
+    }
+    free(clock);
+}
+
+int
+clock_run(Clock *clock)
+{
+    for (PyThreadState *ts = PyInterpreterState_ThreadHead(clock->interp); ts != NULL; ts = PyThreadState_Next(ts)) {
+        if (ts->thread_id == _PyRuntime.main_thread) {
+            clock->main_thread = ts;
+        }
+    }
+    clock->is_halted = false;
+    clock->is_running = true;
+    if (pthread_create(&clock->thread, NULL, run, clock) != 0) {
+        clock->is_running = false;
+        PyErr_SetString(PyExc_RuntimeError, "can't start the clock's thread");
+        return -1;
+    }
+    return 0;
+}
+
+void
+clock_halt(Clock *clock)
+{
+    bool was_running = clock->is_running;
+    clock->is_running = false;
+    Py_BEGIN_ALLOW_THREADS
+    pthread_mutex_lock(&clock->lock);
+    clock->is_halted = true;
+    pthread_cond_signal(&clock->wake);
+    pthread_cond_broadcast(&clock->work);
+    pthread_mutex_unlock(&clock->lock);
+    if (was_running) {
+        pthread_join(clock->thread, NULL);
+    }
+    Py_END_ALLOW_THREADS
+    atomic_store(&clock->want, DONE);
+}
+
+int
+clock_wait(Clock *clock)
+{
+    bool is_called;
+    Py_BEGIN_ALLOW_THREADS
+    pthread_mutex_lock(&clock->lock);
+    while (!clock->is_called && !clock->is_halted) {
+        pthread_cond_wait(&clock->work, &clock->lock);
+    }
+    is_called = !clock->is_halted;
+    clock->is_called = false;
+    pthread_mutex_unlock(&clock->lock);
+    Py_END_ALLOW_THREADS
+    return is_called;
+}
+
+void
+clock_call(Clock *clock)
+{
+    pthread_mutex_lock(&clock->lock);
+    clock->is_called = true;
+    pthread_cond_signal(&clock->work);
+    pthread_mutex_unlock(&clock->lock);
+}
+
+Pace *
+clock_pace(Clock *clock)
+{
+    return &clock->pace;
+}

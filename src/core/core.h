@@ -1,0 +1,284 @@
+/* The C twin of fgtrace's collectors; ARCHITECTURE.md tells how it is put together.
+ *
+ * The rules of these files
+ * - Every read of the interpreter's structures happens with the GIL held.
+ * - A tick runs no Python code and allocates nothing that the garbage collector counts, but for weak
+ *   references; until 3.11 the collector is held off meanwhile, from 3.12 on it waits by itself.
+ * - Strong references are kept to code objects, strings, types and weak references only.
+ * - What a tick finds goes into tables, rows and notes, which Python takes out between ticks; whatever
+ *   asks for judgement is put to Python as a question.
+ */
+#ifndef FGTRACE_CORE_H
+#define FGTRACE_CORE_H
+
+#include "compat.h"
+#include <pthread.h>
+
+#define NONE UINT32_MAX
+#define GONE (-1)
+#define OFFSET_BITS 24
+#define LONGEST_CHAIN 2000
+#define ROWS_A_CHUNK 4096
+
+/* --- tables.c: growing arrays, functions, stacks, rows, notes --- */
+
+/* What Python told of a function by its code object (`mark`). */
+enum { CODE_PLAIN = 1, CODE_LOOKER = 2, CODE_CHAIN = 4, CODE_SHIELD = 8, CODE_GROUP = 16, CODE_SPAWNER = 32 };
+
+typedef struct {
+    PyCodeObject *code; /* strong */
+    PyObject *module;   /* strong: the ``__name__`` of its globals, or None */
+    uint32_t flags;
+} Code;
+
+typedef struct { /* from a pointer or a pair of numbers to an index: open addressing, keys are kept elsewhere */
+    uint32_t *slots;
+    size_t mask, used;
+} Index;
+
+typedef struct {
+    int64_t time, track, stack, detail;
+} Row;
+
+typedef struct Chunk {
+    struct Chunk *next;
+    size_t used;
+    Row rows[ROWS_A_CHUNK];
+} Chunk;
+
+/* What happened besides rows, in order; `module.c` makes tuples of them. */
+typedef enum {
+    NOTE_THREAD,  /* track, time, number: native id */
+    NOTE_TASK,    /* track, time, number: loop, name */
+    NOTE_NAME,    /* track, name */
+    NOTE_ROOT,    /* track, name */
+    NOTE_END,     /* track, time */
+    NOTE_PARENT,  /* track, number: the parent's track */
+    NOTE_LOOP,    /* track: its index, name: its class */
+    NOTE_PLACE,   /* track: index of a loop, name: of its thread */
+    NOTE_WAIT,    /* track: index, number: kind, name: class of the waiter, time: track of the task or -1 */
+    NOTE_GAP,     /* track: 0 late, 1 skipped; time, number: end, ticks */
+    NOTE_KINDS
+} NoteKind;
+
+typedef struct {
+    int64_t time, number;
+    PyObject *name; /* strong, or NULL */
+    uint32_t track, ticks;
+    NoteKind kind;
+} Note;
+
+typedef struct {
+    void *items;
+    size_t used, room;
+} Array;
+
+typedef struct {
+    Code *codes;
+    size_t codes_used, codes_room;
+    Index code_index;
+    Code *marks;
+    size_t marks_used, marks_room;
+    Index mark_index;
+    uint32_t *parents;
+    uint64_t *elements;
+    size_t nodes_used, nodes_room, most_nodes;
+    Index node_index;
+    Chunk *first, *last;
+    uint64_t rows_taken, rows_used;
+    int64_t last_time;
+    Array notes;    /* of Note */
+    Array counters; /* of int64_t[3] */
+    uint32_t tracks, waits;
+    uint64_t cut;
+    bool failed; /* no memory: nothing more is noted */
+} Tables;
+
+void *array_push(Array *array, size_t size); /* zeroed; NULL: no memory */
+void array_free(Array *array);
+bool index_room(Index *index, size_t used, uint64_t (*hash)(void *, uint32_t), void *of);
+uint64_t hash_of(uint64_t value);
+
+bool tables_begin(Tables *tables, size_t most_nodes);
+void tables_free(Tables *tables);
+void tables_mark(Tables *tables, PyCodeObject *code, uint32_t flags);
+uint32_t tables_marked(Tables *tables, PyCodeObject *code);
+uint32_t tables_code(Tables *tables, PyCodeObject *code, PyObject *globals);
+int32_t tables_stack(Tables *tables, const uint64_t *root_first, size_t count);
+int32_t tables_stack_reversed(Tables *tables, const uint64_t *leaf_first, size_t count);
+Row *tables_observe(Tables *tables, int64_t time, uint32_t track, int32_t stack, uint32_t detail);
+Row *tables_row(Tables *tables, uint64_t number);
+Note *tables_note(Tables *tables, NoteKind kind, uint32_t track, int64_t time, int64_t number, PyObject *name);
+
+/* --- walk.c: frames and await chains as elements --- */
+
+typedef struct {
+    uint64_t *items;
+    size_t used, room;
+} Path;
+
+typedef struct {
+    PyTypeObject *opaque[8]; /* their first field is the next link */
+    PyTypeObject *ends[2];   /* FutureIter and the like: nothing follows */
+} Links;
+
+typedef struct {
+    Frame *frame;  /* of a generator on a thread's stack */
+    size_t first;  /* the thread's leaf, in `Path` */
+    size_t place;  /* its own place there */
+    unsigned long ident; /* of that thread */
+} OnStack;
+
+bool path_push(Path *path, uint64_t element);
+uint64_t walk_element(Tables *tables, Frame *frame, PyCodeObject *code);
+bool walk_frames(Tables *tables, Path *path, Frame *frame, Array *on_stack, unsigned long ident);
+bool walk_chain(Tables *tables, const Links *links, Path *path, PyObject *coro, Gen **leaf);
+bool gen_check(PyObject *object);
+
+/* --- threads.c --- */
+
+typedef struct {
+    uint64_t id; /* the thread state's: never used twice */
+    unsigned long ident;
+    int64_t native, cpu, time, moved;
+    PyObject *name; /* strong, or NULL */
+    size_t first, count; /* its frames in the path of this tick, leaf first */
+    uint32_t track, tick;
+    int32_t stack;
+    int8_t ran, value, still; /* what its clock did: noted, now; whether it was doubted before */
+} Thread;
+
+typedef struct {
+    Thread *items;
+    size_t used, room;
+    bool is_wanted;
+    PyObject *active; /* threading._active */
+    PyObject *hidden; /* a set of idents, or NULL */
+    int64_t looked;
+    uint32_t tick;
+} Threads;
+
+/* --- tasks.c --- */
+
+enum { TASK_DONE = 1, TASK_FOREIGN = 2, TASK_WAITS_FOR_LOOP = 4, TASK_IS_PLACED = 8 };
+
+typedef struct {
+    PyObject *reference; /* strong: a weak reference to the task */
+    PyObject *waiter;    /* the same to its waiter, or NULL */
+    PyObject *task;      /* an address to find it by; alive while `reference` says so */
+    PyObject *name;      /* an address to compare with; the note holds the string */
+    uint32_t track, detail;
+    int32_t stack;
+    uint16_t loop;
+    uint16_t flags;
+} Task;
+
+typedef struct {
+    PyObject *reference; /* strong: a weak reference to the loop */
+    PyObject *loop;      /* its address */
+    unsigned long ident; /* of its thread, 0: unknown */
+    int64_t ready;
+} Loop;
+
+typedef struct {
+    PyTypeObject *type;
+    uint32_t kind, track, detail;
+} WaitKey;
+
+typedef enum { ASK_WAIT, ASK_CHAIN, ASK_OWNER, ASK_LABELS, ASK_KINDS } AskKind;
+
+typedef struct {
+    PyObject *reference; /* strong: a weak reference to the task */
+    PyObject *waiter;    /* the same to its waiter, or NULL */
+    uint64_t row;
+    int64_t time;
+    uint32_t track;
+    AskKind kind;
+} Ask;
+
+typedef struct { /* where a task's and a future's fields are; found out by calibration */
+    Py_ssize_t waiter, coro, loop, name, state, callback, callbacks, node;
+} Offsets;
+
+typedef struct {
+    bool is_wanted, is_attached, wants_asyncio, is_handed_over;
+    Offsets at;
+    PyTypeObject *task_type, *future_type;
+    PyObject *get_name;     /* Task.get_name, a method descriptor */
+    getter get_waiter;      /* Task._fut_waiter's own reader, to check the offset with */
+    PySetObject *tasks;     /* strong: the weak references of asyncio's WeakSet */
+    PySetObject *eager;     /* strong, or NULL */
+    PyObject **shadow;      /* borrowed: what each slot of that set held; our records hold them */
+    setentry *shadow_table;
+    size_t shadow_size, shadow_next;
+    Task *items;
+    size_t used, room, next, left_over;
+    Index index; /* by address */
+    Loop *loops;
+    size_t loops_used, loops_room;
+    Array waits; /* of WaitKey */
+    Index wait_index;
+    Array asks;  /* of Ask */
+    size_t foreign;
+    uint64_t rounds;
+    bool wants_labels;
+    const char *broken; /* the self-check failed: what it was */
+} Tasks;
+
+/* --- clock.c --- */
+
+typedef struct Clock Clock;
+
+typedef struct Core {
+    PyObject_HEAD
+    Tables tables;
+    Links links;
+    Path path;
+    Array on_stack; /* of OnStack */
+    Threads threads;
+    Tasks tasks;
+    Clock *clock;
+    int64_t tick_budget; /* ns that one look at the tasks may take */
+    bool is_looking;
+} Core;
+
+void core_look(Core *core, int64_t now);
+int64_t now_ns(void);
+
+bool threads_look(Core *core, int64_t now);
+void threads_end(Core *core, int64_t now);
+void threads_free(Threads *threads);
+PyObject *thread_name(Core *core, unsigned long ident); /* borrowed, or NULL */
+
+void tasks_look(Core *core, int64_t now);
+void tasks_free(Tasks *tasks);
+Task *tasks_find(Tasks *tasks, PyObject *task);
+uint32_t tasks_wait(Core *core, uint32_t kind, PyTypeObject *type, uint32_t track);
+void tasks_discover(Core *core, int64_t now, int64_t until);
+Task *tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now);
+void tasks_promote(Core *core, Task *record, PyObject *task, int64_t now);
+void waits_read(Core *core, Task *record, PyObject *waiter, Gen *leaf, uint32_t *detail, AskKind *ask);
+void waits_owner(Core *core, Task *record, PyObject *task);
+int loop_index(Core *core, PyObject *loop);
+void place_loop(Core *core, size_t index, unsigned long ident);
+int32_t future_state(const Tasks *tasks, PyObject *future);
+PyObject *attribute(PyObject *object, const char *name);
+PyObject *class_name(PyTypeObject *type);
+void put_question(Core *core, Task *record, AskKind kind, const Row *row);
+
+typedef struct {
+    int64_t start, period, ended;
+    uint64_t taken, missed;
+    int64_t spent, longest;
+    Array *lateness; /* of int64_t, or NULL */
+} Pace;
+
+Clock *clock_new(Core *core, int64_t period, double max_overhead);
+void clock_free(Clock *clock);
+int clock_run(Clock *clock);          /* begin ticking; -1 with an exception */
+void clock_halt(Clock *clock);        /* end the thread; the GIL is given away meanwhile */
+int clock_wait(Clock *clock);         /* for work: 1 there is some, 0 the clock was halted */
+void clock_call(Clock *clock);        /* somebody has work for `clock_wait` */
+Pace *clock_pace(Clock *clock);
+
+#endif

@@ -1,0 +1,548 @@
+/* Every asyncio task: its await chain, and what it waits for. The twin of `fgtrace._collect.asyncio_tasks`,
+ * which tells the reasons.
+ *
+ * A task is one record of a flat array. One whose waiter is the same future as at the last look, and
+ * pending, has not run: that comparison is all that an idle task costs. A look has a budget; what is not
+ * looked at within it comes first in the next one.
+ */
+#include "core.h"
+
+#define LOOK_AHEAD 12 /* records whose memory is asked for while others are looked at */
+#define A_BATCH 64    /* records between two readings of the clock */
+
+/* --- the table --- */
+
+static uint64_t
+hash_task(void *items, uint32_t item)
+{
+    return hash_of((uint64_t)(uintptr_t)((Task *)items)[item].task);
+}
+
+static bool
+is_alive(const Task *record)
+{
+    return weak_referent(record->reference) == record->task;
+}
+
+/* The record of a task, or NULL; an old one may lie at the same address. */
+Task *
+tasks_find(Tasks *tasks, PyObject *task)
+{
+    if (tasks->index.slots == NULL) {
+        return NULL;
+    }
+    size_t slot = hash_of((uint64_t)(uintptr_t)task) & tasks->index.mask;
+    uint32_t item;
+    while ((item = tasks->index.slots[slot]) != NONE) {
+        if (tasks->items[item].task == task && is_alive(&tasks->items[item])) {
+            return &tasks->items[item];
+        }
+        slot = (slot + 1) & tasks->index.mask;
+    }
+    return NULL;
+}
+
+static size_t
+slot_of(Tasks *tasks, uint32_t item)
+{
+    size_t slot = hash_task(tasks->items, item) & tasks->index.mask;
+    while (tasks->index.slots[slot] != item) {
+        slot = (slot + 1) & tasks->index.mask;
+    }
+    return slot;
+}
+
+/* Take a slot out of the index, moving up those that were put behind it. */
+static void
+vacate(Tasks *tasks, size_t slot)
+{
+    uint32_t *slots = tasks->index.slots;
+    size_t mask = tasks->index.mask, next = slot;
+    for (;;) {
+        next = (next + 1) & mask;
+        if (slots[next] == NONE) {
+            break;
+        }
+        size_t home = hash_task(tasks->items, slots[next]) & mask;
+        if (((next - home) & mask) >= ((next - slot) & mask)) {
+            slots[slot] = slots[next];
+            slot = next;
+        }
+    }
+    slots[slot] = NONE;
+}
+
+static void
+drop(Tasks *tasks, size_t item)
+{
+    Task *record = &tasks->items[item];
+    tasks->foreign -= (record->flags & TASK_FOREIGN) != 0;
+    vacate(tasks, slot_of(tasks, (uint32_t)item));
+    Py_DECREF(record->reference);
+    Py_XDECREF(record->waiter);
+    size_t last = tasks->used - 1;
+    if (item != last) {
+        tasks->index.slots[slot_of(tasks, (uint32_t)last)] = (uint32_t)item;
+        *record = tasks->items[last];
+    }
+    tasks->used = last;
+}
+
+/* --- first sight --- */
+
+int32_t
+future_state(const Tasks *tasks, PyObject *future) /* 0 pending, -1 not to be read */
+{
+    PyTypeObject *type = Py_TYPE(future);
+    if (type != tasks->future_type && type != tasks->task_type &&
+        !PyType_IsSubtype(type, tasks->future_type) && !PyType_IsSubtype(type, tasks->task_type)) {
+        return -1;
+    }
+    return *(int32_t *)((char *)future + tasks->at.state);
+}
+
+static PyObject *
+field(PyObject *object, Py_ssize_t offset)
+{
+    return *(PyObject **)((char *)object + offset);
+}
+
+PyObject * /* strong, or NULL without an exception */
+attribute(PyObject *object, const char *name)
+{
+    PyObject *key = PyUnicode_InternFromString(name);
+    PyObject *found = key != NULL ? PyObject_GenericGetAttr(object, key) : NULL;
+    Py_XDECREF(key);
+    PyErr_Clear();
+    return found;
+}
+
+/* The thread that runs a loop: -1 it does not run, 0 it runs, but where is unknown. */
+static long
+thread_of(PyObject *loop)
+{
+    PyObject *ident = attribute(loop, "_thread_id");
+    long found = -1;
+    if (ident != NULL) {
+        found = PyLong_CheckExact(ident) ? (long)PyLong_AsUnsignedLong(ident) : -1;
+        Py_DECREF(ident);
+        return found;
+    }
+    PyObject *method = PyObject_GetAttrString((PyObject *)Py_TYPE(loop), "is_running");
+    if (method != NULL && !PyFunction_Check(method)) { /* compiled, as uvloop's: no Python code runs */
+        PyObject *answer = PyObject_CallOneArg(method, loop);
+        found = answer == Py_True ? 0 : -1;
+        Py_XDECREF(answer);
+    }
+    Py_XDECREF(method);
+    PyErr_Clear();
+    return found;
+}
+
+void
+place_loop(Core *core, size_t index, unsigned long ident)
+{
+    core->tasks.loops[index].ident = ident;
+    PyObject *name = thread_name(core, ident);
+    if (name != NULL) {
+        tables_note(&core->tables, NOTE_PLACE, (uint32_t)index, 0, 0, name);
+        Py_DECREF(name);
+    }
+}
+
+PyObject * /* strong: module.qualname of a class, or NULL without an exception */
+class_name(PyTypeObject *type)
+{
+    PyObject *module = PyObject_GetAttrString((PyObject *)type, "__module__");
+    PyObject *qualname = PyType_GetQualName(type);
+    PyObject *name = module != NULL && qualname != NULL ? PyUnicode_FromFormat("%U.%U", module, qualname) : NULL;
+    Py_XDECREF(module);
+    Py_XDECREF(qualname);
+    PyErr_Clear();
+    return name;
+}
+
+/* The index of a running loop, or -1 where it has not been seen to run. */
+int
+loop_index(Core *core, PyObject *loop)
+{
+    Tasks *tasks = &core->tasks;
+    for (size_t index = 0; index < tasks->loops_used; index++) {
+        if (tasks->loops[index].loop == loop && weak_referent(tasks->loops[index].reference) == loop) {
+            return (int)index;
+        }
+    }
+    long ident = thread_of(loop);
+    if (ident < 0 || tasks->loops_used == UINT16_MAX) {
+        return -1;
+    }
+    if (tasks->loops_used == tasks->loops_room) {
+        size_t room = tasks->loops_room ? tasks->loops_room * 2 : 4;
+        Loop *loops = realloc(tasks->loops, room * sizeof *loops);
+        if (loops == NULL) {
+            return -1;
+        }
+        tasks->loops = loops;
+        tasks->loops_room = room;
+    }
+    PyObject *reference = PyWeakref_NewRef(loop, NULL), *name = class_name(Py_TYPE(loop));
+    if (reference == NULL) {
+        Py_XDECREF(name);
+        PyErr_Clear();
+        return -1;
+    }
+    size_t index = tasks->loops_used++;
+    tasks->loops[index] = (Loop){reference, loop, 0, -1};
+    tables_note(&core->tables, NOTE_LOOP, (uint32_t)index, 0, 0, name);
+    Py_XDECREF(name);
+    if (ident > 0) {
+        place_loop(core, index, (unsigned long)ident);
+    }
+    return (int)index;
+}
+
+static PyObject * /* strong, or NULL without an exception */
+name_of(Tasks *tasks, PyObject *task)
+{
+    PyObject *name = field(task, tasks->at.name);
+    if (name != NULL && PyUnicode_CheckExact(name)) {
+        return Py_NewRef(name);
+    }
+    name = PyObject_CallOneArg(tasks->get_name, task); /* from 3.12 on a number until somebody asks */
+    PyErr_Clear();
+    return name != NULL && PyUnicode_CheckExact(name) ? name : NULL;
+}
+
+static void
+rename_task(Core *core, Task *record, PyObject *task)
+{
+    if (field(task, core->tasks.at.name) != record->name || record->name == NULL) {
+        PyObject *name = name_of(&core->tasks, task);
+        if (name != NULL && name != record->name) {
+            tables_note(&core->tables, NOTE_NAME, record->track, 0, 0, name);
+            record->name = name;
+        }
+        Py_XDECREF(name); /* the note keeps it */
+    }
+}
+
+/* Ask Python about a task; `row` is the one just noted, if the answer amends it. */
+void
+put_question(Core *core, Task *record, AskKind kind, const Row *row)
+{
+    Ask *ask = array_push(&core->tasks.asks, sizeof *ask);
+    if (ask != NULL) {
+        *ask = (Ask){Py_NewRef(record->reference), Py_XNewRef(record->waiter),
+                     row != NULL ? core->tables.rows_used - 1 : UINT64_MAX, row != NULL ? row->time : 0,
+                     record->track, kind};
+    }
+}
+
+/* Give a task its track, if its loop runs and the task is not about to go. */
+void
+tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
+{
+    Tasks *tasks = &core->tasks;
+    PyObject *coro = field(task, tasks->at.coro), *loop = field(task, tasks->at.loop);
+    if (future_state(tasks, task) != 0 || coro == NULL || loop == NULL || PyObject_GC_IsFinalized(task) ||
+        PyObject_GC_IsFinalized(coro)) {
+        record->flags |= TASK_DONE;
+        return;
+    }
+    int index = loop_index(core, loop);
+    if (index < 0) {
+        record->flags |= TASK_WAITS_FOR_LOOP;
+        return;
+    }
+    PyObject *waiter = tasks->get_waiter(task, NULL); /* a check: is the field where it was found? */
+    if (waiter != field(task, tasks->at.waiter) && waiter != Py_None) {
+        tasks->broken = "a task's waiter is not where it was when this core was calibrated";
+    }
+    Py_XDECREF(waiter);
+    record->flags &= (uint16_t)~TASK_WAITS_FOR_LOOP;
+    record->loop = (uint16_t)index;
+    record->track = core->tables.tracks++;
+    PyObject *name = name_of(tasks, task);
+    tables_note(&core->tables, NOTE_TASK, record->track, now, index, name);
+    record->name = name;
+    Py_XDECREF(name); /* the note keeps it */
+    if (tasks->wants_labels) {
+        put_question(core, record, ASK_LABELS, NULL);
+    }
+}
+
+/* Make a record of a task never seen before; the weak reference is made if there is none. */
+Task *
+tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now)
+{
+    Tasks *tasks = &core->tasks;
+    if (tasks->used == tasks->room) {
+        size_t room = tasks->room ? tasks->room + tasks->room / 2 : 64;
+        Task *items = realloc(tasks->items, room * sizeof *items);
+        if (items == NULL) {
+            core->tables.failed = true;
+            return NULL;
+        }
+        tasks->items = items;
+        tasks->room = room;
+    }
+    reference = reference != NULL ? Py_NewRef(reference) : PyWeakref_NewRef(task, NULL);
+    if (reference == NULL || !index_room(&tasks->index, tasks->used, hash_task, tasks->items)) {
+        PyErr_Clear();
+        Py_XDECREF(reference);
+        return NULL;
+    }
+    uint32_t item = (uint32_t)tasks->used++;
+    Task *record = &tasks->items[item];
+    *record = (Task){.reference = reference, .task = task, .track = NONE, .detail = NONE, .stack = GONE};
+    size_t slot = hash_task(tasks->items, item) & tasks->index.mask;
+    while (tasks->index.slots[slot] != NONE) {
+        slot = (slot + 1) & tasks->index.mask;
+    }
+    tasks->index.slots[slot] = item;
+    if (PyType_IsSubtype(Py_TYPE(task), tasks->task_type)) {
+        tasks_promote(core, record, task, now);
+    }
+    else { /* a task of Python: its fields are attributes, which the Python twin reads */
+        record->flags |= TASK_FOREIGN | TASK_DONE;
+        tasks->foreign++;
+    }
+    return record;
+}
+
+/* --- a look --- */
+
+static void
+gone(Core *core, Task *record, PyObject *task, int64_t now)
+{
+    record->flags |= TASK_DONE;
+    Py_CLEAR(record->waiter);
+    if (record->track != NONE) {
+        if (task != NULL) {
+            rename_task(core, record, task);
+        }
+        tables_note(&core->tables, NOTE_END, record->track, now, 0, NULL);
+        tables_observe(&core->tables, now, record->track, GONE, 0);
+    }
+}
+
+/* The frames of a running task: those on its thread, from its own coroutine to the leaf. */
+static int32_t
+running_stack(Core *core, Task *record, PyObject *coro)
+{
+    Path *path = &core->path;
+    const OnStack *found = core->on_stack.items;
+    Frame *frame = gen_check(coro) ? gen_frame((Gen *)coro) : NULL;
+    for (size_t place = 0; frame != NULL && place < core->on_stack.used; place++) {
+        if (found[place].frame == frame) {
+            if (found[place].ident != core->tasks.loops[record->loop].ident) {
+                place_loop(core, record->loop, found[place].ident);
+            }
+            return tables_stack_reversed(&core->tables, path->items + found[place].first,
+                                         found[place].place - found[place].first + 1);
+        }
+    }
+    /* Its thread is inside a greenlet, whose frames do not lead back to the coroutine. */
+    size_t start = path->used;
+    PyCodeObject *code = frame != NULL ? frame_code(frame) : NULL;
+    if (code != NULL) {
+        path_push(path, walk_element(&core->tables, frame, code));
+    }
+    for (size_t place = 0; place < core->threads.used; place++) {
+        const Thread *thread = &core->threads.items[place];
+        for (size_t at = thread->count; thread->ident == core->tasks.loops[record->loop].ident && at-- > 0;) {
+            path_push(path, path->items[thread->first + at]);
+        }
+    }
+    int32_t stack = tables_stack(&core->tables, path->items + start, path->used - start);
+    path->used = start;
+    return stack;
+}
+
+static bool
+is_executing(PyObject *coro)
+{
+    return gen_check(coro) && ((Gen *)coro)->gi_frame_state == GEN_EXECUTING;
+}
+
+static void
+begin(Core *core, Task *record, PyObject *task, PyObject *coro)
+{
+    record->flags |= TASK_IS_PLACED;
+    if (gen_check(coro) && ((Gen *)coro)->gi_qualname != NULL) {
+        tables_note(&core->tables, NOTE_ROOT, record->track, 0, 0, ((Gen *)coro)->gi_qualname);
+    }
+    waits_owner(core, record, task);
+}
+
+static void
+changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
+{
+    Tasks *tasks = &core->tasks;
+    PyObject *coro = field(task, tasks->at.coro);
+    if (waiter == NULL && (coro == NULL || future_state(tasks, task) != 0)) {
+        gone(core, record, task, now);
+        return;
+    }
+    rename_task(core, record, task);
+    if (!(record->flags & TASK_IS_PLACED)) {
+        begin(core, record, task, coro);
+    }
+    if (waiter == NULL || record->waiter == NULL || weak_referent(record->waiter) != waiter) {
+        Py_XSETREF(record->waiter, waiter != NULL ? PyWeakref_NewRef(waiter, NULL) : NULL);
+        PyErr_Clear(); /* a future of the program's own may allow none: then it is looked at each tick */
+    }
+    int32_t stack;
+    uint32_t detail = 0; /* running */
+    AskKind ask = ASK_KINDS;
+    if (waiter == NULL && is_executing(coro)) {
+        stack = running_stack(core, record, coro);
+    }
+    else {
+        Gen *leaf;
+        size_t start = core->path.used;
+        if (!walk_chain(&core->tables, &core->links, &core->path, coro, &leaf)) {
+            ask = ASK_CHAIN;
+        }
+        stack = tables_stack(&core->tables, core->path.items + start, core->path.used - start);
+        core->path.used = start;
+        detail = 1; /* runnable */
+        if (waiter != NULL && future_state(tasks, waiter) <= 0) {
+            waits_read(core, record, waiter, leaf, &detail, &ask);
+        }
+    }
+    if (stack != record->stack || detail != record->detail || ask != ASK_KINDS) {
+        record->stack = stack;
+        record->detail = detail;
+        Row *row = tables_observe(&core->tables, now, record->track, stack, detail);
+        if (ask != ASK_KINDS && row != NULL) {
+            put_question(core, record, ask, row);
+        }
+    }
+}
+
+/* Look at one record; false where it was the last sight of it. */
+static bool
+look_at(Core *core, Task *record, int64_t now)
+{
+    PyObject *task = weak_referent(record->reference);
+    if (task == NULL) {
+        if (!(record->flags & TASK_DONE)) {
+            gone(core, record, NULL, now);
+        }
+        return false;
+    }
+    if (record->flags & TASK_DONE) {
+        return true;
+    }
+    PyObject *waiter = field(task, core->tasks.at.waiter);
+    if (waiter != NULL && record->waiter != NULL && weak_referent(record->waiter) == waiter &&
+        (record->detail == 1) == (future_state(&core->tasks, waiter) > 0)) {
+        return true;
+    }
+    if (record->flags & TASK_WAITS_FOR_LOOP) {
+        tasks_promote(core, record, task, now);
+    }
+    if (record->track != NONE && !(record->flags & TASK_DONE)) {
+        changed(core, record, task, waiter, now);
+    }
+    return true;
+}
+
+static void
+ready_counts(Core *core, int64_t now)
+{
+    for (size_t index = 0; index < core->tasks.loops_used; index++) {
+        Loop *loop = &core->tasks.loops[index];
+        PyObject *alive = weak_referent(loop->reference);
+        PyObject *ready = alive != NULL ? attribute(alive, "_ready") : NULL;
+        Py_ssize_t count = ready != NULL ? PyObject_Size(ready) : -1;
+        Py_XDECREF(ready);
+        PyErr_Clear();
+        if (count >= 0 && count != loop->ready) {
+            int64_t *counter = array_push(&core->tables.counters, 3 * sizeof *counter);
+            if (counter != NULL) {
+                counter[0] = now;
+                counter[1] = (int64_t)index;
+                counter[2] = loop->ready = count;
+            }
+        }
+    }
+}
+
+void
+tasks_look(Core *core, int64_t now)
+{
+    Tasks *tasks = &core->tasks;
+    if (!tasks->is_attached) {
+        /* asyncio may be imported while the trace runs: then Python finds out where its fields are */
+        PyObject *modules = PyImport_GetModuleDict();
+        tasks->wants_asyncio = tasks->is_wanted && PyDict_GetItemString(modules, "asyncio.tasks") != NULL;
+        return;
+    }
+    if (tasks->broken != NULL) {
+        return;
+    }
+    int64_t began = now_ns();
+    tasks_discover(core, now, began + core->tick_budget / 2);
+    int64_t until = began + core->tick_budget;
+    if (tasks->left_over == 0) {
+        tasks->left_over = tasks->used;
+    }
+    for (size_t batch = 1; tasks->left_over > 0 && tasks->used > 0; batch++) {
+        if (tasks->next >= tasks->used) {
+            tasks->next = 0;
+        }
+        if (tasks->next + LOOK_AHEAD < tasks->used) {
+            __builtin_prefetch(tasks->items[tasks->next + LOOK_AHEAD].reference);
+            __builtin_prefetch((char *)tasks->items[tasks->next + LOOK_AHEAD / 2].task + tasks->at.waiter);
+        }
+        if (look_at(core, &tasks->items[tasks->next], now)) {
+            tasks->next++;
+        }
+        else {
+            drop(tasks, tasks->next);
+        }
+        tasks->left_over--;
+        if (batch % A_BATCH == 0 && now_ns() > until) {
+            break;
+        }
+    }
+    if (tasks->left_over == 0 || tasks->used == 0) {
+        tasks->left_over = 0;
+        tasks->rounds++;
+    }
+    ready_counts(core, now);
+}
+
+void
+tasks_free(Tasks *tasks)
+{
+    for (size_t item = 0; item < tasks->used; item++) {
+        Py_DECREF(tasks->items[item].reference);
+        Py_XDECREF(tasks->items[item].waiter);
+    }
+    for (size_t index = 0; index < tasks->loops_used; index++) {
+        Py_DECREF(tasks->loops[index].reference);
+    }
+    for (size_t item = 0; item < tasks->asks.used; item++) {
+        Py_DECREF(((Ask *)tasks->asks.items)[item].reference);
+        Py_XDECREF(((Ask *)tasks->asks.items)[item].waiter);
+    }
+    for (size_t item = 0; item < tasks->waits.used; item++) {
+        Py_XDECREF(((WaitKey *)tasks->waits.items)[item].type);
+    }
+    Py_CLEAR(tasks->task_type);
+    Py_CLEAR(tasks->future_type);
+    Py_CLEAR(tasks->get_name);
+    Py_CLEAR(tasks->tasks);
+    Py_CLEAR(tasks->eager);
+    free(tasks->items);
+    free(tasks->index.slots);
+    free(tasks->shadow);
+    free(tasks->loops);
+    free(tasks->wait_index.slots);
+    array_free(&tasks->waits);
+    array_free(&tasks->asks);
+    *tasks = (Tasks){0};
+}

@@ -1,0 +1,324 @@
+/* Every thread: its frames, and whether its CPU clock moved. The twin of `fgtrace._collect.threads`,
+ * which tells the reasons. */
+#include "core.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STILL 0.02
+#define BUSY 0.9
+/* A thread that waits for the GIL wakes at each switch interval (5 ms) to ask for it, which takes it some
+ * microseconds. One whose clock did not move at all for two of them waits for something else. */
+#define FROZEN_AFTER 10000000
+#define SOONEST 500000
+
+enum { UNKNOWN, RAN, SOME, STOOD_STILL, STARVED, ENDED = -1, TOO_SOON = -2, FROZEN = -3, UNSURE = -4 };
+
+int64_t
+now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time); /* what time.perf_counter_ns reads */
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+static bool
+cpu_ns(int64_t native, int64_t *cpu)
+{
+    struct timespec time;
+    clockid_t clock = (clockid_t)(~(unsigned)native << 3 | 6); /* the kernel's encoding; see the twin */
+    if (native <= 0 || clock_gettime(clock, &time) != 0) {
+        return false;
+    }
+    *cpu = (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+    return true;
+}
+
+static int8_t
+judge(int64_t used, int64_t elapsed)
+{
+    if ((double)used >= (double)elapsed * BUSY) {
+        return RAN;
+    }
+    if ((double)used >= (double)elapsed * STILL) {
+        return SOME;
+    }
+    return STOOD_STILL;
+}
+
+/* What the thread's CPU clock did since the last look. */
+static int8_t
+ran(Thread *thread, int64_t time, bool is_soon)
+{
+    int64_t cpu;
+    if (!cpu_ns(thread->native, &cpu)) {
+        return UNKNOWN;
+    }
+    bool is_first = thread->time < 0;
+    if (is_soon && !is_first) {
+        return TOO_SOON;
+    }
+    int64_t used = cpu - thread->cpu, elapsed = time - thread->time;
+    thread->time = time;
+    thread->cpu = cpu;
+    if (is_first) {
+        thread->moved = time;
+        return UNKNOWN;
+    }
+    if ((double)used >= (double)elapsed * STILL) {
+        thread->still = 0;
+    }
+    if (used > 0) {
+        thread->moved = time;
+        return judge(used, elapsed);
+    }
+    return time - thread->moved >= FROZEN_AFTER ? FROZEN : UNSURE;
+}
+
+/* Whether the system would run a thread if it had a processor free (10 us). */
+static bool
+wants_to_run(int64_t native)
+{
+    char text[128];
+    snprintf(text, sizeof text, "/proc/self/task/%lld/stat", (long long)native);
+    int file = open(text, O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        return false;
+    }
+    ssize_t length = read(file, text, sizeof text - 1);
+    close(file);
+    text[length > 0 ? length : 0] = '\0';
+    const char *end = strrchr(text, ')');
+    return end != NULL && end[1] == ' ' && end[2] == 'R';
+}
+
+/* A clock may also stand still because the system gave its time to others: asked once each time. */
+static void
+doubt(Threads *threads, bool also_still, int8_t then)
+{
+    for (size_t place = 0; place < threads->used; place++) {
+        Thread *thread = &threads->items[place];
+        bool is_still = thread->value == STOOD_STILL || thread->value == UNSURE;
+        bool is_doubted = thread->value == FROZEN || (also_still && is_still);
+        if (thread->tick == threads->tick && is_doubted && !thread->still) {
+            thread->still = !wants_to_run(thread->native);
+            if (!thread->still) {
+                thread->value = then;
+            }
+        }
+    }
+}
+
+static PyObject * /* strong, or NULL without an exception */
+name_of(Threads *threads, unsigned long ident)
+{
+    PyObject *key = PyLong_FromUnsignedLong(ident);
+    PyObject *thread = key != NULL ? PyDict_GetItemWithError(threads->active, key) : NULL;
+    Py_XDECREF(key);
+    PyObject *name = NULL;
+    if (thread != NULL) {
+        Py_INCREF(thread);
+        PyObject *attribute = PyUnicode_InternFromString("_name"); /* not `name`: that may be the program's */
+        name = attribute != NULL ? PyObject_GenericGetAttr(thread, attribute) : NULL;
+        Py_XDECREF(attribute);
+        Py_DECREF(thread);
+        if (name != NULL && !PyUnicode_CheckExact(name)) {
+            Py_CLEAR(name);
+        }
+    }
+    PyErr_Clear();
+    return name;
+}
+
+PyObject *
+thread_name(Core *core, unsigned long ident)
+{
+    return ident != 0 ? name_of(&core->threads, ident) : NULL;
+}
+
+static bool
+is_hidden(Threads *threads, unsigned long ident)
+{
+    if (threads->hidden == NULL || PySet_GET_SIZE(threads->hidden) == 0) {
+        return false;
+    }
+    PyObject *key = PyLong_FromUnsignedLong(ident);
+    int found = key != NULL ? PySet_Contains(threads->hidden, key) : 0;
+    Py_XDECREF(key);
+    PyErr_Clear();
+    return found > 0;
+}
+
+static Thread *
+find(Threads *threads, uint64_t id, size_t hint)
+{
+    for (size_t place = 0; place < threads->used; place++) {
+        Thread *thread = &threads->items[(hint + place) % threads->used];
+        if (thread->id == id) {
+            return thread;
+        }
+    }
+    return NULL;
+}
+
+static Thread *
+add(Core *core, PyThreadState *ts, int64_t now)
+{
+    Threads *threads = &core->threads;
+    if (threads->used == threads->room) {
+        size_t room = threads->room ? threads->room * 2 : 16;
+        Thread *items = realloc(threads->items, room * sizeof *items);
+        if (items == NULL) {
+            return NULL;
+        }
+        threads->items = items;
+        threads->room = room;
+    }
+    Thread *thread = &threads->items[threads->used++];
+    *thread = (Thread){.id = ts->id, .ident = ts->thread_id, .native = (int64_t)ts->native_thread_id};
+    thread->time = thread->cpu = -1;
+    thread->stack = GONE;
+    thread->ran = -1;
+    thread->track = NONE;
+    if (threads->is_wanted) {
+        thread->track = core->tables.tracks++;
+        tables_note(&core->tables, NOTE_THREAD, thread->track, now, thread->native, NULL);
+    }
+    return thread;
+}
+
+static void
+rename_thread(Core *core, Thread *thread)
+{
+    PyObject *name = name_of(&core->threads, thread->ident);
+    if (name != NULL && name != thread->name) {
+        tables_note(&core->tables, NOTE_NAME, thread->track, 0, 0, name);
+        Py_XSETREF(thread->name, Py_NewRef(name));
+    }
+    Py_XDECREF(name);
+}
+
+static void
+end(Core *core, size_t place, int64_t now)
+{
+    Threads *threads = &core->threads;
+    Thread *thread = &threads->items[place];
+    if (thread->track != NONE) {
+        tables_note(&core->tables, NOTE_END, thread->track, now, 0, NULL);
+        tables_observe(&core->tables, now, thread->track, GONE, 0);
+    }
+    Py_XDECREF(thread->name);
+    *thread = threads->items[--threads->used];
+}
+
+static void
+note(Core *core, Thread *thread, int64_t now)
+{
+    int8_t value = thread->value;
+    int32_t stack = tables_stack_reversed(&core->tables, core->path.items + thread->first, thread->count);
+    if (value == TOO_SOON) {
+        value = stack == thread->stack ? thread->ran : UNKNOWN;
+    }
+    if (stack != thread->stack || value != thread->ran) {
+        thread->stack = stack;
+        thread->ran = value;
+        tables_observe(&core->tables, now, thread->track, stack, (uint32_t)value);
+    }
+}
+
+/* Decide what the clocks mean together: one that stood still while another ran was starved. */
+static void
+settle(Core *core, size_t seen)
+{
+    Threads *threads = &core->threads;
+    bool anybody = false, unsure = threads->used != seen;
+    for (size_t place = 0; place < threads->used; place++) {
+        Thread *thread = &threads->items[place];
+        if (thread->tick == threads->tick) {
+            anybody |= thread->value == RAN || thread->value == SOME;
+            unsure |= thread->value == UNKNOWN;
+        }
+    }
+    doubt(threads, !anybody, anybody ? STARVED : UNKNOWN);
+    int8_t instead = anybody ? STARVED : unsure ? TOO_SOON : STOOD_STILL;
+    for (size_t place = 0; place < threads->used; place++) {
+        Thread *thread = &threads->items[place];
+        if (thread->tick == threads->tick) {
+            thread->value = thread->value == STOOD_STILL ? instead
+                            : thread->value == FROZEN    ? STOOD_STILL
+                            : thread->value != UNSURE    ? thread->value
+                            : anybody                    ? TOO_SOON
+                                                         : instead;
+        }
+    }
+}
+
+/* Walk the threads' frames into the path; rows are made of them where threads are wanted. */
+bool
+threads_look(Core *core, int64_t now)
+{
+    Threads *threads = &core->threads;
+    int64_t time = now_ns();
+    bool is_soon = time - threads->looked < SOONEST;
+    size_t seen = 0, hint = 0;
+    threads->tick++;
+    PyInterpreterState *interp = PyInterpreterState_Get();
+    for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts != NULL; ts = PyThreadState_Next(ts)) {
+        size_t first = core->path.used;
+        Frame *top = thread_top(ts);
+        if (top == NULL || is_hidden(threads, ts->thread_id)) {
+            continue;
+        }
+        Thread *thread = find(threads, ts->id, hint);
+        if (!walk_frames(&core->tables, &core->path, top, &core->on_stack, ts->thread_id)) {
+            return false;
+        }
+        if (core->path.used == first) {
+            continue; /* between two frames of Python, as a thread that just begins */
+        }
+        if (thread == NULL && (thread = add(core, ts, now)) == NULL) {
+            return false;
+        }
+        hint = (size_t)(thread - threads->items) + 1;
+        thread->first = first;
+        thread->count = core->path.used - first;
+        thread->tick = threads->tick;
+        if (threads->is_wanted) {
+            thread->value = ran(thread, time, is_soon);
+            rename_thread(core, thread);
+        }
+        seen++;
+    }
+    if (threads->is_wanted) {
+        settle(core, seen);
+    }
+    for (size_t place = threads->used; place-- > 0;) {
+        if (threads->items[place].tick != threads->tick) {
+            end(core, place, now); /* the last one takes its place, and was looked at already */
+        }
+    }
+    threads->looked = now_ns();
+    return true;
+}
+
+/* Make the rows; after the tasks, whose running ones are numbered by thread. */
+void
+threads_end(Core *core, int64_t now)
+{
+    for (size_t place = 0; core->threads.is_wanted && place < core->threads.used; place++) {
+        note(core, &core->threads.items[place], now);
+    }
+}
+
+void
+threads_free(Threads *threads)
+{
+    for (size_t place = 0; place < threads->used; place++) {
+        Py_XDECREF(threads->items[place].name);
+    }
+    free(threads->items);
+    Py_CLEAR(threads->active);
+    Py_CLEAR(threads->hidden);
+    *threads = (Threads){0};
+}

@@ -1,0 +1,188 @@
+"""
+A recording whose hot half is in C: what was noted there is fetched between ticks and afterwards.
+
+While the program runs, functions, stacks, rows and the numbers of tracks and waits are the C core's, so
+that what Python adds (see `fgtrace._core_sampler`) has a place among them. `absorb` fetches rows and
+notes, `settle` the tables; then it is a recording like any other.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from types import CodeType
+from typing import Any, TypeVar
+
+from fgtrace._model import FrameName, Gap, Wait, WaitKind
+from fgtrace._recording import CodeEntry, LoopEntry, Recording, TrackEntry
+
+__all__ = ["KINDS", "CoreRecording"]
+
+#: In the order of the C core's numbers (waits.c).
+KINDS: tuple[WaitKind, ...] = ("running", "runnable", "task", "thread", "io", "future")
+
+T = TypeVar("T")
+_Note = tuple[int, int, int, int, int, Any]
+
+
+class CoreRecording(Recording):
+    """
+    The observations of one trace that a C core makes.
+
+    Args:
+        core: the core.
+        max_memory: as of `Recording`.
+    """
+
+    def __init__(self, core: Any, max_memory: int) -> None:
+        super().__init__(max_memory)
+        self.core = core
+        self._adoptions: list[tuple[int, int]] = []
+        self._labels: list[tuple[int, dict[str, str | int]]] = []
+        self._stubs: dict[int, CodeEntry] = {}
+        self._stub_ids: dict[FrameName, int] = {}
+        self._named: set[int] = set()
+        self.waits += [Wait("running"), Wait("runnable")]
+        self._wait_ids.update({wait: place for place, wait in enumerate(self.waits)})
+        self._tell: tuple[Callable[[_Note], None], ...] = (  # in the order of core.h
+            self._thread, self._task, self._name, self._root, self._end,
+            self._parent, self._loop, self._place, self._wait, self._gap,
+        )  # fmt: skip
+
+    # what Python's share of the work notes
+
+    def observe(self, time: int, track: int, stack: int, detail: int) -> None:
+        self.core.observe(time, track, stack, detail)
+
+    def code(self, code: CodeType, module: object) -> int:
+        index: int = self.core.code(code, module if type(module) is str else "")
+        self._code_ids[id(code)] = index  # the core keeps the code
+        return index
+
+    def named(self, name: FrameName, file: str) -> int:
+        """
+        As of `Recording`: the core knows code objects only, so it is given an empty one.
+        """
+        if name not in self._stub_ids:
+            stub = compile("", file or "<compiled>", "exec").replace(co_name=name.qualname or "?")
+            self._stub_ids[name] = self.core.code(stub, name.module)
+            self._stubs[id(stub)] = CodeEntry(None, name, file, 0)
+        return self._stub_ids[name]
+
+    def stack(self, elements: list[int]) -> int:
+        found: int = self.core.stack(elements)
+        return found
+
+    def wait(self, wait: Wait) -> int:
+        found = self._wait_ids.get(wait)
+        if found is None:
+            found = self._wait_ids[wait] = self.core.new_wait()
+            _put(self.waits, found, wait, Wait("future"))
+        return found
+
+    def track(self, entry: TrackEntry) -> int:
+        found: int = self.core.new_track()
+        self._put_track(found, entry)
+        return found
+
+    def adopt(self, above: int, child: int) -> None:
+        """
+        As of `Recording`, but later: the tracks may not be fetched yet.
+        """
+        self._adoptions.append((above, child))
+
+    def label(self, track: int, labels: dict[str, str | int]) -> None:
+        """
+        Arguments of a track that may not be fetched yet.
+        """
+        self._labels.append((track, labels))
+
+    # between ticks
+
+    def absorb(self) -> None:
+        """
+        Fetch what the core has noted.
+        """
+        rows = self.core.take_rows()
+        self.observations += len(rows) // 32
+        self.add_rows(rows)
+        self.counters.frombytes(self.core.take_counters())
+        for note in self.core.take_notes():
+            self._tell[note[0]](note)
+
+    # cold
+
+    def settle(self) -> None:
+        """
+        The trace is over: fetch the tables.
+        """
+        for code, module in self.core.codes_since(len(self.codes)):
+            self.codes.append(self._stubs.get(id(code)) or _entry(code, module))
+        parents, elements = self.core.nodes_since(0)
+        self._parents, self._elements = array("I", parents), array("Q", elements)
+        for above, child in self._adoptions:
+            super().adopt(above, child)
+        for track, labels in self._labels:
+            self.tracks[track].args.update(labels)
+        self.cut = self.core.stats()["cut"]
+
+    # notes, in the order of core.h: kind, track, time, number, ticks, name
+
+    def _put_track(self, track: int, entry: TrackEntry) -> None:
+        _put(self.tracks, track, entry, TrackEntry("task", "", 0))
+
+    def _thread(self, note: _Note) -> None:
+        _, track, time, native, _, _ = note
+        self._put_track(track, TrackEntry("thread", f"thread {native}", time, tid=native))
+
+    def _task(self, note: _Note) -> None:
+        _, track, time, loop, _, name = note
+        self._named.add(track)
+        self._put_track(track, TrackEntry("task", name or "", time, loop=loop))
+
+    def _name(self, note: _Note) -> None:
+        entry, name = self.tracks[note[1]], note[5]
+        if note[1] not in self._named:
+            self._named.add(note[1])
+        elif entry.kind == "thread":
+            entry.args["former name"] = entry.name
+        else:
+            entry.args.setdefault("former name", entry.name)
+        entry.name = name
+
+    def _root(self, note: _Note) -> None:
+        self.tracks[note[1]].root = note[5]
+
+    def _end(self, note: _Note) -> None:
+        self.tracks[note[1]].end = note[2]
+
+    def _parent(self, note: _Note) -> None:
+        self.adopt(note[3], note[1])
+
+    def _loop(self, note: _Note) -> None:
+        _put(self.loops, note[1], LoopEntry(note[5] or ""), LoopEntry(""))
+
+    def _place(self, note: _Note) -> None:
+        self.loops[note[1]].thread = note[5]
+
+    def _wait(self, note: _Note) -> None:
+        _, place, task, kind, _, name = note
+        _put(self.waits, place, Wait(KINDS[kind], name or "", task), Wait("future"))
+
+    def _gap(self, note: _Note) -> None:
+        _, skipped, start, end, ticks, _ = note
+        self.gaps.append(Gap(start, end, "skipped" if skipped else "late", ticks))
+
+
+def _put(items: list[T], place: int, item: T, empty: T) -> None:
+    """
+    Two sides give out numbers, so an item may come before one with a lower number.
+    """
+    while len(items) <= place:
+        items.append(empty)
+    items[place] = item
+
+
+def _entry(code: CodeType, module: Any) -> CodeEntry:
+    name = FrameName(module if type(module) is str else "", code.co_qualname)
+    return CodeEntry(code, name, code.co_filename, code.co_firstlineno)
