@@ -19,6 +19,7 @@
 #define GRACE 300000       /* ns in which a holder of the GIL will have come by a check */
 #define PATIENCE 5000000   /* ns after which the clock waits for the GIL like any other thread */
 #define NAP 40000          /* ns between two glances at whether the sample was taken */
+#define A_BREATH 700000    /* ns between looks for tasks that no tick has reached yet */
 #define MOST_ROWS 65536    /* rows that wait for Python to fetch them */
 
 enum { DONE, WANTED, UNDER_WAY };
@@ -35,6 +36,7 @@ struct Clock {
     PyThreadState *main_thread; /* until 3.11 */
     atomic_int want, queued;
     bool is_running, is_halted, is_called, is_orphan;
+    bool is_extra; /* what is wanted is no tick: only a look for tasks that no tick has reached yet */
 };
 
 /* --- a tick, with the GIL --- */
@@ -78,6 +80,15 @@ settle(Clock *clock, int64_t now)
 }
 
 static void
+pay(Clock *clock, int64_t cost)
+{
+    clock->pace.spent += cost;
+    clock->pace.longest = cost > clock->pace.longest ? cost : clock->pace.longest;
+    clock->bucket -= (double)cost;
+    atomic_store(&clock->want, DONE); /* last: until now the clock leaves all of this alone */
+}
+
+static void
 take(Clock *clock)
 {
     int wanted = WANTED;
@@ -85,6 +96,11 @@ take(Clock *clock)
         return;
     }
     int64_t now = now_ns(), cpu = cpu_now();
+    if (clock->is_extra) {
+        core_catch_up(clock->core, now - clock->pace.start);
+        pay(clock, cpu_now() - cpu);
+        return;
+    }
     if (clock->pace.lateness != NULL) {
         int64_t *late = array_push(clock->pace.lateness, sizeof *late);
         if (late != NULL) {
@@ -93,12 +109,8 @@ take(Clock *clock)
     }
     int64_t since = settle(clock, now);
     core_look(clock->core, since - clock->pace.start);
-    int64_t cost = cpu_now() - cpu;
     clock->pace.taken++;
-    clock->pace.spent += cost;
-    clock->pace.longest = cost > clock->pace.longest ? cost : clock->pace.longest;
-    clock->bucket -= (double)cost;
-    atomic_store(&clock->want, DONE); /* last: until now the clock leaves all of this alone */
+    pay(clock, cpu_now() - cpu);
 }
 
 static int
@@ -215,7 +227,12 @@ run(void *argument)
         if (!sleep_until(clock, clock->aim)) {
             break;
         }
+        clock->is_extra = false;
         tick(clock, &state);
+        clock->is_extra = true;
+        while (clock->core->tasks.is_behind && clock->bucket > 0 && sleep_until(clock, now_ns() + A_BREATH)) {
+            tick(clock, &state);
+        }
         if (has_work(clock->core)) { /* a glance: what it misses now it sees at the next tick */
             clock_call(clock);
         }

@@ -165,6 +165,7 @@ enum { TASK_DONE = 1, TASK_FOREIGN = 2, TASK_WAITS_FOR_LOOP = 4, TASK_IS_PLACED 
 typedef struct {
     PyObject *reference; /* strong: a weak reference to the task */
     PyObject *waiter;    /* the same to its waiter, or NULL */
+    PyObject *waits_for; /* the waiter's address where it is a future of C, else NULL */
     PyObject *task;      /* an address to find it by; alive while `reference` says so */
     PyObject *name;      /* an address to compare with; the note holds the string */
     uint32_t track, detail;
@@ -177,7 +178,7 @@ typedef struct {
     PyObject *reference; /* strong: a weak reference to the loop */
     PyObject *loop;      /* its address */
     unsigned long ident; /* of its thread, 0: unknown */
-    int64_t ready;
+    int64_t ready;       /* the length of its ready queue, -1: unknown */
 } Loop;
 
 typedef struct {
@@ -211,6 +212,8 @@ typedef struct {
     PyObject **shadow;      /* borrowed: what each slot of that set held; our records hold them */
     setentry *shadow_table;
     size_t shadow_size, shadow_next;
+    PyObject *resume; /* strong: a weak reference to the task where the search of a list was cut short */
+    bool is_behind;   /* there are tasks that no look has reached yet */
     Task *items;
     size_t used, room, next, left_over;
     Index index; /* by address */
@@ -239,10 +242,11 @@ typedef struct Core {
     Tasks tasks;
     Clock *clock;
     int64_t tick_budget; /* ns that one look at the tasks may take */
-    bool is_looking;
+    bool is_looking, is_catching_up;
 } Core;
 
 void core_look(Core *core, int64_t now);
+void core_catch_up(Core *core, int64_t now); /* look only for tasks that no look has reached yet */
 int64_t now_ns(void);
 
 bool threads_look(Core *core, int64_t now);
@@ -251,13 +255,16 @@ void threads_free(Threads *threads);
 PyObject *thread_name(Core *core, unsigned long ident); /* borrowed, or NULL */
 
 void tasks_look(Core *core, int64_t now);
+void tasks_catch_up(Core *core, int64_t now);
+bool tasks_reserve(Core *core);
 void tasks_free(Tasks *tasks);
 Task *tasks_find(Tasks *tasks, PyObject *task);
 uint32_t tasks_wait(Core *core, uint32_t kind, PyTypeObject *type, uint32_t track);
 void tasks_discover(Core *core, int64_t now, int64_t until);
 Task *tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now);
 void tasks_promote(Core *core, Task *record, PyObject *task, int64_t now);
-void waits_read(Core *core, Task *record, PyObject *waiter, Gen *leaf, uint32_t *detail, AskKind *ask);
+void waits_read(Core *core, Task *record, PyObject *waiter, Gen *leaf, int64_t now, uint32_t *detail,
+                AskKind *ask);
 void waits_owner(Core *core, Task *record, PyObject *task);
 int loop_index(Core *core, PyObject *loop);
 void place_loop(Core *core, size_t index, unsigned long ident);

@@ -8,7 +8,7 @@
 #include "core.h"
 
 #define A_BATCH 256  /* slots or nodes between two readings of the clock */
-#define FEW 1000     /* so many tasks in a list are all visited */
+#define FEW 500      /* below so many tasks, the lists are searched to their ends */
 
 static bool
 is_over(size_t count, int64_t until)
@@ -37,12 +37,15 @@ reshape_shadow(Tasks *tasks)
     tasks->shadow_next = 0;
 }
 
-/* Until 3.13: whatever of the set is not as it was. */
+/* Until 3.13: whatever of the set is not as it was. As many as we have records for: then nothing is new. */
 static void
 search_set(Core *core, int64_t now, int64_t until)
 {
     Tasks *tasks = &core->tasks;
     reshape_shadow(tasks);
+    if ((size_t)tasks->tasks->used == tasks->used) {
+        return;
+    }
     for (size_t count = 1; count <= tasks->shadow_size; count++) {
         size_t slot = tasks->shadow_next;
         PyObject *key = tasks->tasks->table[slot].key;
@@ -54,13 +57,14 @@ search_set(Core *core, int64_t now, int64_t until)
                     return;
                 }
                 if (known != NULL && known->reference != key) {
-                    Py_SETREF(known->reference, Py_NewRef(key)); /* it was eager, and ours was another */
+                    Py_SETREF(known->reference, Py_NewRef(key)); /* ours was another, made when it was eager */
                 }
             }
             tasks->shadow[slot] = task != NULL ? key : NULL;
         }
         tasks->shadow_next = slot + 1 < tasks->shadow_size ? slot + 1 : 0;
         if (is_over(count, until)) {
+            tasks->is_behind = true;
             return;
         }
     }
@@ -84,46 +88,70 @@ search_eager(Core *core, int64_t now)
 }
 
 #else
+static bool
+is_head(PyInterpreterState *interp, const struct llist_node *node)
+{
+    for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts != NULL; ts = PyThreadState_Next(ts)) {
+        if (node == &((_PyThreadStateImpl *)ts)->asyncio_tasks_head) {
+            return true;
+        }
+    }
+    return node == &interp->asyncio_tasks_head;
+}
+
+/* From a node towards the oldest one: to the first known task, or to the end of the list. */
 static void
-search_list(Core *core, const struct llist_node *head, int64_t now, int64_t until)
+search_list(Core *core, const struct llist_node *node, bool to_the_end, int64_t now, int64_t until)
 {
     Tasks *tasks = &core->tasks;
-    size_t count = 1;
-    for (struct llist_node *node = head->prev; node != NULL && node != head; node = node->prev, count++) {
+    PyInterpreterState *interp = PyInterpreterState_Get();
+    for (size_t count = 1; node != NULL && !is_head(interp, node); node = node->prev, count++) {
         PyObject *task = (PyObject *)((char *)node - tasks->at.node);
-        if (Py_REFCNT(task) > 0) {
-            if (tasks_find(tasks, task) == NULL) {
-                if (PyObject_GC_IsFinalized(task)) {
-                    continue; /* about to go: a weak reference would be one too late */
-                }
-                if (tasks_add(core, task, NULL, now) == NULL) {
-                    return;
-                }
-            }
-            else if (tasks->used > FEW) {
-                return;
-            }
-        }
-        if (is_over(count, until)) {
+        Task *record = tasks_find(tasks, task);
+        if (record != NULL && !to_the_end) {
             return;
         }
+        if (record == NULL && Py_REFCNT(task) > 0 && !PyObject_GC_IsFinalized(task)) { /* else it is about to go */
+            record = tasks_add(core, task, NULL, now);
+        }
+        if (record != NULL && is_over(count, until)) {
+            Py_XSETREF(tasks->resume, Py_NewRef(record->reference));
+            tasks->is_behind = true;
+            return;
+        }
+    }
+    if (to_the_end) {
+        Py_CLEAR(tasks->resume);
     }
 }
 
 static void
 search_lists(Core *core, int64_t now, int64_t until)
 {
+    Tasks *tasks = &core->tasks;
     PyInterpreterState *interp = PyInterpreterState_Get();
     for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts != NULL; ts = PyThreadState_Next(ts)) {
-        search_list(core, &((_PyThreadStateImpl *)ts)->asyncio_tasks_head, now, until);
+        search_list(core, ((_PyThreadStateImpl *)ts)->asyncio_tasks_head.prev, tasks->used < FEW, now, until);
     }
-    search_list(core, &interp->asyncio_tasks_head, now, until); /* of threads that are gone */
+    /* those of threads that are gone: they come in bunches, known ones before new ones */
+    search_list(core, interp->asyncio_tasks_head.prev, tasks->used < FEW, now, until);
+    if (tasks->resume != NULL) {
+        PyObject *task = weak_referent(tasks->resume);
+        if (task == NULL) { /* it has ended: from the newest one on again */
+            task = tasks->used > 0 ? weak_referent(tasks->items[tasks->used - 1].reference) : NULL;
+        }
+        if (task != NULL && PyType_IsSubtype(Py_TYPE(task), tasks->task_type)) {
+            const struct llist_node *node = (struct llist_node *)((char *)task + tasks->at.node);
+            search_list(core, node->prev, true, now, until);
+        }
+    }
 }
 #endif
 
 void
 tasks_discover(Core *core, int64_t now, int64_t until)
 {
+    core->tasks.is_behind = false;
 #if PY_VERSION_HEX >= 0x030E0000
     search_lists(core, now, until);
     core->tasks.foreign = (size_t)core->tasks.tasks->used;

@@ -3,19 +3,23 @@
 
 /* --- a look --- */
 
-void
-core_look(Core *core, int64_t now)
+static void
+looking(Core *core, int64_t now, bool is_tick)
 {
     if (core->is_looking || core->tables.failed) {
         return;
     }
     core->is_looking = true;
+    core->is_catching_up = !is_tick;
 #if PY_VERSION_HEX < 0x030C0000
     int collects = PyGC_Disable(); /* an allocation would collect at once, and run the program's finalizers */
 #endif
     core->path.used = 0;
     core->on_stack.used = 0;
-    if (threads_look(core, now)) {
+    if (!is_tick) {
+        tasks_catch_up(core, now);
+    }
+    else if (threads_look(core, now)) {
         tasks_look(core, now);
         threads_end(core, now);
     }
@@ -28,6 +32,18 @@ core_look(Core *core, int64_t now)
     }
 #endif
     core->is_looking = false;
+}
+
+void
+core_look(Core *core, int64_t now)
+{
+    looking(core, now, true);
+}
+
+void
+core_catch_up(Core *core, int64_t now)
+{
+    looking(core, now, false);
 }
 
 static PyObject *

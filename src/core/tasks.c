@@ -7,7 +7,8 @@
  */
 #include "core.h"
 
-#define LOOK_AHEAD 12 /* records whose memory is asked for while others are looked at */
+#define LOOK_AHEAD 8   /* records: the memory of that one is asked for while this one is looked at */
+#define THOROUGHLY 16 /* each record is looked at in full at one round of so many */
 #define A_BATCH 64    /* records between two readings of the clock */
 
 /* --- the table --- */
@@ -271,20 +272,31 @@ tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
     }
 }
 
+bool
+tasks_reserve(Core *core)
+{
+    Tasks *tasks = &core->tasks;
+    if (tasks->used < tasks->room) {
+        return true;
+    }
+    size_t room = tasks->room ? tasks->room + tasks->room / 2 : 64;
+    Task *items = realloc(tasks->items, room * sizeof *items);
+    if (items == NULL) {
+        core->tables.failed = true;
+        return false;
+    }
+    tasks->items = items;
+    tasks->room = room;
+    return true;
+}
+
 /* Make a record of a task never seen before; the weak reference is made if there is none. */
 Task *
 tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now)
 {
     Tasks *tasks = &core->tasks;
-    if (tasks->used == tasks->room) {
-        size_t room = tasks->room ? tasks->room + tasks->room / 2 : 64;
-        Task *items = realloc(tasks->items, room * sizeof *items);
-        if (items == NULL) {
-            core->tables.failed = true;
-            return NULL;
-        }
-        tasks->items = items;
-        tasks->room = room;
+    if (!tasks_reserve(core)) {
+        return NULL;
     }
     reference = reference != NULL ? Py_NewRef(reference) : PyWeakref_NewRef(task, NULL);
     if (reference == NULL || !index_room(&tasks->index, tasks->used, hash_task, tasks->items)) {
@@ -317,6 +329,7 @@ gone(Core *core, Task *record, PyObject *task, int64_t now)
 {
     record->flags |= TASK_DONE;
     Py_CLEAR(record->waiter);
+    record->waits_for = NULL;
     if (record->track != NONE) {
         if (task != NULL) {
             rename_task(core, record, task);
@@ -384,12 +397,16 @@ changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
         gone(core, record, task, now);
         return;
     }
+    if (waiter == NULL && core->is_catching_up && is_executing(coro)) {
+        return; /* the threads' frames are not at hand: the next tick has them */
+    }
     rename_task(core, record, task);
     if (!(record->flags & TASK_IS_PLACED)) {
         begin(core, record, task, coro);
     }
     if (waiter == NULL || record->waiter == NULL || weak_referent(record->waiter) != waiter) {
         Py_XSETREF(record->waiter, waiter != NULL ? PyWeakref_NewRef(waiter, NULL) : NULL);
+        record->waits_for = record->waiter != NULL && future_state(tasks, waiter) >= 0 ? waiter : NULL;
         PyErr_Clear(); /* a future of the program's own may allow none: then it is looked at each tick */
     }
     int32_t stack;
@@ -408,7 +425,7 @@ changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
         core->path.used = start;
         detail = 1; /* runnable */
         if (waiter != NULL && future_state(tasks, waiter) <= 0) {
-            waits_read(core, record, waiter, leaf, &detail, &ask);
+            waits_read(core, record, waiter, leaf, now, &detail, &ask);
         }
     }
     if (stack != record->stack || detail != record->detail || ask != ASK_KINDS) {
@@ -419,6 +436,15 @@ changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
             put_question(core, record, ask, row);
         }
     }
+}
+
+/* Whether a task waits as it did: a task makes no step before its waiter is done, not even a cancelled one.
+ * Its waiter is there, so both addresses are good; of the task itself nothing is read. */
+static inline bool
+still_waits(const Core *core, const Task *record)
+{
+    return record->waits_for != NULL && weak_referent(record->waiter) == record->waits_for &&
+           *(int32_t *)((char *)record->waits_for + core->tasks.at.state) == 0 && record->detail != 1;
 }
 
 /* Look at one record; false where it was the last sight of it. */
@@ -470,22 +496,25 @@ ready_counts(Core *core, int64_t now)
     }
 }
 
-void
-tasks_look(Core *core, int64_t now)
+/* Ask for the memory of records that will be looked at soon. */
+static void
+look_ahead(const Tasks *tasks)
+{
+    size_t far = tasks->next + LOOK_AHEAD;
+    if (far < tasks->used) {
+        const Task *record = &tasks->items[far];
+        if (record->waits_for != NULL) {
+            __builtin_prefetch(&((PyWeakReference *)record->waiter)->wr_object);
+            __builtin_prefetch((char *)record->waits_for + tasks->at.state); /* may be gone: nothing happens */
+        }
+    }
+}
+
+/* One round over all records, or the part of it that the budget allows; the next look goes on there. */
+static void
+look_round(Core *core, int64_t now, int64_t until)
 {
     Tasks *tasks = &core->tasks;
-    if (!tasks->is_attached) {
-        /* asyncio may be imported while the trace runs: then Python finds out where its fields are */
-        PyObject *modules = PyImport_GetModuleDict();
-        tasks->wants_asyncio = tasks->is_wanted && PyDict_GetItemString(modules, "asyncio.tasks") != NULL;
-        return;
-    }
-    if (tasks->broken != NULL) {
-        return;
-    }
-    int64_t began = now_ns();
-    tasks_discover(core, now, began + core->tick_budget / 2);
-    int64_t until = began + core->tick_budget;
     if (tasks->left_over == 0) {
         tasks->left_over = tasks->used;
     }
@@ -493,11 +522,14 @@ tasks_look(Core *core, int64_t now)
         if (tasks->next >= tasks->used) {
             tasks->next = 0;
         }
-        if (tasks->next + LOOK_AHEAD < tasks->used) {
-            __builtin_prefetch(tasks->items[tasks->next + LOOK_AHEAD].reference);
-            __builtin_prefetch((char *)tasks->items[tasks->next + LOOK_AHEAD / 2].task + tasks->at.waiter);
+        look_ahead(tasks);
+        if (!tasks_reserve(core)) { /* a look may find a task that is awaited, and new */
+            return;
         }
-        if (look_at(core, &tasks->items[tasks->next], now)) {
+        /* Now and then also whether a task is still there whose waiter outlives it. */
+        bool is_thorough = (tasks->next + tasks->rounds) % THOROUGHLY == 0;
+        if ((!is_thorough && still_waits(core, &tasks->items[tasks->next])) ||
+            look_at(core, &tasks->items[tasks->next], now)) {
             tasks->next++;
         }
         else {
@@ -512,7 +544,54 @@ tasks_look(Core *core, int64_t now)
         tasks->left_over = 0;
         tasks->rounds++;
     }
-    ready_counts(core, now);
+}
+
+/* Find new tasks, and look at them. */
+static void
+look_at_new(Core *core, int64_t now, int64_t until)
+{
+    Tasks *tasks = &core->tasks;
+    size_t first = tasks->used;
+    tasks_discover(core, now, until);
+    for (size_t item = first; item < tasks->used && tasks_reserve(core); item++) {
+        look_at(core, &tasks->items[item], now); /* one that has ended already is dropped by the next round */
+    }
+}
+
+static bool
+is_attached(Core *core)
+{
+    Tasks *tasks = &core->tasks;
+    if (!tasks->is_attached) {
+        /* asyncio may be imported while the trace runs: then Python finds out where its fields are */
+        PyObject *modules = PyImport_GetModuleDict();
+        tasks->wants_asyncio = tasks->is_wanted && PyDict_GetItemString(modules, "asyncio.tasks") != NULL;
+    }
+    return tasks->is_attached && tasks->broken == NULL;
+}
+
+void
+tasks_look(Core *core, int64_t now)
+{
+    if (is_attached(core)) {
+        int64_t began = now_ns();
+        ready_counts(core, now);
+        look_at_new(core, now, began + core->tick_budget / 3);
+        look_round(core, now, began + core->tick_budget);
+#if PY_VERSION_HEX < 0x030E0000
+        if ((size_t)core->tasks.tasks->used != core->tasks.used) { /* as many came as went */
+            look_at_new(core, now, began + core->tick_budget);
+        }
+#endif
+    }
+}
+
+void
+tasks_catch_up(Core *core, int64_t now)
+{
+    if (is_attached(core)) {
+        look_at_new(core, now, now_ns() + core->tick_budget / 3);
+    }
 }
 
 void
@@ -537,6 +616,7 @@ tasks_free(Tasks *tasks)
     Py_CLEAR(tasks->get_name);
     Py_CLEAR(tasks->tasks);
     Py_CLEAR(tasks->eager);
+    Py_CLEAR(tasks->resume);
     free(tasks->items);
     free(tasks->index.slots);
     free(tasks->shadow);

@@ -75,12 +75,15 @@ is_uvloop_socket(PyTypeObject *type)
 }
 
 void
-waits_read(Core *core, Task *record, PyObject *waiter, Gen *leaf, uint32_t *detail, AskKind *ask)
+waits_read(Core *core, Task *record, PyObject *waiter, Gen *leaf, int64_t now, uint32_t *detail, AskKind *ask)
 {
     Tasks *tasks = &core->tasks;
     PyTypeObject *type = Py_TYPE(waiter);
     if (PyType_IsSubtype(type, tasks->task_type)) {
         const Task *other = tasks_find(tasks, waiter);
+        if (other == NULL) {
+            other = tasks_add(core, waiter, NULL, now); /* there is room: `record` stays where it is */
+        }
         uint32_t track = other != NULL ? other->track : NONE;
         *detail = tasks_wait(core, KIND_TASK, type, track);
         if (track != NONE) {
