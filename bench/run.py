@@ -1,5 +1,5 @@
 """
-All benchmarks, as tables; with ``--write`` into docs/speed.md.
+All benchmarks, as tables; with ``--write`` into docs/speed.md, with ``--peers`` other tools as well.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ from pathlib import Path
 
 import encoding
 import fgtrace
+import lateness
 import leaving
+import memory
+import peers
 import slowdown
 import ticks
 
 PAGE = Path(__file__).parent.parent / "docs" / "speed.md"
 INTRO = """# What it costs
 
-Made by `scripts/bench --write`: read as ratios, machines differ. Slowdowns are medians of ratios of
-traced to untraced runs, taken in pairs, with glibc's allocator thresholds pinned on both sides
-(importing large modules moves them, and asyncio reads into buffers of just that size). The sampler
-keeps within `max_overhead` (5 % of the wall clock) by skipping ticks, so "ticks taken" belongs to
-every slowdown.
+Made by `scripts/bench --write --peers`: read as ratios, machines differ. Slowdowns are medians of ratios
+of traced to untraced segments of the same work, taken in turn in one process, with glibc's allocator
+thresholds pinned (importing large modules moves them, and asyncio reads into buffers of just that size).
+On a shared machine they vary by some per cent from one run to the next: the quartiles tell. "Own cost" is
+the share of the wall clock that the ticks took, by the processor's clock: it varies less. The sampler keeps
+within `max_overhead` (5 %) by skipping ticks, so "ticks taken" belongs to every slowdown; "each task" is
+how often a second every task was looked at.
 """
 
 
@@ -50,7 +55,8 @@ def machine() -> str:
 def main(*arguments: str) -> None:
     count = int(next((each for each in arguments if each.isdigit()), "5"))
     parts = [INTRO, machine()]
-    for module in (ticks, encoding, leaving, slowdown):
+    modules = [ticks, encoding, leaving, memory, lateness, slowdown]
+    for module in [*modules, peers] if "--peers" in arguments else modules:
         parts += [f"\n## {module.TITLE}\n", table(module.rows(count))]
         print(parts[-2], parts[-1], sep="\n", flush=True)
     if "--write" in arguments:

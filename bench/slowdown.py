@@ -1,9 +1,8 @@
 """
-How much slower a program is under a trace: paired runs, medians of ratios.
+How much slower a program is under a trace: paired segments, medians of ratios, for both cores.
 
-Each traced run has an untraced one beside it, in turn first and second. glibc's thresholds are
-pinned on both sides: importing large modules moves them, and asyncio reads into buffers of just
-that size, so the traced run could come out faster for a reason that has nothing to do with it.
+glibc's thresholds are pinned: importing large modules moves them, and asyncio reads into buffers of just
+that size, so a traced run could come out faster for a reason that has nothing to do with it.
 """
 
 from __future__ import annotations
@@ -21,61 +20,64 @@ from workloads import WORKLOADS
 HERE = Path(__file__).parent
 PINNED = {"MALLOC_MMAP_THRESHOLD_": "4000000", "MALLOC_TRIM_THRESHOLD_": "64000000", "PYTHONHASHSEED": "0"}
 TITLE = "Slowdown at 99 Hz"
+SEGMENTS = 6
+MOST_SEGMENTS = 60
 
 
-def once(name: str, *options: str) -> dict[str, Any]:
+def measure(name: str, segments: int, core: str, hz: float = 99) -> dict[str, Any]:
     """
-    One run in a process of its own.
+    One process with so many pairs of segments.
     """
     found = subprocess.run(
-        [sys.executable, str(HERE / "workloads.py"), name, *options],
-        env=os.environ | PINNED,
+        [sys.executable, str(HERE / "workloads.py"), name, str(segments), str(hz)],
+        env=os.environ | PINNED | {"FGTRACE_CORE": core},
         capture_output=True,
         text=True,
         check=True,
-        timeout=300,
+        timeout=900,
     )
     result: dict[str, Any] = json.loads(found.stdout)
     return result
 
 
-def pairs(name: str, count: int, *options: str) -> tuple[list[float], list[dict[str, Any]]]:
+def row(name: str, count: int, core: str) -> list[str]:
     """
-    The ratios of traced to untraced seconds, and what the traced runs told.
+    One workload under one core.
     """
-    ratios, told = [], []
-    for number in range(count):
-        sides = [(), options] if number % 2 else [options, ()]
-        found = {bool(side): once(name, *side) for side in sides}
-        ratios.append(found[True]["seconds"] / found[False]["seconds"])
-        told.append(found[True])
-    return ratios, told
+    segments = min(MOST_SEGMENTS, SEGMENTS * count)
+    if "100,000" in name:
+        segments = max(4, segments // 5)
+    told = measure(name, segments, core)
+    low, middle, high = statistics.quantiles(told["ratios"], n=4)
+    return [
+        name,
+        core,
+        f"{middle:.3f}x",
+        f"{low:.3f}-{high:.3f}",
+        f"{told['ticks_taken'] / told['ticks_asked']:.0%}",
+        f"{told['hz_tasks']:.0f}/s",
+        f"{told['overhead']:.2%}",
+        f"{told['pause_max'] * 1000:.2f} ms",
+    ]
 
 
-def rows(count: int, *, hz: float = 99) -> list[list[str]]:
+def rows(count: int) -> list[list[str]]:
     """
-    The table: workload, ratio (and its quarter points), share of ticks taken, own cost, longest tick.
+    The table: workload, core, ratio and its quartiles, ticks taken, looks at each task, cost, pause.
     """
-    found = [["workload", "slowdown", "quartiles", "ticks taken", "own cost", "longest tick"]]
-    for name in WORKLOADS:
-        ratios, told = pairs(name, count, f"hz={hz}")
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        taken = statistics.median(each["ticks_taken"] / each["ticks_asked"] for each in told)
-        cost = statistics.median(each["overhead"] for each in told)
-        pause = statistics.median(each["pause_max"] for each in told)
-        found.append(
-            [
-                name,
-                f"{middle:.3f}x",
-                f"{low:.3f}-{high:.3f}",
-                f"{taken:.0%}",
-                f"{cost:.2%}",
-                f"{pause * 1000:.2f} ms",
-            ]
-        )
-    return found
+    head = [
+        "workload",
+        "core",
+        "slowdown",
+        "quartiles",
+        "ticks taken",
+        "each task",
+        "own cost",
+        "longest tick",
+    ]
+    return [head] + [row(name, count, core) for name in WORKLOADS for core in ("c", "python")]
 
 
 if __name__ == "__main__":
-    for row in rows(int(sys.argv[1]) if len(sys.argv) > 1 else 5):
-        print(*row, sep=" | ")
+    for line in rows(int(sys.argv[1]) if len(sys.argv) > 1 else 5):
+        print(*line, sep=" | ", flush=True)

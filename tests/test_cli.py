@@ -254,6 +254,18 @@ def test_refused_in_one_line(
     assert os.listdir(tmp_path) == ["prog.py"]
 
 
+def test_refuses_an_unknown_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The environment may be wrong, too: one line, exit code 2, and nothing starts."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FGTRACE_CORE", "rust")
+    (tmp_path / "prog.py").write_text("1 / 0")
+    assert main(["run", "prog.py"]) == 2
+    assert capsys.readouterr().err == "fgtrace: bad FGTRACE_CORE: 'rust': allowed is 'c' or 'python'\n"
+    assert os.listdir(tmp_path) == ["prog.py"]
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

@@ -49,9 +49,8 @@ typedef struct Chunk {
 /* What happened besides rows, in order; `module.c` makes tuples of them. */
 typedef enum {
     NOTE_THREAD,  /* track, time, number: native id */
-    NOTE_TASK,    /* track, time, number: loop, name */
+    NOTE_TASK,    /* track, time, number: loop, name, root: its coroutine's name */
     NOTE_NAME,    /* track, name */
-    NOTE_ROOT,    /* track, name */
     NOTE_END,     /* track, time */
     NOTE_PARENT,  /* track, number: the parent's track */
     NOTE_LOOP,    /* track: its index, name: its class */
@@ -63,7 +62,7 @@ typedef enum {
 
 typedef struct {
     int64_t time, number;
-    PyObject *name; /* strong, or NULL */
+    PyObject *name, *root; /* strong, or NULL */
     uint32_t track, ticks;
     NoteKind kind;
 } Note;
@@ -160,7 +159,7 @@ typedef struct {
 
 /* --- tasks.c --- */
 
-enum { TASK_DONE = 1, TASK_FOREIGN = 2, TASK_WAITS_FOR_LOOP = 4, TASK_IS_PLACED = 8 };
+enum { TASK_DONE = 1, TASK_FOREIGN = 2, TASK_WAITS_FOR_LOOP = 4, TASK_HAS_OWNER = 8 };
 
 typedef struct {
     PyObject *reference; /* strong: a weak reference to the task */

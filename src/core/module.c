@@ -145,8 +145,9 @@ take_notes(Core *self, PyObject *Py_UNUSED(ignored))
     for (size_t item = 0; list != NULL && item < notes.used; item++) {
         const Note *note = &items[item];
         PyObject *tuple =
-            Py_BuildValue("(iILLIO)", (int)note->kind, note->track, (long long)note->time, (long long)note->number,
-                          note->ticks, note->name != NULL ? note->name : Py_None);
+            Py_BuildValue("(iILLIOO)", (int)note->kind, note->track, (long long)note->time, (long long)note->number,
+                          note->ticks, note->name != NULL ? note->name : Py_None,
+                          note->root != NULL ? note->root : Py_None);
         if (tuple == NULL) {
             Py_CLEAR(list);
             break;
@@ -155,6 +156,7 @@ take_notes(Core *self, PyObject *Py_UNUSED(ignored))
     }
     for (size_t item = 0; item < notes.used; item++) {
         Py_XDECREF(items[item].name);
+        Py_XDECREF(items[item].root);
     }
     array_free(&notes);
     return list;

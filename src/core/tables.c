@@ -305,7 +305,7 @@ tables_note(Tables *tables, NoteKind kind, uint32_t track, int64_t time, int64_t
         tables->failed = true;
         return NULL;
     }
-    *note = (Note){time, number, Py_XNewRef(name), track, 0, kind};
+    *note = (Note){time, number, Py_XNewRef(name), NULL, track, 0, kind};
     return note;
 }
 
@@ -344,6 +344,7 @@ tables_free(Tables *tables)
     }
     for (size_t item = 0; item < tables->notes.used; item++) {
         Py_XDECREF(((Note *)tables->notes.items)[item].name);
+        Py_XDECREF(((Note *)tables->notes.items)[item].root);
     }
     array_free(&tables->notes);
     array_free(&tables->counters);

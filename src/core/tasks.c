@@ -264,7 +264,10 @@ tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
     record->loop = (uint16_t)index;
     record->track = core->tables.tracks++;
     PyObject *name = name_of(tasks, task);
-    tables_note(&core->tables, NOTE_TASK, record->track, now, index, name);
+    Note *note = tables_note(&core->tables, NOTE_TASK, record->track, now, index, name);
+    if (note != NULL && gen_check(coro)) {
+        note->root = Py_XNewRef(((Gen *)coro)->gi_qualname);
+    }
     record->name = name;
     Py_XDECREF(name); /* the note keeps it */
     if (tasks->wants_labels) {
@@ -379,16 +382,6 @@ is_executing(PyObject *coro)
 }
 
 static void
-begin(Core *core, Task *record, PyObject *task, PyObject *coro)
-{
-    record->flags |= TASK_IS_PLACED;
-    if (gen_check(coro) && ((Gen *)coro)->gi_qualname != NULL) {
-        tables_note(&core->tables, NOTE_ROOT, record->track, 0, 0, ((Gen *)coro)->gi_qualname);
-    }
-    waits_owner(core, record, task);
-}
-
-static void
 changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
 {
     Tasks *tasks = &core->tasks;
@@ -401,8 +394,9 @@ changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
         return; /* the threads' frames are not at hand: the next tick has them */
     }
     rename_task(core, record, task);
-    if (!(record->flags & TASK_IS_PLACED)) {
-        begin(core, record, task, coro);
+    if (!(record->flags & TASK_HAS_OWNER)) {
+        record->flags |= TASK_HAS_OWNER;
+        waits_owner(core, record, task);
     }
     if (waiter == NULL || record->waiter == NULL || weak_referent(record->waiter) != waiter) {
         Py_XSETREF(record->waiter, waiter != NULL ? PyWeakref_NewRef(waiter, NULL) : NULL);

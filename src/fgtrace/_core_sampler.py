@@ -21,7 +21,7 @@ from fgtrace._collect._native import CoreError, end_types, fields_of, load, mark
 from fgtrace._collect._sources import LoopFinder, TaskSource
 from fgtrace._collect._waits import WaitReader, owner_of
 from fgtrace._collect._walk_py import Walker, is_running
-from fgtrace._collect.asyncio_tasks import TaskCollector, labels_of
+from fgtrace._collect.asyncio_tasks import TaskCollector, labels_of, root_name
 from fgtrace._collect.threads import LOOKS
 from fgtrace._config import Options
 from fgtrace._forks import forget, wait_for_end, watch
@@ -36,7 +36,7 @@ NODE_BYTES = 28
 #: Whether native tasks are in lists of the interpreter, and its sets have the others only.
 NATIVE_LISTS = sys.version_info[:2] >= (3, 14)
 WAIT, CHAIN, OWNER, LABELS = range(4)  # in the order of core.h
-RUNNABLE = 1
+RUNNING, RUNNABLE = range(2)
 AS_IT_IS = -2
 #: Rows that wait in the core until they are fetched (clock.c has the same).
 MOST_ROWS = 65_536
@@ -290,8 +290,13 @@ class _Answerer:
             self._adopt(self._core.track_of(owner_of(task)), [track])
         elif kind == LABELS:
             self._recording.label(track, labels_of(task, self._options.labels))
-        elif task._fut_waiter is waiter and (waiter is not None or not is_running(task.get_coro())):
-            self._amend(kind, task, waiter, row, track)
+        elif task._fut_waiter is waiter:
+            if kind == CHAIN:
+                self._recording.root(track, root_name(task.get_coro()))
+            if waiter is None and is_running(task.get_coro()):
+                self._core.amend(task, row, AS_IT_IS, RUNNING)
+            else:
+                self._amend(kind, task, waiter, row, track)
 
     def _amend(self, kind: int, task: Any, waiter: Any, row: int, track: int) -> None:
         elements, leaf = self._walker.chain(task.get_coro())

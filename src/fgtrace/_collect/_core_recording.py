@@ -22,7 +22,7 @@ __all__ = ["KINDS", "CoreRecording"]
 KINDS: tuple[WaitKind, ...] = ("running", "runnable", "task", "thread", "io", "future")
 
 T = TypeVar("T")
-_Note = tuple[int, int, int, int, int, Any]
+_Note = tuple[int, int, int, int, int, Any, Any]
 
 
 class CoreRecording(Recording):
@@ -39,13 +39,14 @@ class CoreRecording(Recording):
         self.core = core
         self._adoptions: list[tuple[int, int]] = []
         self._labels: list[tuple[int, dict[str, str | int]]] = []
+        self._roots: dict[int, str] = {}
         self._stubs: dict[int, CodeEntry] = {}
         self._stub_ids: dict[FrameName, int] = {}
         self._named: set[int] = set()
         self.waits += [Wait("running"), Wait("runnable")]
         self._wait_ids.update({wait: place for place, wait in enumerate(self.waits)})
         self._tell: tuple[Callable[[_Note], None], ...] = (  # in the order of core.h
-            self._thread, self._task, self._name, self._root, self._end,
+            self._thread, self._task, self._name, self._end,
             self._parent, self._loop, self._place, self._wait, self._gap,
         )  # fmt: skip
 
@@ -97,6 +98,12 @@ class CoreRecording(Recording):
         """
         self._labels.append((track, labels))
 
+    def root(self, track: int, name: str) -> None:
+        """
+        The name of a task's coroutine, where the core could not read it.
+        """
+        self._roots[track] = name
+
     # between ticks
 
     def absorb(self) -> None:
@@ -122,23 +129,27 @@ class CoreRecording(Recording):
         self._parents, self._elements = array("I", parents), array("Q", elements)
         for above, child in self._adoptions:
             super().adopt(above, child)
+        for track, name in self._roots.items():
+            self.tracks[track].root = self.tracks[track].root or name
         for track, labels in self._labels:
             self.tracks[track].args.update(labels)
         self.cut = self.core.stats()["cut"]
 
-    # notes, in the order of core.h: kind, track, time, number, ticks, name
+    # notes, in the order of core.h: kind, track, time, number, ticks, name, root
 
     def _put_track(self, track: int, entry: TrackEntry) -> None:
         _put(self.tracks, track, entry, TrackEntry("task", "", 0))
 
     def _thread(self, note: _Note) -> None:
-        _, track, time, native, _, _ = note
+        _, track, time, native, *_ = note
         self._put_track(track, TrackEntry("thread", f"thread {native}", time, tid=native))
 
     def _task(self, note: _Note) -> None:
-        _, track, time, loop, _, name = note
+        _, track, time, loop, _, name, root = note
         self._named.add(track)
-        self._put_track(track, TrackEntry("task", name or "", time, loop=loop))
+        entry = TrackEntry("task", name or "", time, loop=loop)
+        entry.root = root or ""
+        self._put_track(track, entry)
 
     def _name(self, note: _Note) -> None:
         entry, name = self.tracks[note[1]], note[5]
@@ -149,9 +160,6 @@ class CoreRecording(Recording):
         else:
             entry.args.setdefault("former name", entry.name)
         entry.name = name
-
-    def _root(self, note: _Note) -> None:
-        self.tracks[note[1]].root = note[5]
 
     def _end(self, note: _Note) -> None:
         self.tracks[note[1]].end = note[2]
@@ -166,11 +174,11 @@ class CoreRecording(Recording):
         self.loops[note[1]].thread = note[5]
 
     def _wait(self, note: _Note) -> None:
-        _, place, task, kind, _, name = note
+        _, place, task, kind, _, name, _ = note
         _put(self.waits, place, Wait(KINDS[kind], name or "", task), Wait("future"))
 
     def _gap(self, note: _Note) -> None:
-        _, skipped, start, end, ticks, _ = note
+        _, skipped, start, end, ticks, *_ = note
         self.gaps.append(Gap(start, end, "skipped" if skipped else "late", ticks))
 
 

@@ -31,7 +31,7 @@ from fgtrace._collect._walk_py import Walker, is_running
 from fgtrace._model import Wait, WaitKind
 from fgtrace._recording import GONE, LoopEntry, Recording, TrackEntry
 
-__all__ = ["TaskCollector", "labels_of"]
+__all__ = ["TaskCollector", "labels_of", "root_name"]
 
 
 def _nothing() -> None:
@@ -173,7 +173,7 @@ class TaskCollector:
         track = self._recording.tracks[entry.track]
         _rename(track, task)  # now: when it has ended it may be gone, and its name with it
         if not track.root:
-            track.root = _root_name(coro)
+            track.root = root_name(coro)
             self._adopt(owner_of(task), [task])
         self._note(now, entry, elements, detail, waiter)
 
@@ -304,7 +304,7 @@ def labels_of(task: Any, labels: Sequence[ContextVar[Any]]) -> dict[str, str | i
     return {name: value for name, value in found.items() if type(value) in (str, int)}
 
 
-def _root_name(coro: Any) -> str:
+def root_name(coro: Any) -> str:
     """
     The coroutine's own name: it is the wrapped function's where a decorator made it.
     """

@@ -45,10 +45,10 @@ def _carry_out(plan: Plan) -> int:
     try:
         config = Config(**plan.options)
         program = find(plan)
+        ending = Ending(config.trace(), quiet=plan.quiet)
+        ending.prepare()
     except (ConfigError, CannotRun) as error:
         return _refuse(str(error))
-    ending = Ending(config.trace(), quiet=plan.quiet)
-    ending.prepare()
     try:
         run(program)
     except CannotRun as error:
