@@ -21,6 +21,7 @@
 #define PATIENCE 5000000   /* ns after which the clock waits for the GIL like any other thread */
 #define NAP 40000          /* ns between two glances at whether the sample was taken */
 #define A_BREATH 700000    /* ns between looks for tasks that no tick has reached yet */
+#define MANY_TASKS 2000    /* from so many on it pays to know which of them ran */
 #define MOST_ROWS 65536    /* rows that wait for Python to fetch them */
 
 enum { DONE, WANTED, UNDER_WAY };
@@ -189,7 +190,8 @@ has_work(const Core *core)
     const Tables *tables = &core->tables;
     const Tasks *tasks = &core->tasks;
     return tasks->asks.used > 0 || tasks->foreign > 0 || tasks->wants_asyncio || tasks->is_handed_over ||
-           tasks->broken != NULL || tables->failed || tables->rows_used - tables->rows_taken > MOST_ROWS;
+           tasks->broken != NULL || tables->failed ||
+           (tasks->used > MANY_TASKS && !tasks->is_marking && !tasks->no_marks) || tables->rows_used - tables->rows_taken > MOST_ROWS;
 }
 
 static int64_t
@@ -232,7 +234,7 @@ run(void *argument)
         clock->is_extra = false;
         tick(clock, &state);
         clock->is_extra = true;
-        while (clock->core->tasks.is_behind && clock->bucket > 0 && sleep_until(clock, now_ns() + A_BREATH)) {
+        while (clock->core->tasks.is_behind && clock->bucket > BURST / 2 && sleep_until(clock, now_ns() + A_BREATH)) {
             tick(clock, &state);
         }
         if (has_work(clock->core)) { /* a glance: what it misses now it sees at the next tick */

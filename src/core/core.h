@@ -159,7 +159,7 @@ typedef struct {
 
 /* --- tasks.c --- */
 
-enum { TASK_DONE = 1, TASK_FOREIGN = 2, TASK_WAITS_FOR_LOOP = 4, TASK_HAS_OWNER = 8 };
+enum { TASK_DONE = 1, TASK_FOREIGN = 2, TASK_WAITS_FOR_LOOP = 4, TASK_HAS_OWNER = 8, TASK_IS_MARKED = 16 };
 
 typedef struct {
     PyObject *reference; /* strong: a weak reference to the task */
@@ -184,6 +184,11 @@ typedef struct {
     PyTypeObject *type;
     uint32_t kind, track, detail;
 } WaitKey;
+
+typedef struct { /* a task that ran since the last look: found by both, for it may be gone */
+    PyObject *task;
+    PyObject *reference; /* strong */
+} Marked;
 
 typedef enum { ASK_WAIT, ASK_CHAIN, ASK_OWNER, ASK_LABELS, ASK_KINDS } AskKind;
 
@@ -221,6 +226,9 @@ typedef struct {
     Array waits; /* of WaitKey */
     Index wait_index;
     Array asks;  /* of Ask */
+    Array marked; /* of Marked */
+    uint64_t marks_from; /* the round from which on marks tell all */
+    bool is_marking, no_marks; /* no_marks: they are not to be had */
     size_t foreign;
     uint64_t rounds;
     bool wants_labels;
@@ -256,6 +264,8 @@ PyObject *thread_name(Core *core, unsigned long ident); /* borrowed, or NULL */
 void tasks_look(Core *core, int64_t now);
 void tasks_catch_up(Core *core, int64_t now);
 bool tasks_reserve(Core *core);
+bool tasks_look_at(Core *core, Task *record, int64_t now);
+void tasks_drop(Tasks *tasks, size_t item);
 void tasks_free(Tasks *tasks);
 Task *tasks_find(Tasks *tasks, PyObject *task);
 uint32_t tasks_wait(Core *core, uint32_t kind, PyTypeObject *type, uint32_t track);
@@ -271,6 +281,16 @@ int32_t future_state(const Tasks *tasks, PyObject *future);
 PyObject *attribute(PyObject *object, const char *name);
 PyObject *class_name(PyTypeObject *type);
 void put_question(Core *core, Task *record, AskKind kind, const Row *row);
+
+/* --- steps.c --- */
+
+PyObject *steps_method(PyTypeObject *handle, PyTypeObject *step);
+bool steps_begin(Core *core);
+void steps_end(Core *core);
+bool steps_serve(const Tasks *tasks); /* whether marks tell all that ran */
+void steps_mark(Tasks *tasks, Task *record);
+void steps_look(Core *core, int64_t now, int64_t until);
+void steps_free(Tasks *tasks);
 
 typedef struct {
     int64_t start, period, ended;

@@ -83,13 +83,14 @@ stats(Core *self, PyObject *Py_UNUSED(ignored))
 {
     const Pace *pace = clock_pace(self->clock);
     return Py_BuildValue(
-        "{s:L,s:L,s:K,s:K,s:L,s:L,s:K,s:n,s:K,s:K,s:z,s:O,s:K}", "now", (long long)(now_ns() - pace->start), "start",
+        "{s:L,s:L,s:K,s:K,s:L,s:L,s:K,s:n,s:K,s:K,s:z,s:O,s:K,s:n}", "now", (long long)(now_ns() - pace->start), "start",
         (long long)pace->start, "taken", (unsigned long long)pace->taken, "missed", (unsigned long long)pace->missed,
         "spent", (long long)pace->spent, "longest", (long long)pace->longest, "rounds",
         (unsigned long long)self->tasks.rounds, "foreign", (Py_ssize_t)self->tasks.foreign, "cut",
         (unsigned long long)self->tables.cut, "rows", (unsigned long long)self->tables.rows_used, "broken",
         self->tasks.broken, "failed", self->tables.failed ? Py_True : Py_False, "pending",
-        (unsigned long long)(self->tables.rows_used - self->tables.rows_taken));
+        (unsigned long long)(self->tables.rows_used - self->tables.rows_taken), "tasks",
+        (Py_ssize_t)self->tasks.used);
 }
 
 static PyObject *
@@ -431,6 +432,16 @@ detach(Core *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
+mark_steps(Core *self, PyObject *wanted)
+{
+    if (PyObject_IsTrue(wanted)) {
+        return PyBool_FromLong(steps_begin(self));
+    }
+    steps_end(self);
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
 core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"period", "max_overhead", "most_nodes", "tick_budget", "threads", "tasks",
@@ -472,6 +483,7 @@ core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 static void
 core_dealloc(Core *self)
 {
+    steps_end(self);
     if (self->clock != NULL) {
         clock_free(self->clock);
     }
@@ -505,6 +517,7 @@ static PyMethodDef core_methods[] = {
     METHOD("detach", detach, METH_NOARGS),
     METHOD("new_wait", new_wait, METH_NOARGS),
     METHOD("place", place, METH_VARARGS),
+    METHOD("mark_steps", mark_steps, METH_O),
     METHOD("new_track", new_track, METH_NOARGS),
     METHOD("nodes_since", nodes_since, METH_O),
     METHOD("observe", observe, METH_VARARGS),
@@ -562,7 +575,18 @@ newest_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 #endif
 }
 
+static PyObject *
+marking_run(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *handle, *step;
+    if (!PyArg_ParseTuple(arguments, "O!O!", &PyType_Type, &handle, &PyType_Type, &step)) {
+        return NULL;
+    }
+    return steps_method((PyTypeObject *)handle, (PyTypeObject *)step);
+}
+
 static PyMethodDef functions[] = {
+    {"marking_run", marking_run, METH_VARARGS, NULL},
     {"newest_task", newest_task, METH_NOARGS, NULL},
     {"words", words, METH_O, NULL},
     {0},

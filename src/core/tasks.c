@@ -73,8 +73,8 @@ vacate(Tasks *tasks, size_t slot)
     slots[slot] = NONE;
 }
 
-static void
-drop(Tasks *tasks, size_t item)
+void
+tasks_drop(Tasks *tasks, size_t item)
 {
     Task *record = &tasks->items[item];
     tasks->foreign -= (record->flags & TASK_FOREIGN) != 0;
@@ -442,8 +442,8 @@ still_waits(const Core *core, const Task *record)
 }
 
 /* Look at one record; false where it was the last sight of it. */
-static bool
-look_at(Core *core, Task *record, int64_t now)
+bool
+tasks_look_at(Core *core, Task *record, int64_t now)
 {
     PyObject *task = weak_referent(record->reference);
     if (task == NULL) {
@@ -523,11 +523,11 @@ look_round(Core *core, int64_t now, int64_t until)
         /* Now and then also whether a task is still there whose waiter outlives it. */
         bool is_thorough = (tasks->next + tasks->rounds) % THOROUGHLY == 0;
         if ((!is_thorough && still_waits(core, &tasks->items[tasks->next])) ||
-            look_at(core, &tasks->items[tasks->next], now)) {
+            tasks_look_at(core, &tasks->items[tasks->next], now)) {
             tasks->next++;
         }
         else {
-            drop(tasks, tasks->next);
+            tasks_drop(tasks, tasks->next);
         }
         tasks->left_over--;
         if (batch % A_BATCH == 0 && now_ns() > until) {
@@ -548,7 +548,11 @@ look_at_new(Core *core, int64_t now, int64_t until)
     size_t first = tasks->used;
     tasks_discover(core, now, until);
     for (size_t item = first; item < tasks->used && tasks_reserve(core); item++) {
-        look_at(core, &tasks->items[item], now); /* one that has ended already is dropped by the next round */
+        Task *record = &tasks->items[item];
+        bool is_there = tasks_look_at(core, record, now); /* one that has ended is dropped at its next look */
+        if (tasks->is_marking && (!is_there || record->waits_for == NULL || record->detail == 1)) {
+            steps_mark(tasks, record);
+        }
     }
 }
 
@@ -571,7 +575,12 @@ tasks_look(Core *core, int64_t now)
         int64_t began = now_ns();
         ready_counts(core, now);
         look_at_new(core, now, began + core->tick_budget / 3);
-        look_round(core, now, began + core->tick_budget);
+        if (steps_serve(&core->tasks)) {
+            steps_look(core, now, began + core->tick_budget);
+        }
+        else {
+            look_round(core, now, began + core->tick_budget);
+        }
 #if PY_VERSION_HEX < 0x030E0000
         if ((size_t)core->tasks.tasks->used != core->tasks.used) { /* as many came as went */
             look_at_new(core, now, began + core->tick_budget);
@@ -611,6 +620,7 @@ tasks_free(Tasks *tasks)
     Py_CLEAR(tasks->tasks);
     Py_CLEAR(tasks->eager);
     Py_CLEAR(tasks->resume);
+    steps_free(tasks);
     free(tasks->items);
     free(tasks->index.slots);
     free(tasks->shadow);

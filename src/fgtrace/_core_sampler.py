@@ -19,6 +19,7 @@ from typing import Any
 from fgtrace._collect._core_recording import KINDS, CoreRecording
 from fgtrace._collect._native import CoreError, end_types, fields_of, load, marks, opaque_types
 from fgtrace._collect._sources import LoopFinder, TaskSource
+from fgtrace._collect._steps import leave_steps, mark_steps
 from fgtrace._collect._waits import WaitReader, owner_of
 from fgtrace._collect._walk_py import Walker, is_running
 from fgtrace._collect.asyncio_tasks import TaskCollector, labels_of, root_name
@@ -38,6 +39,8 @@ NATIVE_LISTS = sys.version_info[:2] >= (3, 14)
 WAIT, CHAIN, OWNER, LABELS = range(4)  # in the order of core.h
 RUNNING, RUNNABLE = range(2)
 AS_IT_IS = -2
+#: From so many tasks on it pays to know which of them ran (clock.c has the same).
+MANY_TASKS = 2000
 #: Rows that wait in the core until they are fetched (clock.c has the same).
 MOST_ROWS = 65_536
 
@@ -78,6 +81,8 @@ class CoreSampler:
         self.end = 0
         self._answerer: _Answerer | None = None
         self._all: TaskCollector | None = None  # where the core cannot look at the tasks
+        self._marks = False
+        self._step: type = type(None)  # asyncio's wrapper of a task's step
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
         if options.tasks:
@@ -90,7 +95,7 @@ class CoreSampler:
         tasks = sys.modules.get("asyncio.tasks")
         if tasks is None or not hasattr(tasks, "_GatheringFuture") or self._answerer is not None:
             return
-        fields = fields_of(self._module, tasks)
+        fields, self._step = fields_of(self._module, tasks)
         for code, flags in marks(tasks):
             self._core.mark(code, flags)
         source = getattr(tasks, "_all_tasks", None)
@@ -169,6 +174,9 @@ class CoreSampler:
                 self._run()
             else:
                 self._thread.join()
+        if self._marks:
+            self._core.mark_steps(False)
+            leave_steps()
         self._settle()
 
     def _run(self) -> None:
@@ -206,6 +214,9 @@ class CoreSampler:
             self._hand_over()
         if self._all is not None:
             self._all.look(stats["now"], sys._current_frames())
+        elif stats["tasks"] > MANY_TASKS and not self._marks and not self._paused:
+            self._marks = True
+            self._core.mark_steps(mark_steps(self._module, self._step))
         if stats["pending"] >= MOST_ROWS:
             self.recording.absorb()
             self.recording.trim()

@@ -21,6 +21,8 @@ __all__ = ["CoreError", "calibrate", "end_types", "fields_of", "load", "marks", 
 
 PLAIN, LOOKER, CHAIN, SHIELD = 1, 2, 4, 8
 WORD = 8
+#: Field -> offset, and the type of asyncio's wrapper of a task's step.
+Fields = tuple[dict[str, int], type]
 
 
 class CoreError(Exception):
@@ -51,7 +53,15 @@ class _Loop:
     """
 
     def __init__(self) -> None:
-        self.calls: list[Callable[[], object]] = []
+        self.callbacks: list[Callable[..., object]] = []
+        self._args: list[tuple[object, ...]] = []
+
+    def run(self) -> None:
+        """
+        Make the calls that it was asked for.
+        """
+        while self.callbacks:
+            self.callbacks.pop(0)(*self._args.pop(0))
 
     def get_debug(self) -> bool:
         return False
@@ -60,15 +70,17 @@ class _Loop:
         return False
 
     def call_soon(self, callback: Callable[..., object], *args: object, context: Any = None) -> None:
-        self.calls.append(lambda: callback(*args))
+        self.callbacks.append(callback)
+        self._args.append(args)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         raise CoreError(f"a task failed while its fields were looked for: {context}")
 
 
-def calibrate(core: Any, tasks: ModuleType) -> dict[str, int]:
+def calibrate(core: Any, tasks: ModuleType) -> Fields:
     """
-    Offsets, in bytes, of a task's and a future's fields; run it in a thread that runs no loop.
+    Offsets, in bytes, of a task's and a future's fields, and the type of what steps a task; run it in a
+    thread that runs no loop.
 
     Args:
         core: the extension module.
@@ -89,7 +101,7 @@ def calibrate(core: Any, tasks: ModuleType) -> dict[str, int]:
         events._set_running_loop(None)
 
 
-def _measure(core: Any, tasks: ModuleType, loop: _Loop, future_type: Any) -> dict[str, int]:
+def _measure(core: Any, tasks: ModuleType, loop: _Loop, future_type: Any) -> Fields:
     pending, done, cancelled = (future_type(loop=loop) for _ in range(3))
     done.set_result(None)
     cancelled.cancel()
@@ -101,7 +113,10 @@ def _measure(core: Any, tasks: ModuleType, loop: _Loop, future_type: Any) -> dic
     coro = wait()
     task = tasks.Task(coro, loop=loop, name=name)
     newest = core.newest_task()
-    loop.calls.pop(0)()
+    step = type(loop.callbacks[0])
+    if _place(core.words(loop.callbacks[0]), task) != 2 * WORD:
+        raise CoreError("what steps a task does not hold it first")
+    loop.run()
     try:
         words = core.words(task)
         found = {
@@ -117,11 +132,10 @@ def _measure(core: Any, tasks: ModuleType, loop: _Loop, future_type: Any) -> dic
             raise CoreError("the newest task in the interpreter's list is another")
     finally:
         pending.set_result(None)
-        while loop.calls:
-            loop.calls.pop(0)()
+        loop.run()
     if core.words(task)[found["waiter"] // WORD] or not task.done():
         raise CoreError("a task that has ended still waits")
-    return found
+    return found, step
 
 
 def _place(words: tuple[int, ...], value: object) -> int:
@@ -164,10 +178,10 @@ def _callbacks(core: Any, future: Any) -> dict[str, int]:
     return found
 
 
-_found: dict[int, dict[str, int]] = {}
+_found: dict[int, Fields] = {}
 
 
-def fields_of(core: Any, tasks: ModuleType) -> dict[str, int]:
+def fields_of(core: Any, tasks: ModuleType) -> Fields:
     """
     What `calibrate` finds, once a process, in a thread of its own.
 
