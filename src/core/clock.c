@@ -37,7 +37,7 @@ struct Clock {
     PyInterpreterState *interp;
     PyThreadState *main_thread; /* until 3.11 */
     atomic_int want, queued;
-    bool is_running, is_halted, is_called, is_orphan;
+    bool is_running, is_halted, is_over, is_called, is_orphan;
     bool is_extra; /* what is wanted is no tick: only a look for tasks that no tick has reached yet */
 };
 
@@ -219,6 +219,13 @@ sleep_until(Clock *clock, int64_t until)
     return goes_on;
 }
 
+/* Whether there is time and budget for a look at tasks that no tick has reached yet. */
+static bool
+may_catch_up(Clock *clock)
+{
+    return clock->core->tasks.is_behind && clock->bucket > BURST / 2 && now_ns() + 2 * A_BREATH < next_due(clock);
+}
+
 static void *
 run(void *argument)
 {
@@ -234,7 +241,7 @@ run(void *argument)
         clock->is_extra = false;
         tick(clock, &state);
         clock->is_extra = true;
-        while (clock->core->tasks.is_behind && clock->bucket > BURST / 2 && sleep_until(clock, now_ns() + A_BREATH)) {
+        while (may_catch_up(clock) && sleep_until(clock, now_ns() + A_BREATH)) {
             tick(clock, &state);
         }
         if (has_work(clock->core)) { /* a glance: what it misses now it sees at the next tick */
@@ -297,7 +304,7 @@ clock_run(Clock *clock)
             clock->main_thread = ts;
         }
     }
-    clock->is_halted = false;
+    clock->is_halted = clock->is_over = false;
     clock->is_running = true;
     if (pthread_create(&clock->thread, NULL, run, clock) != 0) {
         clock->is_running = false;
@@ -307,22 +314,27 @@ clock_run(Clock *clock)
     return 0;
 }
 
+static void
+tell(Clock *clock, bool *what, pthread_cond_t *whom)
+{
+    pthread_mutex_lock(&clock->lock); /* nobody who has it waits for the GIL */
+    *what = true;
+    pthread_cond_broadcast(whom);
+    pthread_mutex_unlock(&clock->lock);
+}
+
 void
 clock_halt(Clock *clock)
 {
-    bool was_running = clock->is_running;
-    clock->is_running = false;
-    Py_BEGIN_ALLOW_THREADS
-    pthread_mutex_lock(&clock->lock);
-    clock->is_halted = true;
-    pthread_cond_signal(&clock->wake);
-    pthread_cond_broadcast(&clock->work);
-    pthread_mutex_unlock(&clock->lock);
-    if (was_running) {
+    tell(clock, &clock->is_halted, &clock->wake);
+    if (clock->is_running) {
+        clock->is_running = false;
+        Py_BEGIN_ALLOW_THREADS
         pthread_join(clock->thread, NULL);
+        Py_END_ALLOW_THREADS
     }
-    Py_END_ALLOW_THREADS
     atomic_store(&clock->want, DONE);
+    tell(clock, &clock->is_over, &clock->work); /* only now: no tick comes any more */
 }
 
 int
@@ -331,10 +343,10 @@ clock_wait(Clock *clock)
     bool is_called;
     Py_BEGIN_ALLOW_THREADS
     pthread_mutex_lock(&clock->lock);
-    while (!clock->is_called && !clock->is_halted) {
+    while (!clock->is_called && !clock->is_over) {
         pthread_cond_wait(&clock->work, &clock->lock);
     }
-    is_called = !clock->is_halted;
+    is_called = !clock->is_over;
     clock->is_called = false;
     pthread_mutex_unlock(&clock->lock);
     Py_END_ALLOW_THREADS
@@ -344,10 +356,7 @@ clock_wait(Clock *clock)
 void
 clock_call(Clock *clock)
 {
-    pthread_mutex_lock(&clock->lock);
-    clock->is_called = true;
-    pthread_cond_signal(&clock->work);
-    pthread_mutex_unlock(&clock->lock);
+    tell(clock, &clock->is_called, &clock->work);
 }
 
 Pace *

@@ -2,8 +2,9 @@
  *
  * The rules of these files
  * - Every read of the interpreter's structures happens with the GIL held.
- * - A tick runs no Python code and allocates nothing that the garbage collector counts, but for weak
- *   references; until 3.11 the collector is held off meanwhile, from 3.12 on it waits by itself.
+ * - A tick runs no Python code, not even a finalizer's: it allocates nothing that the garbage collector
+ *   counts but weak references, the collector is off meanwhile, and nothing is called that looks for
+ *   signals (``str`` and ``repr`` do, and from 3.12 on collect there).
  * - Strong references are kept to code objects, strings, types and weak references only.
  * - What a tick finds goes into tables, rows and notes, which Python takes out between ticks; whatever
  *   asks for judgement is put to Python as a question.
@@ -166,7 +167,7 @@ typedef struct {
     PyObject *waiter;    /* the same to its waiter, or NULL */
     PyObject *waits_for; /* the waiter's address where it is a future of C, else NULL */
     PyObject *task;      /* an address to find it by; alive while `reference` says so */
-    PyObject *name;      /* an address to compare with; the note holds the string */
+    PyObject *name;      /* the address of its name, to compare with */
     uint32_t track, detail;
     int32_t stack;
     uint16_t loop;
@@ -179,6 +180,11 @@ typedef struct {
     unsigned long ident; /* of its thread, 0: unknown */
     int64_t ready;       /* the length of its ready queue, -1: unknown */
 } Loop;
+
+typedef struct { /* the search of a list of tasks was cut short: it goes on here */
+    const void *head;
+    PyObject *reference; /* strong: a weak reference to a task, or NULL: it is done */
+} Cut;
 
 typedef struct {
     PyTypeObject *type;
@@ -209,14 +215,13 @@ typedef struct {
     bool is_wanted, is_attached, wants_asyncio, is_handed_over;
     Offsets at;
     PyTypeObject *task_type, *future_type;
-    PyObject *get_name;     /* Task.get_name, a method descriptor */
     getter get_waiter;      /* Task._fut_waiter's own reader, to check the offset with */
     PySetObject *tasks;     /* strong: the weak references of asyncio's WeakSet */
     PySetObject *eager;     /* strong, or NULL */
     PyObject **shadow;      /* borrowed: what each slot of that set held; our records hold them */
     setentry *shadow_table;
     size_t shadow_size, shadow_next;
-    PyObject *resume; /* strong: a weak reference to the task where the search of a list was cut short */
+    Array cuts;       /* of Cut */
     bool is_behind;   /* there are tasks that no look has reached yet */
     Task *items;
     size_t used, room, next, left_over;
@@ -248,6 +253,7 @@ typedef struct Core {
     Threads threads;
     Tasks tasks;
     Clock *clock;
+    int64_t last_look;   /* its time */
     int64_t tick_budget; /* ns that one look at the tasks may take */
     bool is_looking, is_catching_up;
 } Core;
@@ -266,6 +272,7 @@ void tasks_catch_up(Core *core, int64_t now);
 bool tasks_reserve(Core *core);
 bool tasks_look_at(Core *core, Task *record, int64_t now);
 void tasks_drop(Tasks *tasks, size_t item);
+void tasks_end_all(Core *core, int64_t now);
 void tasks_free(Tasks *tasks);
 Task *tasks_find(Tasks *tasks, PyObject *task);
 uint32_t tasks_wait(Core *core, uint32_t kind, PyTypeObject *type, uint32_t track);

@@ -68,6 +68,10 @@ search_set(Core *core, int64_t now, int64_t until)
             return;
         }
     }
+    if ((size_t)tasks->tasks->used > tasks->used && tasks->shadow_size > 0) {
+        /* A slot that looks the same holds another: its old one went while no search came by. All anew. */
+        memset(tasks->shadow, 0, tasks->shadow_size * sizeof *tasks->shadow);
+    }
 }
 
 /* Those in a set of asyncio's that holds the tasks themselves: eager ones in their first step. */
@@ -99,52 +103,79 @@ is_head(PyInterpreterState *interp, const struct llist_node *node)
     return node == &interp->asyncio_tasks_head;
 }
 
-/* From a node towards the oldest one: to the first known task, or to the end of the list. */
-static void
-search_list(Core *core, const struct llist_node *node, bool to_the_end, int64_t now, int64_t until)
+/* Where the search of a list goes on; made if there is none, NULL without memory. */
+static Cut *
+cut_of(Tasks *tasks, const void *head)
+{
+    for (size_t item = 0; item < tasks->cuts.used; item++) {
+        if (((Cut *)tasks->cuts.items)[item].head == head) {
+            return &((Cut *)tasks->cuts.items)[item];
+        }
+    }
+    Cut *cut = array_push(&tasks->cuts, sizeof *cut);
+    if (cut != NULL) {
+        cut->head = head;
+    }
+    return cut;
+}
+
+/* From a node towards the oldest one: to the first known task, or to the end of the list. False: cut. */
+static bool
+search_from(Core *core, Cut *cut, const struct llist_node *node, bool to_the_end, int64_t now, int64_t until)
 {
     Tasks *tasks = &core->tasks;
     PyInterpreterState *interp = PyInterpreterState_Get();
-    for (size_t count = 1; node != NULL && !is_head(interp, node); node = node->prev, count++) {
+    for (size_t count = 1; !is_head(interp, node); node = node->prev, count++) {
         PyObject *task = (PyObject *)((char *)node - tasks->at.node);
         Task *record = tasks_find(tasks, task);
         if (record != NULL && !to_the_end) {
-            return;
+            return true;
         }
-        if (record == NULL && Py_REFCNT(task) > 0 && !PyObject_GC_IsFinalized(task)) { /* else it is about to go */
+        if (record == NULL && Py_REFCNT(task) > 0 && !PyObject_GC_IsFinalized(task)) { /* else about to go */
             record = tasks_add(core, task, NULL, now);
         }
         if (record != NULL && is_over(count, until)) {
-            Py_XSETREF(tasks->resume, Py_NewRef(record->reference));
+            Py_XSETREF(cut->reference, Py_NewRef(record->reference));
             tasks->is_behind = true;
-            return;
+            return false;
         }
     }
-    if (to_the_end) {
-        Py_CLEAR(tasks->resume);
+    return true;
+}
+
+static void
+search_list(Core *core, const struct llist_node *head, int64_t now, int64_t until)
+{
+    Tasks *tasks = &core->tasks;
+    Cut *cut = cut_of(tasks, head);
+    if (cut == NULL || head->prev == head) {
+        return;
     }
+    PyObject *before = Py_XNewRef(cut->reference); /* its older tasks are not known yet */
+    bool is_done = search_from(core, cut, head->prev, tasks->used < FEW, now, until);
+    if (is_done && before != NULL) {
+        PyObject *task = weak_referent(before);
+        const struct llist_node *node = NULL;
+        if (task != NULL) {
+            node = ((struct llist_node *)((char *)task + tasks->at.node))->prev;
+        }
+        /* one that has ended is in no list any more: then the whole list once more */
+        is_done = search_from(core, cut, node != NULL ? node : head->prev, true, now, until);
+    }
+    if (is_done) {
+        Py_CLEAR(cut->reference);
+    }
+    Py_XDECREF(before);
 }
 
 static void
 search_lists(Core *core, int64_t now, int64_t until)
 {
-    Tasks *tasks = &core->tasks;
     PyInterpreterState *interp = PyInterpreterState_Get();
     for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts != NULL; ts = PyThreadState_Next(ts)) {
-        search_list(core, ((_PyThreadStateImpl *)ts)->asyncio_tasks_head.prev, tasks->used < FEW, now, until);
+        search_list(core, &((_PyThreadStateImpl *)ts)->asyncio_tasks_head, now, until);
     }
-    /* those of threads that are gone: they come in bunches, known ones before new ones */
-    search_list(core, interp->asyncio_tasks_head.prev, tasks->used < FEW, now, until);
-    if (tasks->resume != NULL) {
-        PyObject *task = weak_referent(tasks->resume);
-        if (task == NULL) { /* it has ended: from the newest one on again */
-            task = tasks->used > 0 ? weak_referent(tasks->items[tasks->used - 1].reference) : NULL;
-        }
-        if (task != NULL && PyType_IsSubtype(Py_TYPE(task), tasks->task_type)) {
-            const struct llist_node *node = (struct llist_node *)((char *)task + tasks->at.node);
-            search_list(core, node->prev, true, now, until);
-        }
-    }
+    search_list(core, &interp->asyncio_tasks_head, now, until); /* those of threads that are gone */
 }
 #endif
 

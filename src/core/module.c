@@ -11,9 +11,10 @@ looking(Core *core, int64_t now, bool is_tick)
     }
     core->is_looking = true;
     core->is_catching_up = !is_tick;
-#if PY_VERSION_HEX < 0x030C0000
-    int collects = PyGC_Disable(); /* an allocation would collect at once, and run the program's finalizers */
-#endif
+    /* A late tick is noted as of when it was due: looks in between may be later than that. */
+    now = now > core->last_look ? now : core->last_look;
+    core->last_look = now;
+    int collects = PyGC_Disable(); /* else an allocation could run the program's finalizers */
     core->path.used = 0;
     core->on_stack.used = 0;
     if (!is_tick) {
@@ -26,11 +27,9 @@ looking(Core *core, int64_t now, bool is_tick)
     else {
         core->tables.failed = true;
     }
-#if PY_VERSION_HEX < 0x030C0000
     if (collects) {
         PyGC_Enable();
     }
-#endif
     core->is_looking = false;
 }
 
@@ -145,7 +144,7 @@ take_notes(Core *self, PyObject *Py_UNUSED(ignored))
     PyObject *list = PyList_New((Py_ssize_t)notes.used);
     for (size_t item = 0; list != NULL && item < notes.used; item++) {
         const Note *note = &items[item];
-        PyObject *tuple =
+        PyObject *tuple = /* the names are ours until the end of this function */
             Py_BuildValue("(iILLIOO)", (int)note->kind, note->track, (long long)note->time, (long long)note->number,
                           note->ticks, note->name != NULL ? note->name : Py_None,
                           note->root != NULL ? note->root : Py_None);
@@ -199,16 +198,18 @@ nodes_since(Core *self, PyObject *first)
 static PyObject *
 take_asks(Core *self, PyObject *Py_UNUSED(ignored))
 {
+    PyObject *list = PyList_New(0); /* first: it may collect, and another tick may come */
     Array asks = self->tasks.asks;
     self->tasks.asks = (Array){0};
-    PyObject *list = PyList_New(0);
     for (size_t item = 0; item < asks.used; item++) {
         Ask *ask = &((Ask *)asks.items)[item];
         PyObject *task = weak_referent(ask->reference);
         PyObject *waiter = ask->waiter != NULL ? weak_referent(ask->waiter) : NULL;
         if (list != NULL && task != NULL && Py_REFCNT(task) > 0) {
-            PyObject *tuple = Py_BuildValue("(iOOKLI)", (int)ask->kind, task, waiter != NULL ? waiter : Py_None,
-                                            (unsigned long long)ask->row, (long long)ask->time, ask->track);
+            Py_INCREF(task); /* an allocation may collect */
+            waiter = Py_NewRef(waiter != NULL && Py_REFCNT(waiter) > 0 ? waiter : Py_None);
+            PyObject *tuple = Py_BuildValue("(iNNKLI)", (int)ask->kind, task, waiter, (unsigned long long)ask->row,
+                                            (long long)ask->time, ask->track);
             if (tuple == NULL || PyList_Append(list, tuple) < 0) {
                 Py_CLEAR(list);
             }
@@ -308,8 +309,8 @@ observe(Core *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "LIiI", &time, &track, &node, &detail)) {
         return NULL;
     }
-    tables_observe(&self->tables, time, track, node, detail);
-    Py_RETURN_NONE;
+    const Row *row = tables_observe(&self->tables, time, track, node, detail);
+    return row != NULL ? PyLong_FromLongLong(row->time) : PyErr_NoMemory();
 }
 
 static PyObject *
@@ -379,7 +380,7 @@ take_types(PyObject *tuple, PyTypeObject **types, size_t room)
         return false;
     }
     for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(tuple); place++) {
-        types[place] = (PyTypeObject *)Py_NewRef(PyTuple_GET_ITEM(tuple, place));
+        Py_XSETREF(types[place], (PyTypeObject *)Py_NewRef(PyTuple_GET_ITEM(tuple, place)));
     }
     return true;
 }
@@ -399,10 +400,8 @@ attach(Core *self, PyObject *arguments, PyObject *keywords)
         return NULL;
     }
     PyObject *reader = PyObject_GetAttrString(task, "_fut_waiter");
-    PyObject *get_name = PyObject_GetAttrString(task, "get_name");
-    if (reader == NULL || get_name == NULL || !Py_IS_TYPE(reader, &PyGetSetDescr_Type)) {
+    if (reader == NULL || !Py_IS_TYPE(reader, &PyGetSetDescr_Type)) {
         Py_XDECREF(reader);
-        Py_XDECREF(get_name);
         if (!PyErr_Occurred()) {
             PyErr_SetString(PyExc_TypeError, "Task._fut_waiter is not what it was");
         }
@@ -411,7 +410,6 @@ attach(Core *self, PyObject *arguments, PyObject *keywords)
     Tasks *tasks = &self->tasks;
     tasks->get_waiter = ((PyGetSetDescrObject *)reader)->d_getset->get;
     Py_DECREF(reader);
-    Py_XSETREF(tasks->get_name, get_name);
     Py_XSETREF(tasks->tasks, (PySetObject *)Py_NewRef(set));
     Py_XSETREF(tasks->eager, PySet_CheckExact(eager) ? (PySetObject *)Py_NewRef(eager) : NULL);
     Py_XSETREF(tasks->task_type, (PyTypeObject *)Py_NewRef(task));
@@ -422,12 +420,13 @@ attach(Core *self, PyObject *arguments, PyObject *keywords)
     Py_RETURN_NONE;
 }
 
-/* Look at no task any more: Python's collector does. */
+/* Look at no task any more: Python's collector does, and begins tracks of its own. */
 static PyObject *
 detach(Core *self, PyObject *Py_UNUSED(ignored))
 {
     self->tasks.is_attached = false;
     self->tasks.is_handed_over = true;
+    tasks_end_all(self, self->last_look);
     Py_RETURN_NONE;
 }
 

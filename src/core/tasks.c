@@ -108,12 +108,19 @@ field(PyObject *object, Py_ssize_t offset)
     return *(PyObject **)((char *)object + offset);
 }
 
+/* An attribute of an object's own, or of its type in C: whatever would run Python code is left alone. */
 PyObject * /* strong, or NULL without an exception */
 attribute(PyObject *object, const char *name)
 {
-    PyObject *key = PyUnicode_InternFromString(name);
-    PyObject *found = key != NULL ? PyObject_GenericGetAttr(object, key) : NULL;
-    Py_XDECREF(key);
+    PyObject *key = PyUnicode_InternFromString(name), *found = NULL;
+    if (key != NULL) {
+        PyObject *of_type = _PyType_Lookup(Py_TYPE(object), key); /* borrowed */
+        if (of_type == NULL || Py_IS_TYPE(of_type, &PyMemberDescr_Type) ||
+            Py_TYPE(of_type)->tp_descr_get == NULL) {
+            found = PyObject_GenericGetAttr(object, key);
+        }
+        Py_DECREF(key);
+    }
     PyErr_Clear();
     return found;
 }
@@ -129,13 +136,16 @@ thread_of(PyObject *loop)
         Py_DECREF(ident);
         return found;
     }
-    PyObject *method = PyObject_GetAttrString((PyObject *)Py_TYPE(loop), "is_running");
-    if (method != NULL && !PyFunction_Check(method)) { /* compiled, as uvloop's: no Python code runs */
+    PyObject *key = PyUnicode_InternFromString("is_running");
+    PyObject *method = key != NULL ? _PyType_Lookup(Py_TYPE(loop), key) : NULL; /* borrowed */
+    Py_XDECREF(key);
+    if (method != NULL && !PyFunction_Check(method) && !PyType_IsSubtype(Py_TYPE(method), &PyProperty_Type)) {
+        Py_INCREF(method); /* compiled, as uvloop's: no Python code runs */
         PyObject *answer = PyObject_CallOneArg(method, loop);
         found = answer == Py_True ? 0 : -1;
         Py_XDECREF(answer);
+        Py_DECREF(method);
     }
-    Py_XDECREF(method);
     PyErr_Clear();
     return found;
 }
@@ -151,14 +161,35 @@ place_loop(Core *core, size_t index, unsigned long ident)
     }
 }
 
-PyObject * /* strong: module.qualname of a class, or NULL without an exception */
+static PyObject * /* strong, or NULL */
+dict_of(PyTypeObject *type)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyType_GetDict(type);
+#else
+    return Py_XNewRef(type->tp_dict);
+#endif
+}
+
+/* module.qualname of a class, without asking its metaclass. */
+PyObject * /* strong, or NULL without an exception */
 class_name(PyTypeObject *type)
 {
-    PyObject *module = PyObject_GetAttrString((PyObject *)type, "__module__");
-    PyObject *qualname = PyType_GetQualName(type);
-    PyObject *name = module != NULL && qualname != NULL ? PyUnicode_FromFormat("%U.%U", module, qualname) : NULL;
-    Py_XDECREF(module);
-    Py_XDECREF(qualname);
+    if (!(type->tp_flags & Py_TPFLAGS_HEAPTYPE)) {
+        PyObject *name = PyUnicode_FromString(type->tp_name);
+        PyErr_Clear();
+        return name;
+    }
+    PyObject *dict = dict_of(type), *qualname = ((PyHeapTypeObject *)type)->ht_qualname;
+    PyObject *module = dict != NULL ? PyDict_GetItemString(dict, "__module__") : NULL; /* borrowed */
+    PyObject *name = NULL;
+    if (module != NULL && PyUnicode_Check(module) && qualname != NULL) {
+        name = PyUnicode_FromFormat("%U.%U", module, qualname);
+    }
+    else if (qualname != NULL) {
+        name = Py_NewRef(qualname);
+    }
+    Py_XDECREF(dict);
     PyErr_Clear();
     return name;
 }
@@ -206,23 +237,24 @@ static PyObject * /* strong, or NULL without an exception */
 name_of(Tasks *tasks, PyObject *task)
 {
     PyObject *name = field(task, tasks->at.name);
-    if (name != NULL && PyUnicode_CheckExact(name)) {
-        return Py_NewRef(name);
+    if (name != NULL && PyLong_CheckExact(name)) { /* from 3.12 on a number until somebody asks for the name */
+        name = PyUnicode_FromFormat("Task-%lld", PyLong_AsLongLong(name));
+        PyErr_Clear();
+        return name;
     }
-    name = PyObject_CallOneArg(tasks->get_name, task); /* from 3.12 on a number until somebody asks */
-    PyErr_Clear();
-    return name != NULL && PyUnicode_CheckExact(name) ? name : NULL;
+    return name != NULL && PyUnicode_CheckExact(name) ? Py_NewRef(name) : NULL;
 }
 
 static void
 rename_task(Core *core, Task *record, PyObject *task)
 {
-    if (field(task, core->tasks.at.name) != record->name || record->name == NULL) {
+    PyObject *there = field(task, core->tasks.at.name);
+    if (there != record->name) {
         PyObject *name = name_of(&core->tasks, task);
-        if (name != NULL && name != record->name) {
+        if (name != NULL) {
             tables_note(&core->tables, NOTE_NAME, record->track, 0, 0, name);
-            record->name = name;
         }
+        record->name = there;
         Py_XDECREF(name); /* the note keeps it */
     }
 }
@@ -250,16 +282,18 @@ tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
         record->flags |= TASK_DONE;
         return;
     }
+    PyObject *waiter = tasks->get_waiter(task, NULL); /* a check: is the field where it was found? */
+    bool is_right = (waiter == Py_None ? NULL : waiter) == field(task, tasks->at.waiter);
+    Py_XDECREF(waiter);
+    if (!is_right) {
+        tasks->broken = "a task's waiter is not where it was when this core was calibrated";
+        return;
+    }
     int index = loop_index(core, loop);
     if (index < 0) {
         record->flags |= TASK_WAITS_FOR_LOOP;
         return;
     }
-    PyObject *waiter = tasks->get_waiter(task, NULL); /* a check: is the field where it was found? */
-    if (waiter != field(task, tasks->at.waiter) && waiter != Py_None) {
-        tasks->broken = "a task's waiter is not where it was when this core was calibrated";
-    }
-    Py_XDECREF(waiter);
     record->flags &= (uint16_t)~TASK_WAITS_FOR_LOOP;
     record->loop = (uint16_t)index;
     record->track = core->tables.tracks++;
@@ -268,7 +302,7 @@ tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
     if (note != NULL && gen_check(coro)) {
         note->root = Py_XNewRef(((Gen *)coro)->gi_qualname);
     }
-    record->name = name;
+    record->name = field(task, tasks->at.name);
     Py_XDECREF(name); /* the note keeps it */
     if (tasks->wants_labels) {
         put_question(core, record, ASK_LABELS, NULL);
@@ -512,7 +546,7 @@ look_round(Core *core, int64_t now, int64_t until)
     if (tasks->left_over == 0) {
         tasks->left_over = tasks->used;
     }
-    for (size_t batch = 1; tasks->left_over > 0 && tasks->used > 0; batch++) {
+    for (size_t batch = 1; tasks->left_over > 0 && tasks->used > 0 && tasks->broken == NULL; batch++) {
         if (tasks->next >= tasks->used) {
             tasks->next = 0;
         }
@@ -547,7 +581,7 @@ look_at_new(Core *core, int64_t now, int64_t until)
     Tasks *tasks = &core->tasks;
     size_t first = tasks->used;
     tasks_discover(core, now, until);
-    for (size_t item = first; item < tasks->used && tasks_reserve(core); item++) {
+    for (size_t item = first; item < tasks->used && tasks->broken == NULL && tasks_reserve(core); item++) {
         Task *record = &tasks->items[item];
         bool is_there = tasks_look_at(core, record, now); /* one that has ended is dropped at its next look */
         if (tasks->is_marking && (!is_there || record->waits_for == NULL || record->detail == 1)) {
@@ -598,6 +632,16 @@ tasks_catch_up(Core *core, int64_t now)
 }
 
 void
+tasks_end_all(Core *core, int64_t now)
+{
+    for (size_t item = 0; item < core->tasks.used; item++) {
+        if (!(core->tasks.items[item].flags & TASK_DONE)) {
+            gone(core, &core->tasks.items[item], NULL, now);
+        }
+    }
+}
+
+void
 tasks_free(Tasks *tasks)
 {
     for (size_t item = 0; item < tasks->used; item++) {
@@ -616,10 +660,12 @@ tasks_free(Tasks *tasks)
     }
     Py_CLEAR(tasks->task_type);
     Py_CLEAR(tasks->future_type);
-    Py_CLEAR(tasks->get_name);
     Py_CLEAR(tasks->tasks);
     Py_CLEAR(tasks->eager);
-    Py_CLEAR(tasks->resume);
+    for (size_t item = 0; item < tasks->cuts.used; item++) {
+        Py_XDECREF(((Cut *)tasks->cuts.items)[item].reference);
+    }
+    array_free(&tasks->cuts);
     steps_free(tasks);
     free(tasks->items);
     free(tasks->index.slots);

@@ -119,9 +119,7 @@ name_of(Threads *threads, unsigned long ident)
     PyObject *name = NULL;
     if (thread != NULL) {
         Py_INCREF(thread);
-        PyObject *attribute = PyUnicode_InternFromString("_name"); /* not `name`: that may be the program's */
-        name = attribute != NULL ? PyObject_GenericGetAttr(thread, attribute) : NULL;
-        Py_XDECREF(attribute);
+        name = attribute(thread, "_name"); /* not `name`: that may be the program's */
         Py_DECREF(thread);
         if (name != NULL && !PyUnicode_CheckExact(name)) {
             Py_CLEAR(name);

@@ -184,7 +184,7 @@ class CoreSampler:
         own_threads.add(ident)
         try:
             while self._core.wait():
-                self._guarded(self._serve)
+                self._guarded(lambda: self._serve(self._core.stats()["now"]))
             if not self._paused:
                 self._guarded(self._last)
         finally:
@@ -197,7 +197,7 @@ class CoreSampler:
             complain(self.stats, "core", error)
             self._core.detach()
 
-    def _serve(self) -> None:
+    def _serve(self, now: int) -> None:
         """
         Do what waits to be done.
         """
@@ -208,12 +208,12 @@ class CoreSampler:
             for ask in self._core.take_asks():
                 self._answerer.answer(*ask)
             if stats["foreign"]:
-                self._answerer.look(stats["now"])
+                self._answerer.look(now)
         if stats["broken"] is not None and self._all is None:
             complain(self.stats, "core", CoreError(stats["broken"]))
             self._hand_over()
         if self._all is not None:
-            self._all.look(stats["now"], sys._current_frames())
+            self._all.look(now, sys._current_frames())
         elif stats["tasks"] > MANY_TASKS and not self._marks and not self._paused:
             self._marks = True
             self._core.mark_steps(mark_steps(self._module, self._step))
@@ -240,7 +240,7 @@ class CoreSampler:
         now = self._core.stats()["now"]
         self._core.look(now)
         self.end = now
-        self._serve()
+        self._serve(now)
         self.recording.absorb()
         if self._all is not None:
             self._all.close(now)

@@ -14,7 +14,7 @@ from types import CodeType
 from typing import Any, TypeVar
 
 from fgtrace._model import FrameName, Gap, Wait, WaitKind
-from fgtrace._recording import CodeEntry, LoopEntry, Recording, TrackEntry
+from fgtrace._recording import GONE, CodeEntry, LoopEntry, Recording, TrackEntry
 
 __all__ = ["KINDS", "CoreRecording"]
 
@@ -53,7 +53,9 @@ class CoreRecording(Recording):
     # what Python's share of the work notes
 
     def observe(self, time: int, track: int, stack: int, detail: int) -> None:
-        self.core.observe(time, track, stack, detail)
+        noted = self.core.observe(time, track, stack, detail)  # later, if the core has looked meanwhile
+        if stack == GONE:
+            self.tracks[track].end = noted
 
     def code(self, code: CodeType, module: object) -> int:
         index: int = self.core.code(code, module if type(module) is str else "")
@@ -153,6 +155,8 @@ class CoreRecording(Recording):
 
     def _name(self, note: _Note) -> None:
         entry, name = self.tracks[note[1]], note[5]
+        if name == entry.name:
+            return
         if note[1] not in self._named:
             self._named.add(note[1])
         elif entry.kind == "thread":

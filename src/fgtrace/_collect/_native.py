@@ -113,11 +113,11 @@ def _measure(core: Any, tasks: ModuleType, loop: _Loop, future_type: Any) -> Fie
     coro = wait()
     task = tasks.Task(coro, loop=loop, name=name)
     newest = core.newest_task()
-    step = type(loop.callbacks[0])
-    if _place(core.words(loop.callbacks[0]), task) != 2 * WORD:
-        raise CoreError("what steps a task does not hold it first")
+    first = loop.callbacks[0]
     loop.run()
     try:
+        if _place(core.words(first), task) != 2 * WORD:
+            raise CoreError("what steps a task does not hold it first")
         words = core.words(task)
         found = {
             "waiter": _place(words, pending),
@@ -135,7 +135,7 @@ def _measure(core: Any, tasks: ModuleType, loop: _Loop, future_type: Any) -> Fie
         loop.run()
     if core.words(task)[found["waiter"] // WORD] or not task.done():
         raise CoreError("a task that has ended still waits")
-    return found, step
+    return found, type(first)
 
 
 def _place(words: tuple[int, ...], value: object) -> int:
