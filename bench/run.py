@@ -58,7 +58,9 @@ def main(*arguments: str) -> None:
     modules = [ticks, encoding, leaving, memory, lateness, slowdown]
     for module in [*modules, peers] if "--peers" in arguments else modules:
         parts += [f"\n## {module.TITLE}\n", table(module.rows(count))]
-        print(parts[-2], parts[-1], sep="\n", flush=True)
+        if note := getattr(module, "NOTE", ""):
+            parts.append(f"\n{note}")
+        print(*parts[-3 if note else -2 :], sep="\n", flush=True)
     if "--write" in arguments:
         PAGE.write_text("\n".join(parts) + "\n", encoding="utf-8")
 

@@ -29,7 +29,7 @@ enum { DONE, WANTED, UNDER_WAY };
 struct Clock {
     Core *core;
     Pace pace;
-    int64_t due, aim, last;
+    int64_t due, aim, woke, last;
     double bucket, max_overhead;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -104,9 +104,10 @@ take(Clock *clock)
         return;
     }
     if (clock->pace.lateness != NULL) {
-        int64_t *late = array_push(clock->pace.lateness, sizeof *late);
+        int64_t *late = array_push(clock->pace.lateness, 2 * sizeof *late);
         if (late != NULL) {
-            *late = now - clock->aim;
+            late[0] = clock->woke - clock->aim; /* the system's part */
+            late[1] = now - clock->aim;
         }
     }
     int64_t since = settle(clock, now);
@@ -163,7 +164,7 @@ nap(int64_t ns)
 static void
 tick(Clock *clock, PyThreadState **state)
 {
-    int64_t began = now_ns();
+    int64_t began = clock->woke = now_ns();
     bool is_asked = false;
     atomic_store(&clock->want, WANTED);
     while (atomic_load(&clock->want) != DONE) {

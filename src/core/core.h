@@ -303,7 +303,7 @@ typedef struct {
     int64_t start, period, ended;
     uint64_t taken, missed;
     int64_t spent, longest;
-    Array *lateness; /* of int64_t, or NULL */
+    Array *lateness; /* of int64_t[2]: when the clock woke, when the sample was taken; or NULL */
 } Pace;
 
 Clock *clock_new(Core *core, int64_t period, double max_overhead);

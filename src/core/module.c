@@ -99,7 +99,7 @@ keep_lateness(Core *self, PyObject *Py_UNUSED(ignored))
     if (pace->lateness == NULL && (pace->lateness = calloc(1, sizeof *pace->lateness)) == NULL) {
         return PyErr_NoMemory();
     }
-    return PyBytes_FromStringAndSize(pace->lateness->items, (Py_ssize_t)(pace->lateness->used * sizeof(int64_t)));
+    return PyBytes_FromStringAndSize(pace->lateness->items, (Py_ssize_t)(pace->lateness->used * 2 * sizeof(int64_t)));
 }
 
 /* --- what was found, to be taken out --- */
