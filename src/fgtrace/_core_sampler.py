@@ -128,13 +128,19 @@ class CoreSampler:
                 self._core.place(index, ident)
 
     def _begin(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="fgtrace sampler", daemon=True)
-        self._core.run()  # first: our thread ends where the core does not run
+        hidden, ticking = threading.Event(), threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(hidden, ticking), name="fgtrace sampler", daemon=True
+        )
+        self._thread.start()
+        hidden.wait()  # else the first tick would see our thread among the program's
         try:
-            self._thread.start()
-        except RuntimeError:
+            self._core.run()
+        except BaseException:
             self._core.halt()
             raise
+        finally:
+            ticking.set()
 
     @property
     def taken(self) -> int:
@@ -171,7 +177,7 @@ class CoreSampler:
             forget(self)
             self._core.halt()
             if self._thread.ident is None:  # see `resume`: the last look is ours
-                self._run()
+                self._guarded(self._last)
             else:
                 self._thread.join()
         if self._marks:
@@ -179,9 +185,11 @@ class CoreSampler:
             leave_steps()
         self._settle()
 
-    def _run(self) -> None:
+    def _run(self, hidden: threading.Event, ticking: threading.Event) -> None:
         ident = _thread.get_ident()
         own_threads.add(ident)
+        hidden.set()
+        ticking.wait()
         try:
             while self._core.wait():
                 self._guarded(lambda: self._serve(self._core.stats()["now"]))
