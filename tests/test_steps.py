@@ -46,6 +46,15 @@ async def marked(trace: fgtrace.Trace) -> None:
         await asyncio.sleep(0.01)
 
 
+def block() -> None:
+    """
+    Keep the loop busy for a tenth of a second.
+    """
+    until = time.perf_counter() + 0.1
+    while time.perf_counter() < until:
+        pass
+
+
 async def crowd(stack: asyncio.TaskGroup) -> asyncio.Event:
     """
     Very many tasks that wait for one event.
@@ -69,9 +78,7 @@ def test_states(tmp_path: Path, read_trace: Reader) -> None:
 
     async def busy() -> None:
         await asyncio.sleep(0.1)
-        until = time.perf_counter() + 0.1
-        while time.perf_counter() < until:
-            pass
+        block()
         async with lock:
             await asyncio.sleep(0.1)
 
@@ -114,9 +121,7 @@ def test_runnable(tmp_path: Path, read_trace: Reader) -> None:
                 task = group.create_task(woken(event), name="woken")
                 await marked(trace)
                 event.set()
-                until = time.perf_counter() + 0.1
-                while time.perf_counter() < until:
-                    pass
+                block()
                 await task
             crowded.set()
 
@@ -132,9 +137,7 @@ def test_eager_tasks(tmp_path: Path, read_trace: Reader) -> None:
     """
 
     async def eager() -> None:
-        until = time.perf_counter() + 0.1
-        while time.perf_counter() < until:
-            pass
+        block()
         await asyncio.sleep(0.1)
 
     async def main() -> None:

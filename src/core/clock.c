@@ -275,7 +275,7 @@ clock_new(Core *core, int64_t period, double max_overhead)
     clock->max_overhead = max_overhead;
     clock->bucket = BURST;
     clock->interp = PyInterpreterState_Get();
-    clock->pace.start = clock->pace.ended = clock->due = clock->last = now_ns();
+    clock->pace.start = clock->due = clock->last = now_ns();
     return clock;
 }
 

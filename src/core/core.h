@@ -24,7 +24,7 @@
 /* --- tables.c: growing arrays, functions, stacks, rows, notes --- */
 
 /* What Python told of a function by its code object (`mark`). */
-enum { CODE_PLAIN = 1, CODE_LOOKER = 2, CODE_CHAIN = 4, CODE_SHIELD = 8, CODE_GROUP = 16, CODE_SPAWNER = 32 };
+enum { CODE_PLAIN = 1, CODE_LOOKER = 2, CODE_CHAIN = 4, CODE_SHIELD = 8, CODE_SPAWNER = 16 };
 
 typedef struct {
     PyCodeObject *code; /* strong */
@@ -34,7 +34,7 @@ typedef struct {
 
 typedef struct { /* from a pointer or a pair of numbers to an index: open addressing, keys are kept elsewhere */
     uint32_t *slots;
-    size_t mask, used;
+    size_t mask;
 } Index;
 
 typedef struct {
@@ -58,7 +58,6 @@ typedef enum {
     NOTE_PLACE,   /* track: index of a loop, name: of its thread */
     NOTE_WAIT,    /* track: index, number: kind, name: class of the waiter, time: track of the task or -1 */
     NOTE_GAP,     /* track: 0 late, 1 skipped; time, number: end, ticks */
-    NOTE_KINDS
 } NoteKind;
 
 typedef struct {
@@ -94,8 +93,10 @@ typedef struct {
     bool failed; /* no memory: nothing more is noted */
 } Tables;
 
+void *grown(void *items, size_t *room, size_t used, size_t size); /* with room for one more; NULL: no memory */
 void *array_push(Array *array, size_t size); /* zeroed; NULL: no memory */
 void array_free(Array *array);
+void index_put(Index *index, uint32_t item, uint64_t hash);
 bool index_room(Index *index, size_t used, uint64_t (*hash)(void *, uint32_t), void *of);
 uint64_t hash_of(uint64_t value);
 
@@ -300,7 +301,7 @@ void steps_look(Core *core, int64_t now, int64_t until);
 void steps_free(Tasks *tasks);
 
 typedef struct {
-    int64_t start, period, ended;
+    int64_t start, period;
     uint64_t taken, missed;
     int64_t spent, longest;
     Array *lateness; /* of int64_t[2]: when the clock woke, when the sample was taken; or NULL */

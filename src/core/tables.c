@@ -8,18 +8,28 @@
 /* --- arrays and indexes --- */
 
 void *
+grown(void *items, size_t *room, size_t used, size_t size)
+{
+    if (used < *room) {
+        return items;
+    }
+    size_t wanted = *room ? *room * 2 : 64;
+    void *found = realloc(items, wanted * size);
+    if (found != NULL) {
+        *room = wanted;
+    }
+    return found;
+}
+
+void *
 array_push(Array *array, size_t size)
 {
-    if (array->used == array->room) {
-        size_t room = array->room ? array->room * 2 : 64;
-        void *items = realloc(array->items, room * size);
-        if (items == NULL) {
-            return NULL;
-        }
-        array->items = items;
-        array->room = room;
+    void *items = grown(array->items, &array->room, array->used, size);
+    if (items == NULL) {
+        return NULL;
     }
-    void *item = (char *)array->items + array->used++ * size;
+    array->items = items;
+    void *item = (char *)items + array->used++ * size;
     memset(item, 0, size);
     return item;
 }
@@ -41,6 +51,17 @@ hash_of(uint64_t value) /* the finalizer of MurmurHash3 */
     return value ^ value >> 33;
 }
 
+/* Put an item into the first free slot of its way; there is one. */
+void
+index_put(Index *index, uint32_t item, uint64_t hash)
+{
+    size_t slot = hash & index->mask;
+    while (index->slots[slot] != NONE) {
+        slot = (slot + 1) & index->mask;
+    }
+    index->slots[slot] = item;
+}
+
 /* Make room for one more, half of the slots free; `used` is how many items the table has. */
 bool
 index_room(Index *index, size_t used, uint64_t (*hash)(void *, uint32_t), void *of)
@@ -54,32 +75,11 @@ index_room(Index *index, size_t used, uint64_t (*hash)(void *, uint32_t), void *
         return false;
     }
     memset(slots, 0xff, size * sizeof *slots);
-    for (uint32_t item = 0; item < used; item++) {
-        size_t slot = hash(of, item) & (size - 1);
-        while (slots[slot] != NONE) {
-            slot = (slot + 1) & (size - 1);
-        }
-        slots[slot] = item;
-    }
     free(index->slots);
-    index->slots = slots;
-    index->mask = size - 1;
-    return true;
-}
-
-static bool
-grow(void **items, size_t *room, size_t used, size_t size)
-{
-    if (used < *room) {
-        return true;
+    *index = (Index){slots, size - 1};
+    for (uint32_t item = 0; item < used; item++) {
+        index_put(index, item, hash(of, item));
     }
-    size_t wanted = *room ? *room * 2 : 256;
-    void *grown = realloc(*items, wanted * size);
-    if (grown == NULL) {
-        return false;
-    }
-    *items = grown;
-    *room = wanted;
     return true;
 }
 
@@ -108,16 +108,17 @@ find_code(const Index *index, const Code *codes, PyCodeObject *code)
 static uint32_t
 add_code(Index *index, Code **codes, size_t *used, size_t *room, PyCodeObject *code)
 {
-    if (!grow((void **)codes, room, *used, sizeof(Code)) || !index_room(index, *used, hash_code, *codes)) {
+    Code *items = grown(*codes, room, *used, sizeof(Code));
+    if (items == NULL) {
+        return NONE;
+    }
+    *codes = items;
+    if (!index_room(index, *used, hash_code, items)) {
         return NONE;
     }
     uint32_t item = (uint32_t)(*used)++;
     (*codes)[item] = (Code){(PyCodeObject *)Py_NewRef(code), NULL, 0};
-    size_t slot = hash_code(*codes, item) & index->mask;
-    while (index->slots[slot] != NONE) {
-        slot = (slot + 1) & index->mask;
-    }
-    index->slots[slot] = item;
+    index_put(index, item, hash_code(*codes, item));
     return item;
 }
 
@@ -204,11 +205,7 @@ add_node(Tables *tables, uint32_t parent, uint64_t element)
     uint32_t node = (uint32_t)tables->nodes_used++;
     tables->parents[node] = parent;
     tables->elements[node] = element;
-    size_t slot = hash_node(tables, node) & tables->node_index.mask;
-    while (tables->node_index.slots[slot] != NONE) {
-        slot = (slot + 1) & tables->node_index.mask;
-    }
-    tables->node_index.slots[slot] = node;
+    index_put(&tables->node_index, node, hash_node(tables, node));
     return node;
 }
 

@@ -208,15 +208,11 @@ loop_index(Core *core, PyObject *loop)
     if (ident < 0 || tasks->loops_used == UINT16_MAX) {
         return -1;
     }
-    if (tasks->loops_used == tasks->loops_room) {
-        size_t room = tasks->loops_room ? tasks->loops_room * 2 : 4;
-        Loop *loops = realloc(tasks->loops, room * sizeof *loops);
-        if (loops == NULL) {
-            return -1;
-        }
-        tasks->loops = loops;
-        tasks->loops_room = room;
+    Loop *loops = grown(tasks->loops, &tasks->loops_room, tasks->loops_used, sizeof *loops);
+    if (loops == NULL) {
+        return -1;
     }
+    tasks->loops = loops;
     PyObject *reference = PyWeakref_NewRef(loop, NULL), *name = class_name(Py_TYPE(loop));
     if (reference == NULL) {
         Py_XDECREF(name);
@@ -344,11 +340,7 @@ tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now)
     uint32_t item = (uint32_t)tasks->used++;
     Task *record = &tasks->items[item];
     *record = (Task){.reference = reference, .task = task, .track = NONE, .detail = NONE, .stack = GONE};
-    size_t slot = hash_task(tasks->items, item) & tasks->index.mask;
-    while (tasks->index.slots[slot] != NONE) {
-        slot = (slot + 1) & tasks->index.mask;
-    }
-    tasks->index.slots[slot] = item;
+    index_put(&tasks->index, item, hash_task(tasks->items, item));
     if (PyType_IsSubtype(Py_TYPE(task), tasks->task_type)) {
         tasks_promote(core, record, task, now);
     }

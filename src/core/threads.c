@@ -164,15 +164,11 @@ static Thread *
 add(Core *core, PyThreadState *ts, int64_t now)
 {
     Threads *threads = &core->threads;
-    if (threads->used == threads->room) {
-        size_t room = threads->room ? threads->room * 2 : 16;
-        Thread *items = realloc(threads->items, room * sizeof *items);
-        if (items == NULL) {
-            return NULL;
-        }
-        threads->items = items;
-        threads->room = room;
+    Thread *items = grown(threads->items, &threads->room, threads->used, sizeof *items);
+    if (items == NULL) {
+        return NULL;
     }
+    threads->items = items;
     Thread *thread = &threads->items[threads->used++];
     *thread = (Thread){.id = ts->id, .ident = ts->thread_id, .native = (int64_t)ts->native_thread_id};
     thread->time = thread->cpu = -1;

@@ -4,15 +4,11 @@
 bool
 path_push(Path *path, uint64_t element)
 {
-    if (path->used == path->room) {
-        size_t room = path->room ? path->room * 2 : 512;
-        uint64_t *items = realloc(path->items, room * sizeof *items);
-        if (items == NULL) {
-            return false;
-        }
-        path->items = items;
-        path->room = room;
+    uint64_t *items = grown(path->items, &path->room, path->used, sizeof *items);
+    if (items == NULL) {
+        return false;
     }
+    path->items = items;
     path->items[path->used++] = element;
     return true;
 }

@@ -48,9 +48,8 @@ def mark_steps(core: Any, step: type) -> bool:
         if there is _wrapper.ours:
             return True
         if _wrapper.ours is not None and there is not _wrapper.before:
-            return (
-                False  # somebody has put a wrapper over ours, or in its place: a second one could call itself
-            )
+            # Somebody's wrapper is over ours, or in its place: a second one of ours could call itself.
+            return False
         try:
             _wrapper.ours = core.marking_run(handle, step)
         except TypeError:  # a Handle that is not asyncio's own
