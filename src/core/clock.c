@@ -19,8 +19,11 @@
 #define BURST 10000000     /* ns that may be overdrawn at once */
 #define GRACE 300000       /* ns in which a holder of the GIL will have come by a check */
 #define PATIENCE 5000000   /* ns after which the clock waits for the GIL like any other thread */
-#define NAP 40000          /* ns between two glances at whether the sample was taken */
+/* ns between two glances at whether the sample was taken. The clock takes the GIL itself only where it was free
+ * at both: a loop gives it away for a moment at each turn, and would have to wait for us to get it back. */
+#define NAP 40000
 #define A_BREATH 700000    /* ns between looks for tasks that no tick has reached yet */
+#define LONGEST_START 1000000000 /* ns that a start waits for its threads */
 #define MANY_TASKS 2000    /* from so many on it pays to know which of them ran */
 #define MOST_ROWS 65536    /* rows that wait for Python to fetch them */
 
@@ -33,11 +36,12 @@ struct Clock {
     double bucket, max_overhead;
     pthread_t thread;
     pthread_mutex_t lock;
-    pthread_cond_t wake, work;
+    pthread_cond_t wake, work, ready;
     PyInterpreterState *interp;
     PyThreadState *main_thread; /* until 3.11 */
     atomic_int want, queued;
     bool is_running, is_halted, is_over, is_called, is_orphan;
+    bool is_ticking, is_attended; /* the thread has its state; somebody is in `clock_wait` */
     bool is_extra; /* what is wanted is no tick: only a look for tasks that no tick has reached yet */
 };
 
@@ -155,6 +159,15 @@ ask(Clock *clock)
 }
 
 static void
+tell(Clock *clock, bool *what, pthread_cond_t *whom)
+{
+    pthread_mutex_lock(&clock->lock); /* nobody who has it waits for the GIL */
+    *what = true;
+    pthread_cond_broadcast(whom);
+    pthread_mutex_unlock(&clock->lock);
+}
+
+static void
 nap(int64_t ns)
 {
     struct timespec time = {0, ns};
@@ -165,18 +178,20 @@ static void
 tick(Clock *clock, PyThreadState **state)
 {
     int64_t began = clock->woke = now_ns();
-    bool is_asked = false;
+    bool is_asked = false, was_free = false;
     atomic_store(&clock->want, WANTED);
     while (atomic_load(&clock->want) != DONE) {
         int64_t waited = now_ns() - began;
-        if (!gil_is_taken(clock->interp) || waited > PATIENCE) {
+        bool is_free = !gil_is_taken(clock->interp);
+        if ((is_free && was_free) || waited > PATIENCE) {
             take_myself(clock, state);
             break;
         }
+        was_free = is_free;
         if (!is_asked) {
             is_asked = ask(clock);
         }
-        if (PY_VERSION_HEX < 0x030C0000 && (!is_asked || waited > GRACE)) {
+        if (PY_VERSION_HEX < 0x030C0000 && !is_free && (!is_asked || waited > GRACE)) {
             hurry_holder(clock->interp);
             take_myself(clock, state);
             break;
@@ -234,6 +249,7 @@ run(void *argument)
     prctl(PR_SET_TIMERSLACK, 1000UL); /* of this thread: else the system wakes it up to 50 us late */
     PyGILState_STATE outer = PyGILState_Ensure();
     PyThreadState *state = PyEval_SaveThread();
+    tell(clock, &clock->is_ticking, &clock->ready);
     for (;;) {
         clock->aim = next_due(clock);
         if (!sleep_until(clock, clock->aim)) {
@@ -269,6 +285,7 @@ clock_new(Core *core, int64_t period, double max_overhead)
     pthread_mutex_init(&clock->lock, NULL);
     pthread_cond_init(&clock->wake, &monotonic);
     pthread_cond_init(&clock->work, NULL);
+    pthread_cond_init(&clock->ready, &monotonic);
     pthread_condattr_destroy(&monotonic);
     clock->core = core;
     clock->pace.period = period;
@@ -285,6 +302,7 @@ clock_free(Clock *clock)
     clock_halt(clock);
     pthread_cond_destroy(&clock->wake);
     pthread_cond_destroy(&clock->work);
+    pthread_cond_destroy(&clock->ready);
     pthread_mutex_destroy(&clock->lock);
     if (clock->pace.lateness != NULL) {
         array_free(clock->pace.lateness);
@@ -305,23 +323,25 @@ clock_run(Clock *clock)
             clock->main_thread = ts;
         }
     }
-    clock->is_halted = clock->is_over = false;
+    clock->is_halted = clock->is_ticking = false;
     clock->is_running = true;
     if (pthread_create(&clock->thread, NULL, run, clock) != 0) {
         clock->is_running = false;
         PyErr_SetString(PyExc_RuntimeError, "can't start the clock's thread");
         return -1;
     }
-    return 0;
-}
-
-static void
-tell(Clock *clock, bool *what, pthread_cond_t *whom)
-{
-    pthread_mutex_lock(&clock->lock); /* nobody who has it waits for the GIL */
-    *what = true;
-    pthread_cond_broadcast(whom);
+    /* Until both threads have what they need the GIL for: a loop that gives it away for a moment at each turn
+     * would starve them (they are woken in vain, and never wait long enough in a row to ask for it). */
+    int64_t until = now_ns() + LONGEST_START;
+    struct timespec time = {until / 1000000000, until % 1000000000};
+    Py_BEGIN_ALLOW_THREADS
+    pthread_mutex_lock(&clock->lock);
+    for (int code = 0; code != ETIMEDOUT && !(clock->is_ticking && clock->is_attended);) {
+        code = pthread_cond_timedwait(&clock->ready, &clock->lock, &time);
+    }
     pthread_mutex_unlock(&clock->lock);
+    Py_END_ALLOW_THREADS
+    return 0;
 }
 
 void
@@ -344,11 +364,13 @@ clock_wait(Clock *clock)
     bool is_called;
     Py_BEGIN_ALLOW_THREADS
     pthread_mutex_lock(&clock->lock);
+    clock->is_attended = true;
+    pthread_cond_broadcast(&clock->ready);
     while (!clock->is_called && !clock->is_over) {
         pthread_cond_wait(&clock->work, &clock->lock);
     }
     is_called = !clock->is_over;
-    clock->is_called = false;
+    clock->is_over = clock->is_called = clock->is_attended = false;
     pthread_mutex_unlock(&clock->lock);
     Py_END_ALLOW_THREADS
     return is_called;

@@ -128,9 +128,9 @@ class CoreSampler:
                 self._core.place(index, ident)
 
     def _begin(self) -> None:
-        hidden, ticking = threading.Event(), threading.Event()
+        hidden = threading.Event()
         self._thread = threading.Thread(
-            target=self._run, args=(hidden, ticking), name="fgtrace sampler", daemon=True
+            target=self._run, args=(hidden,), name="fgtrace sampler", daemon=True
         )
         self._thread.start()
         hidden.wait()  # else the first tick would see our thread among the program's
@@ -139,8 +139,6 @@ class CoreSampler:
         except BaseException:
             self._core.halt()
             raise
-        finally:
-            ticking.set()
 
     @property
     def taken(self) -> int:
@@ -185,11 +183,10 @@ class CoreSampler:
             leave_steps()
         self._settle()
 
-    def _run(self, hidden: threading.Event, ticking: threading.Event) -> None:
+    def _run(self, hidden: threading.Event) -> None:
         ident = _thread.get_ident()
         own_threads.add(ident)
         hidden.set()
-        ticking.wait()
         try:
             while self._core.wait():
                 self._guarded(lambda: self._serve(self._core.stats()["now"]))
