@@ -61,7 +61,7 @@ note_gap(Clock *clock, int64_t start, int64_t end, uint32_t kind, int64_t ticks)
     Note *note = tables_note(&clock->core->tables, NOTE_GAP, kind, start - clock->pace.start,
                              end - clock->pace.start, NULL);
     if (note != NULL) {
-        note->ticks = (uint32_t)ticks;
+        note->ticks = (unsigned)ticks & 0xFFFFFF;
     }
 }
 

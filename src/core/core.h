@@ -20,6 +20,9 @@
 #define OFFSET_BITS 24
 #define LONGEST_CHAIN 2000
 #define ROWS_A_CHUNK 4096
+#define NOTES_A_CHUNK 1024
+#define TASKS_A_SEGMENT 1024
+#define PARTS 256 /* of the index of tasks: each grows by itself, so that no growth takes long */
 
 /* --- tables.c: growing arrays, functions, stacks, rows, notes --- */
 
@@ -32,10 +35,12 @@ typedef struct {
     uint32_t flags;
 } Code;
 
-typedef struct { /* from a pointer or a pair of numbers to an index: open addressing, keys are kept elsewhere */
+typedef struct { /* from a hash to an item of a table: open addressing, keys are kept elsewhere; 0: free, else item + 1 */
     uint32_t *slots;
-    size_t mask;
+    uint32_t size, used;
 } Index;
+
+typedef uint32_t (*Hash)(void *, uint32_t); /* of an item of a table */
 
 typedef struct {
     int64_t time, track, stack, detail;
@@ -50,7 +55,7 @@ typedef struct Chunk {
 /* What happened besides rows, in order; `module.c` makes tuples of them. */
 typedef enum {
     NOTE_THREAD,  /* track, time, number: native id */
-    NOTE_TASK,    /* track, time, number: loop, name, root: its coroutine's name */
+    NOTE_TASK,    /* track, time, number: loop, and above 16 bits that of its default name, name, root: its coroutine's name */
     NOTE_NAME,    /* track, name */
     NOTE_END,     /* track, time */
     NOTE_PARENT,  /* track, number: the parent's track */
@@ -63,9 +68,15 @@ typedef enum {
 typedef struct {
     int64_t time, number;
     PyObject *name, *root; /* strong, or NULL */
-    uint32_t track, ticks;
-    NoteKind kind;
+    uint32_t track;
+    unsigned ticks : 24, kind : 8;
 } Note;
+
+typedef struct NoteChunk {
+    struct NoteChunk *next;
+    size_t used;
+    Note notes[NOTES_A_CHUNK];
+} NoteChunk;
 
 typedef struct {
     void *items;
@@ -86,7 +97,7 @@ typedef struct {
     Chunk *first, *last;
     uint64_t rows_taken, rows_used;
     int64_t last_time;
-    Array notes;    /* of Note */
+    NoteChunk *first_note, *last_note;
     Array counters; /* of int64_t[3] */
     uint32_t tracks, waits;
     uint64_t cut;
@@ -96,9 +107,23 @@ typedef struct {
 void *grown(void *items, size_t *room, size_t used, size_t size); /* with room for one more; NULL: no memory */
 void *array_push(Array *array, size_t size); /* zeroed; NULL: no memory */
 void array_free(Array *array);
-void index_put(Index *index, uint32_t item, uint64_t hash);
-bool index_room(Index *index, size_t used, uint64_t (*hash)(void *, uint32_t), void *of);
-uint64_t hash_of(uint64_t value);
+bool index_put(Index *index, uint32_t item, Hash hash, void *of); /* false: no memory */
+void index_remove(Index *index, uint32_t item, Hash hash, void *of);
+void index_replace(Index *index, uint32_t item, uint32_t by, Hash hash, void *of);
+uint32_t hash_of(uint64_t value);
+
+/* The first slot of a hash, and the one after a slot; an index that has none is asked nothing. */
+static inline uint32_t
+index_first(const Index *index, uint32_t hash)
+{
+    return (uint32_t)((uint64_t)hash * index->size >> 32);
+}
+
+static inline uint32_t
+index_next(const Index *index, uint32_t slot)
+{
+    return slot + 1 < index->size ? slot + 1 : 0;
+}
 
 bool tables_begin(Tables *tables, size_t most_nodes);
 void tables_free(Tables *tables);
@@ -109,6 +134,7 @@ int32_t tables_stack(Tables *tables, const uint64_t *root_first, size_t count);
 int32_t tables_stack_reversed(Tables *tables, const uint64_t *leaf_first, size_t count);
 Row *tables_observe(Tables *tables, int64_t time, uint32_t track, int32_t stack, uint32_t detail);
 Row *tables_row(Tables *tables, uint64_t number);
+void notes_free(NoteChunk *chunk);
 Note *tables_note(Tables *tables, NoteKind kind, uint32_t track, int64_t time, int64_t number, PyObject *name);
 
 /* --- walk.c: frames and await chains as elements --- */
@@ -161,14 +187,24 @@ typedef struct {
 
 /* --- tasks.c --- */
 
-enum { TASK_DONE = 1, TASK_FOREIGN = 2, TASK_WAITS_FOR_LOOP = 4, TASK_HAS_OWNER = 8, TASK_IS_MARKED = 16 };
+enum {
+    TASK_DONE = 1,
+    TASK_FOREIGN = 2,
+    TASK_WAITS_FOR_LOOP = 4,
+    TASK_HAS_OWNER = 8,
+    TASK_IS_MARKED = 16,
+    TASK_HAS_WEAK = 32,     /* `waiter` is a weak reference */
+    TASK_WAITS_PLAINLY = 64 /* its waiter is a future of C */
+};
 
+/* There may be a hundred thousand of them: 40 bytes. */
 typedef struct {
     PyObject *reference; /* strong: a weak reference to the task */
-    PyObject *waiter;    /* the same to its waiter, or NULL */
-    PyObject *waits_for; /* the waiter's address where it is a future of C, else NULL */
-    PyObject *task;      /* an address to find it by; alive while `reference` says so */
-    PyObject *name;      /* the address of its name, to compare with */
+    /* Its waiter, or NULL: a strong weak reference where nobody marks the steps of tasks; else the bare
+     * address, only to compare with: a task whose step was not marked waits for what it waited for. */
+    PyObject *waiter;
+    uint32_t hash; /* of its address */
+    uint32_t name; /* a part of its name's address, to compare with */
     uint32_t track, detail;
     int32_t stack;
     uint16_t loop;
@@ -193,8 +229,8 @@ typedef struct {
 } WaitKey;
 
 typedef struct { /* a task that ran since the last look: found by both, for it may be gone */
-    PyObject *task;
     PyObject *reference; /* strong */
+    uint32_t hash;
 } Marked;
 
 typedef enum { ASK_WAIT, ASK_CHAIN, ASK_OWNER, ASK_LABELS, ASK_KINDS } AskKind;
@@ -219,14 +255,15 @@ typedef struct {
     getter get_waiter;      /* Task._fut_waiter's own reader, to check the offset with */
     PySetObject *tasks;     /* strong: the weak references of asyncio's WeakSet */
     PySetObject *eager;     /* strong, or NULL */
-    PyObject **shadow;      /* borrowed: what each slot of that set held; our records hold them */
+    uint16_t *shadow;       /* a part of the address that each slot of that set held */
     setentry *shadow_table;
     size_t shadow_size, shadow_next;
     Array cuts;       /* of Cut */
     bool is_behind;   /* there are tasks that no look has reached yet */
-    Task *items;
-    size_t used, room, next, left_over;
-    Index index; /* by address */
+    Task **segments; /* records stay where they are, until the last one takes a dropped one's place */
+    size_t segments_used, segments_room;
+    size_t used, next, left_over;
+    Index index[PARTS]; /* by address */
     Loop *loops;
     size_t loops_used, loops_room;
     Array waits; /* of WaitKey */
@@ -235,6 +272,7 @@ typedef struct {
     Array marked; /* of Marked */
     uint64_t marks_from; /* the round from which on marks tell all */
     bool is_marking, no_marks; /* no_marks: they are not to be had */
+    bool marks_tell;           /* every step of every loop is marked */
     size_t foreign;
     uint64_t rounds;
     bool wants_labels;
@@ -268,11 +306,19 @@ void threads_end(Core *core, int64_t now);
 void threads_free(Threads *threads);
 PyObject *thread_name(Core *core, unsigned long ident); /* borrowed, or NULL */
 
+static inline Task *
+tasks_at(const Tasks *tasks, size_t item)
+{
+    return &tasks->segments[item / TASKS_A_SEGMENT][item % TASKS_A_SEGMENT];
+}
+
 void tasks_look(Core *core, int64_t now);
 void tasks_catch_up(Core *core, int64_t now);
-bool tasks_reserve(Core *core);
-bool tasks_look_at(Core *core, Task *record, int64_t now);
+bool tasks_look_at(Core *core, Task *record, bool ran, int64_t now);
 void tasks_drop(Tasks *tasks, size_t item);
+Task *tasks_by_reference(Tasks *tasks, uint32_t hash, const PyObject *reference, size_t *item);
+void tasks_note_waiter(Tasks *tasks, Task *record, PyObject *waiter);
+bool task_waits(const Task *record);
 void tasks_end_all(Core *core, int64_t now);
 void tasks_free(Tasks *tasks);
 Task *tasks_find(Tasks *tasks, PyObject *task);
@@ -295,7 +341,8 @@ void put_question(Core *core, Task *record, AskKind kind, const Row *row);
 PyObject *steps_method(PyTypeObject *handle, PyTypeObject *step);
 bool steps_begin(Core *core);
 void steps_end(Core *core);
-bool steps_serve(const Tasks *tasks); /* whether marks tell all that ran */
+bool steps_all_mark(const Tasks *tasks); /* whether every loop's steps are marked */
+bool steps_serve(const Tasks *tasks);    /* whether marks tell all that ran */
 void steps_mark(Tasks *tasks, Task *record);
 void steps_look(Core *core, int64_t now, int64_t until);
 void steps_free(Tasks *tasks);

@@ -7,7 +7,7 @@
  */
 #include "core.h"
 
-#define A_BATCH 256  /* slots or nodes between two readings of the clock */
+#define A_BATCH 32   /* slots or nodes between two readings of the clock: a new task costs a microsecond */
 #define FEW 500      /* below so many tasks, the lists are searched to their ends */
 
 static bool
@@ -21,6 +21,14 @@ static bool
 is_reference(PyObject *key) /* not the mark of a removed one */
 {
     return key != NULL && PyWeakref_CheckRef(key);
+}
+
+/* What the shadow keeps of a slot; 0: nothing that is known. Two may look the same: see `search_set`. */
+static uint16_t
+mark_of(PyObject *key)
+{
+    uint16_t mark = (uint16_t)((uintptr_t)key >> 4);
+    return mark != 0 ? mark : 1;
 }
 
 static void
@@ -49,7 +57,7 @@ search_set(Core *core, int64_t now, int64_t until)
     for (size_t count = 1; count <= tasks->shadow_size; count++) {
         size_t slot = tasks->shadow_next;
         PyObject *key = tasks->tasks->table[slot].key;
-        if (key != tasks->shadow[slot]) {
+        if (is_reference(key) ? mark_of(key) != tasks->shadow[slot] : tasks->shadow[slot] != 0) {
             PyObject *task = is_reference(key) ? weak_referent(key) : NULL;
             if (task != NULL) {
                 Task *known = tasks_find(tasks, task);
@@ -60,7 +68,7 @@ search_set(Core *core, int64_t now, int64_t until)
                     Py_SETREF(known->reference, Py_NewRef(key)); /* ours was another, made when it was eager */
                 }
             }
-            tasks->shadow[slot] = task != NULL ? key : NULL;
+            tasks->shadow[slot] = task != NULL ? mark_of(key) : 0;
         }
         tasks->shadow_next = slot + 1 < tasks->shadow_size ? slot + 1 : 0;
         if (is_over(count, until)) {

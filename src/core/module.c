@@ -138,27 +138,23 @@ take_counters(Core *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 take_notes(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    Array notes = self->tables.notes; /* taken whole: while tuples are made, another tick may come */
-    self->tables.notes = (Array){0};
-    const Note *items = notes.items;
-    PyObject *list = PyList_New((Py_ssize_t)notes.used);
-    for (size_t item = 0; list != NULL && item < notes.used; item++) {
-        const Note *note = &items[item];
-        PyObject *tuple = /* the names are ours until the end of this function */
-            Py_BuildValue("(iILLIOO)", (int)note->kind, note->track, (long long)note->time, (long long)note->number,
-                          note->ticks, note->name != NULL ? note->name : Py_None,
-                          note->root != NULL ? note->root : Py_None);
-        if (tuple == NULL) {
-            Py_CLEAR(list);
-            break;
+    NoteChunk *notes = self->tables.first_note; /* taken whole: while tuples are made, another tick may come */
+    self->tables.first_note = self->tables.last_note = NULL;
+    PyObject *list = PyList_New(0);
+    for (NoteChunk *chunk = notes; list != NULL && chunk != NULL; chunk = chunk->next) {
+        for (size_t item = 0; list != NULL && item < chunk->used; item++) {
+            const Note *note = &chunk->notes[item];
+            PyObject *tuple = /* the names are ours until the end of this function */
+                Py_BuildValue("(iILLIOO)", (int)note->kind, note->track, (long long)note->time,
+                              (long long)note->number, (unsigned)note->ticks,
+                              note->name != NULL ? note->name : Py_None, note->root != NULL ? note->root : Py_None);
+            if (tuple == NULL || PyList_Append(list, tuple) < 0) {
+                Py_CLEAR(list);
+            }
+            Py_XDECREF(tuple);
         }
-        PyList_SET_ITEM(list, (Py_ssize_t)item, tuple);
     }
-    for (size_t item = 0; item < notes.used; item++) {
-        Py_XDECREF(items[item].name);
-        Py_XDECREF(items[item].root);
-    }
-    array_free(&notes);
+    notes_free(notes);
     return list;
 }
 
@@ -261,7 +257,7 @@ foreign(Core *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *list = PyList_New(0);
     for (size_t item = 0; list != NULL && item < self->tasks.used; item++) {
-        const Task *record = &self->tasks.items[item];
+        const Task *record = tasks_at(&self->tasks, item);
         if (record->flags & TASK_FOREIGN && PyList_Append(list, record->reference) < 0) {
             Py_CLEAR(list);
         }

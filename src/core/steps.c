@@ -39,7 +39,7 @@ steps_mark(Tasks *tasks, Task *record)
     }
     Marked *marked = array_push(&tasks->marked, sizeof *marked);
     if (marked != NULL) {
-        *marked = (Marked){record->task, Py_NewRef(record->reference)};
+        *marked = (Marked){Py_NewRef(record->reference), record->hash};
         record->flags |= TASK_IS_MARKED;
     }
 }
@@ -116,8 +116,8 @@ steps_end(Core *core)
 
 /* --- a look at those that ran --- */
 
-static bool
-all_loops_mark(const Tasks *tasks)
+bool
+steps_all_mark(const Tasks *tasks)
 {
     for (size_t index = 0; index < tasks->loops_used; index++) {
         if (tasks->loops[index].ready < 0 && weak_referent(tasks->loops[index].reference) != NULL) {
@@ -130,32 +130,21 @@ all_loops_mark(const Tasks *tasks)
 bool
 steps_serve(const Tasks *tasks)
 {
-    return tasks->is_marking && tasks->rounds >= tasks->marks_from && all_loops_mark(tasks);
+    return tasks->marks_tell && tasks->rounds >= tasks->marks_from;
 }
 
 static void
-visit(Core *core, Task *record, int64_t now)
+visit(Core *core, Task *record, size_t item, bool ran, int64_t now)
 {
-    if (!tasks_look_at(core, record, now)) {
-        tasks_drop(&core->tasks, (size_t)(record - core->tasks.items));
+    if (!tasks_look_at(core, record, ran, now)) {
+        tasks_drop(&core->tasks, item);
     }
-    else if (!(record->flags & TASK_DONE) && (record->waits_for == NULL || record->detail == 1)) {
+    else if (!(record->flags & TASK_DONE) && !task_waits(record)) {
         steps_mark(&core->tasks, record); /* it runs, or is about to: again at the next tick */
     }
-}
-
-static Task *
-find(Tasks *tasks, const Marked *marked)
-{
-    size_t slot = hash_of((uint64_t)(uintptr_t)marked->task) & tasks->index.mask;
-    uint32_t item;
-    while ((item = tasks->index.slots[slot]) != NONE) {
-        if (tasks->items[item].reference == marked->reference) {
-            return &tasks->items[item];
-        }
-        slot = (slot + 1) & tasks->index.mask;
+    else if (record->flags & TASK_HAS_WEAK) { /* from before there were marks: it takes memory */
+        tasks_note_waiter(&core->tasks, record, weak_referent(record->waiter));
     }
-    return tasks_find(tasks, marked->task);
 }
 
 static void
@@ -171,8 +160,8 @@ visit_ready(Core *core, int64_t now)
             if (handle != NULL && PyObject_TypeCheck(handle, handle_type)) {
                 PyObject *task = task_of(*(PyObject **)((char *)handle + callback_offset));
                 Task *record = task != NULL ? tasks_find(&core->tasks, task) : NULL;
-                if (record != NULL && tasks_reserve(core)) {
-                    visit(core, record, now);
+                if (record != NULL) { /* it is alive, so it is not dropped, and needs no number */
+                    visit(core, record, 0, false, now);
                 }
             }
             Py_XDECREF(handle);
@@ -190,7 +179,8 @@ steps_look(Core *core, int64_t now, int64_t until)
     tasks->marked = (Array){0};
     for (size_t place = 0; place < marked.used; place++) {
         Marked *each = &((Marked *)marked.items)[place];
-        Task *record = tasks->index.slots != NULL ? find(tasks, each) : NULL;
+        size_t item = 0;
+        Task *record = tasks_by_reference(tasks, each->hash, each->reference, &item);
         if (record != NULL) {
             record->flags &= (uint16_t)~TASK_IS_MARKED;
             if (place % 64 == 63 && now_ns() > until) {
@@ -200,17 +190,18 @@ steps_look(Core *core, int64_t now, int64_t until)
             else if (until == 0) {
                 steps_mark(tasks, record);
             }
-            else if (tasks_reserve(core)) {
-                visit(core, record, now);
+            else {
+                visit(core, record, item, true, now);
             }
         }
         Py_DECREF(each->reference);
     }
     array_free(&marked);
     visit_ready(core, now);
-    for (int count = 0; count < IN_TURN && tasks->used > 0 && tasks_reserve(core); count++) {
-        tasks->next = tasks->next < tasks->used ? tasks->next : 0;
-        visit(core, &tasks->items[tasks->next++], now);
+    for (int count = 0; count < IN_TURN && tasks->used > 0; count++) {
+        size_t item = tasks->next = tasks->next < tasks->used ? tasks->next : 0;
+        visit(core, tasks_at(tasks, item), item, false, now);
+        tasks->next++;
     }
     tasks->rounds += until != 0;
     tasks->left_over = 0;

@@ -41,51 +41,91 @@ array_free(Array *array)
     *array = (Array){0};
 }
 
-uint64_t
+uint32_t
 hash_of(uint64_t value) /* the finalizer of MurmurHash3 */
 {
     value ^= value >> 33;
     value *= 0xff51afd7ed558ccdULL;
     value ^= value >> 33;
     value *= 0xc4ceb9fe1a85ec53ULL;
-    return value ^ value >> 33;
+    return (uint32_t)(value >> 32);
 }
 
-/* Put an item into the first free slot of its way; there is one. */
-void
-index_put(Index *index, uint32_t item, uint64_t hash)
+static void
+place(Index *index, uint32_t item, uint32_t hash)
 {
-    size_t slot = hash & index->mask;
-    while (index->slots[slot] != NONE) {
-        slot = (slot + 1) & index->mask;
+    uint32_t slot = index_first(index, hash);
+    while (index->slots[slot] != 0) {
+        slot = index_next(index, slot);
     }
-    index->slots[slot] = item;
+    index->slots[slot] = item + 1;
 }
 
-/* Make room for one more, half of the slots free; `used` is how many items the table has. */
+/* Put an item into the first free slot of its way; a quarter of the slots or more stays free. */
 bool
-index_room(Index *index, size_t used, uint64_t (*hash)(void *, uint32_t), void *of)
+index_put(Index *index, uint32_t item, Hash hash, void *of)
 {
-    if (index->slots != NULL && (used + 1) * 2 <= index->mask + 1) {
-        return true;
+    if ((index->used + 1) * 4ULL > index->size * 3ULL) {
+        Index more = {NULL, index->size ? index->size + index->size / 2 : 8, index->used};
+        more.slots = calloc(more.size, sizeof *more.slots);
+        if (more.slots == NULL) {
+            return false;
+        }
+        for (uint32_t slot = 0; slot < index->size; slot++) {
+            if (index->slots[slot] != 0) {
+                place(&more, index->slots[slot] - 1, hash(of, index->slots[slot] - 1));
+            }
+        }
+        free(index->slots);
+        *index = more;
     }
-    size_t size = index->slots != NULL ? (index->mask + 1) * 2 : 64;
-    uint32_t *slots = malloc(size * sizeof *slots);
-    if (slots == NULL) {
-        return false;
-    }
-    memset(slots, 0xff, size * sizeof *slots);
-    free(index->slots);
-    *index = (Index){slots, size - 1};
-    for (uint32_t item = 0; item < used; item++) {
-        index_put(index, item, hash(of, item));
-    }
+    place(index, item, hash(of, item));
+    index->used++;
     return true;
+}
+
+static uint32_t
+slot_of(const Index *index, uint32_t item, uint32_t hash)
+{
+    uint32_t slot = index_first(index, hash);
+    while (index->slots[slot] != item + 1) {
+        slot = index_next(index, slot);
+    }
+    return slot;
+}
+
+/* Take an item out, moving up those that were put behind it. */
+void
+index_remove(Index *index, uint32_t item, Hash hash, void *of)
+{
+    uint32_t slot = slot_of(index, item, hash(of, item)), next = slot;
+    for (;;) {
+        next = index_next(index, next);
+        if (index->slots[next] == 0) {
+            break;
+        }
+        uint32_t home = index_first(index, hash(of, index->slots[next] - 1));
+        uint32_t from_home = next >= home ? next - home : next + index->size - home;
+        uint32_t from_slot = next >= slot ? next - slot : next + index->size - slot;
+        if (from_home >= from_slot) {
+            index->slots[slot] = index->slots[next];
+            slot = next;
+        }
+    }
+    index->slots[slot] = 0;
+    index->used--;
+}
+
+/* Item and the one that takes its number have the same hash: it is the same thing at another place. */
+void
+index_replace(Index *index, uint32_t item, uint32_t by, Hash hash, void *of)
+{
+    index->slots[slot_of(index, item, hash(of, item))] = by + 1;
 }
 
 /* --- functions --- */
 
-static uint64_t
+static uint32_t
 hash_code(void *codes, uint32_t item)
 {
     return hash_of((uint64_t)(uintptr_t)((Code *)codes)[item].code);
@@ -94,15 +134,14 @@ hash_code(void *codes, uint32_t item)
 static uint32_t
 find_code(const Index *index, const Code *codes, PyCodeObject *code)
 {
-    if (index->slots == NULL) {
+    if (index->size == 0) {
         return NONE;
     }
-    size_t slot = hash_of((uint64_t)(uintptr_t)code) & index->mask;
-    uint32_t item;
-    while ((item = index->slots[slot]) != NONE && codes[item].code != code) {
-        slot = (slot + 1) & index->mask;
+    uint32_t slot = index_first(index, hash_of((uint64_t)(uintptr_t)code)), found;
+    while ((found = index->slots[slot]) != 0 && codes[found - 1].code != code) {
+        slot = index_next(index, slot);
     }
-    return item;
+    return found != 0 ? found - 1 : NONE;
 }
 
 static uint32_t
@@ -113,13 +152,12 @@ add_code(Index *index, Code **codes, size_t *used, size_t *room, PyCodeObject *c
         return NONE;
     }
     *codes = items;
-    if (!index_room(index, *used, hash_code, items)) {
+    items[*used] = (Code){code, NULL, 0};
+    if (!index_put(index, (uint32_t)*used, hash_code, items)) {
         return NONE;
     }
-    uint32_t item = (uint32_t)(*used)++;
-    (*codes)[item] = (Code){(PyCodeObject *)Py_NewRef(code), NULL, 0};
-    index_put(index, item, hash_code(*codes, item));
-    return item;
+    Py_INCREF(code);
+    return (uint32_t)(*used)++;
 }
 
 void
@@ -172,7 +210,7 @@ tables_code(Tables *tables, PyCodeObject *code, PyObject *globals)
 
 /* --- stacks --- */
 
-static uint64_t
+static uint32_t
 hash_node(void *of, uint32_t node)
 {
     Tables *tables = of;
@@ -198,14 +236,14 @@ add_node(Tables *tables, uint32_t parent, uint64_t element)
         }
         tables->nodes_room = room;
     }
-    if (!index_room(&tables->node_index, tables->nodes_used, hash_node, tables)) {
+    uint32_t node = (uint32_t)tables->nodes_used;
+    tables->parents[node] = parent;
+    tables->elements[node] = element;
+    if (!index_put(&tables->node_index, node, hash_node, tables)) {
         tables->failed = true;
         return NONE;
     }
-    uint32_t node = (uint32_t)tables->nodes_used++;
-    tables->parents[node] = parent;
-    tables->elements[node] = element;
-    index_put(&tables->node_index, node, hash_node(tables, node));
+    tables->nodes_used++;
     return node;
 }
 
@@ -213,13 +251,12 @@ static uint32_t
 child(Tables *tables, uint32_t parent, uint64_t element)
 {
     const Index *index = &tables->node_index;
-    size_t slot = hash_of(element ^ (uint64_t)parent * 0x9e3779b97f4a7c15ULL) & index->mask;
-    uint32_t node;
-    while ((node = index->slots[slot]) != NONE) {
-        if (tables->elements[node] == element && tables->parents[node] == parent) {
-            return node;
+    uint32_t slot = index_first(index, hash_of(element ^ (uint64_t)parent * 0x9e3779b97f4a7c15ULL)), found;
+    while ((found = index->slots[slot]) != 0) {
+        if (tables->elements[found - 1] == element && tables->parents[found - 1] == parent) {
+            return found - 1;
         }
-        slot = (slot + 1) & index->mask;
+        slot = index_next(index, slot);
     }
     return add_node(tables, parent, element);
 }
@@ -297,13 +334,36 @@ tables_row(Tables *tables, uint64_t number)
 Note *
 tables_note(Tables *tables, NoteKind kind, uint32_t track, int64_t time, int64_t number, PyObject *name)
 {
-    Note *note = array_push(&tables->notes, sizeof *note);
-    if (note == NULL) {
-        tables->failed = true;
-        return NULL;
+    NoteChunk *chunk = tables->last_note;
+    if (chunk == NULL || chunk->used == NOTES_A_CHUNK) {
+        chunk = malloc(sizeof *chunk);
+        if (chunk == NULL) {
+            tables->failed = true;
+            return NULL;
+        }
+        chunk->next = NULL;
+        chunk->used = 0;
+        *(tables->last_note == NULL ? &tables->first_note : &tables->last_note->next) = chunk;
+        tables->last_note = chunk;
     }
-    *note = (Note){time, number, Py_XNewRef(name), NULL, track, 0, kind};
+    Note *note = &chunk->notes[chunk->used++];
+    *note = (Note){time, number, Py_XNewRef(name), NULL, track, 0, (unsigned)kind & 0xFF};
     return note;
+}
+
+/* Give back notes, with what they hold. */
+void
+notes_free(NoteChunk *chunk)
+{
+    while (chunk != NULL) {
+        NoteChunk *next = chunk->next;
+        for (size_t item = 0; item < chunk->used; item++) {
+            Py_XDECREF(chunk->notes[item].name);
+            Py_XDECREF(chunk->notes[item].root);
+        }
+        free(chunk);
+        chunk = next;
+    }
 }
 
 /* --- life --- */
@@ -339,11 +399,7 @@ tables_free(Tables *tables)
         free(tables->first);
         tables->first = next;
     }
-    for (size_t item = 0; item < tables->notes.used; item++) {
-        Py_XDECREF(((Note *)tables->notes.items)[item].name);
-        Py_XDECREF(((Note *)tables->notes.items)[item].root);
-    }
-    array_free(&tables->notes);
+    notes_free(tables->first_note);
     array_free(&tables->counters);
     *tables = (Tables){0};
 }

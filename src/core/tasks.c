@@ -1,7 +1,7 @@
 /* Every asyncio task: its await chain, and what it waits for. The twin of `fgtrace._collect.asyncio_tasks`,
  * which tells the reasons.
  *
- * A task is one record of a flat array. One whose waiter is the same future as at the last look, and
+ * A task is one record of 40 bytes. One whose waiter is the same future as at the last look, and
  * pending, has not run: that comparison is all that an idle task costs. A look has a budget; what is not
  * looked at within it comes first in the next one.
  */
@@ -13,78 +13,83 @@
 
 /* --- the table --- */
 
-static uint64_t
-hash_task(void *items, uint32_t item)
+static uint32_t
+hash_task(void *tasks, uint32_t item)
 {
-    return hash_of((uint64_t)(uintptr_t)((Task *)items)[item].task);
+    return tasks_at(tasks, item)->hash << 8; /* the first eight bits told the part */
 }
 
-static bool
-is_alive(const Task *record)
+static uint32_t
+hash_of_task(PyObject *task)
 {
-    return weak_referent(record->reference) == record->task;
+    return hash_of((uint64_t)(uintptr_t)task);
+}
+
+static Index *
+part_of(Tasks *tasks, uint32_t hash)
+{
+    return &tasks->index[hash >> 24];
 }
 
 /* The record of a task, or NULL; an old one may lie at the same address. */
 Task *
 tasks_find(Tasks *tasks, PyObject *task)
 {
-    if (tasks->index.slots == NULL) {
+    uint32_t hash = hash_of_task(task), found;
+    const Index *index = part_of(tasks, hash);
+    if (index->size == 0) {
         return NULL;
     }
-    size_t slot = hash_of((uint64_t)(uintptr_t)task) & tasks->index.mask;
-    uint32_t item;
-    while ((item = tasks->index.slots[slot]) != NONE) {
-        if (tasks->items[item].task == task && is_alive(&tasks->items[item])) {
-            return &tasks->items[item];
+    uint32_t slot = index_first(index, hash << 8);
+    while ((found = index->slots[slot]) != 0) {
+        Task *record = tasks_at(tasks, found - 1);
+        if (record->hash == hash && weak_referent(record->reference) == task) {
+            return record;
         }
-        slot = (slot + 1) & tasks->index.mask;
+        slot = index_next(index, slot);
     }
     return NULL;
 }
 
-static size_t
-slot_of(Tasks *tasks, uint32_t item)
+/* The record that has this weak reference, or NULL; the task may be gone. */
+Task *
+tasks_by_reference(Tasks *tasks, uint32_t hash, const PyObject *reference, size_t *item)
 {
-    size_t slot = hash_task(tasks->items, item) & tasks->index.mask;
-    while (tasks->index.slots[slot] != item) {
-        slot = (slot + 1) & tasks->index.mask;
+    const Index *index = part_of(tasks, hash);
+    uint32_t slot = index->size > 0 ? index_first(index, hash << 8) : 0, found;
+    while (index->size > 0 && (found = index->slots[slot]) != 0) {
+        if (tasks_at(tasks, found - 1)->reference == reference) {
+            *item = found - 1;
+            return tasks_at(tasks, found - 1);
+        }
+        slot = index_next(index, slot);
     }
-    return slot;
+    return NULL;
 }
 
-/* Take a slot out of the index, moving up those that were put behind it. */
 static void
-vacate(Tasks *tasks, size_t slot)
+forget_waiter(Task *record)
 {
-    uint32_t *slots = tasks->index.slots;
-    size_t mask = tasks->index.mask, next = slot;
-    for (;;) {
-        next = (next + 1) & mask;
-        if (slots[next] == NONE) {
-            break;
-        }
-        size_t home = hash_task(tasks->items, slots[next]) & mask;
-        if (((next - home) & mask) >= ((next - slot) & mask)) {
-            slots[slot] = slots[next];
-            slot = next;
-        }
+    if (record->flags & TASK_HAS_WEAK) {
+        Py_XDECREF(record->waiter);
     }
-    slots[slot] = NONE;
+    record->waiter = NULL;
+    record->flags &= (uint16_t)~(TASK_HAS_WEAK | TASK_WAITS_PLAINLY);
 }
 
 void
 tasks_drop(Tasks *tasks, size_t item)
 {
-    Task *record = &tasks->items[item];
+    Task *record = tasks_at(tasks, item);
     tasks->foreign -= (record->flags & TASK_FOREIGN) != 0;
-    vacate(tasks, slot_of(tasks, (uint32_t)item));
+    index_remove(part_of(tasks, record->hash), (uint32_t)item, hash_task, tasks);
     Py_DECREF(record->reference);
-    Py_XDECREF(record->waiter);
+    forget_waiter(record);
     size_t last = tasks->used - 1;
     if (item != last) {
-        tasks->index.slots[slot_of(tasks, (uint32_t)last)] = (uint32_t)item;
-        *record = tasks->items[last];
+        const Task *moved = tasks_at(tasks, last);
+        index_replace(part_of(tasks, moved->hash), (uint32_t)last, (uint32_t)item, hash_task, tasks);
+        *record = *moved;
     }
     tasks->used = last;
 }
@@ -229,11 +234,26 @@ loop_index(Core *core, PyObject *loop)
     return (int)index;
 }
 
+static uint32_t
+mark_of_name(PyObject *name)
+{
+    return (uint32_t)((uintptr_t)name >> 4);
+}
+
+/* From 3.12 on a name is a number until somebody asks for it. */
+static int64_t
+number_of_name(PyObject *name)
+{
+    int64_t number = name != NULL && PyLong_CheckExact(name) ? PyLong_AsLongLong(name) : 0;
+    PyErr_Clear();
+    return number;
+}
+
 static PyObject * /* strong, or NULL without an exception */
 name_of(Tasks *tasks, PyObject *task)
 {
     PyObject *name = field(task, tasks->at.name);
-    if (name != NULL && PyLong_CheckExact(name)) { /* from 3.12 on a number until somebody asks for the name */
+    if (name != NULL && PyLong_CheckExact(name)) {
         name = PyUnicode_FromFormat("Task-%lld", PyLong_AsLongLong(name));
         PyErr_Clear();
         return name;
@@ -245,12 +265,12 @@ static void
 rename_task(Core *core, Task *record, PyObject *task)
 {
     PyObject *there = field(task, core->tasks.at.name);
-    if (there != record->name) {
+    if (mark_of_name(there) != record->name) {
         PyObject *name = name_of(&core->tasks, task);
         if (name != NULL) {
             tables_note(&core->tables, NOTE_NAME, record->track, 0, 0, name);
         }
-        record->name = there;
+        record->name = mark_of_name(there);
         Py_XDECREF(name); /* the note keeps it */
     }
 }
@@ -261,7 +281,13 @@ put_question(Core *core, Task *record, AskKind kind, const Row *row)
 {
     Ask *ask = array_push(&core->tasks.asks, sizeof *ask);
     if (ask != NULL) {
-        *ask = (Ask){Py_NewRef(record->reference), Py_XNewRef(record->waiter),
+        PyObject *waiter = record->flags & TASK_HAS_WEAK ? Py_XNewRef(record->waiter) : NULL;
+        PyObject *task = waiter == NULL && record->waiter != NULL ? weak_referent(record->reference) : NULL;
+        PyObject *there = task != NULL ? field(task, core->tasks.at.waiter) : NULL;
+        if (there != NULL && (waiter = PyWeakref_NewRef(there, NULL)) == NULL) {
+            PyErr_Clear();
+        }
+        *ask = (Ask){Py_NewRef(record->reference), waiter,
                      row != NULL ? core->tables.rows_used - 1 : UINT64_MAX, row != NULL ? row->time : 0,
                      record->track, kind};
     }
@@ -293,33 +319,35 @@ tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
     record->flags &= (uint16_t)~TASK_WAITS_FOR_LOOP;
     record->loop = (uint16_t)index;
     record->track = core->tables.tracks++;
-    PyObject *name = name_of(tasks, task);
-    Note *note = tables_note(&core->tables, NOTE_TASK, record->track, now, index, name);
+    int64_t number = number_of_name(field(task, tasks->at.name));
+    PyObject *name = number > 0 ? NULL : name_of(tasks, task);
+    Note *note = tables_note(&core->tables, NOTE_TASK, record->track, now, number << 16 | index, name);
     if (note != NULL && gen_check(coro)) {
         note->root = Py_XNewRef(((Gen *)coro)->gi_qualname);
     }
-    record->name = field(task, tasks->at.name);
+    record->name = mark_of_name(field(task, tasks->at.name));
     Py_XDECREF(name); /* the note keeps it */
     if (tasks->wants_labels) {
         put_question(core, record, ASK_LABELS, NULL);
     }
 }
 
-bool
-tasks_reserve(Core *core)
+/* Room for one more record. */
+static bool
+reserve(Core *core)
 {
     Tasks *tasks = &core->tasks;
-    if (tasks->used < tasks->room) {
+    if (tasks->used < tasks->segments_used * TASKS_A_SEGMENT) {
         return true;
     }
-    size_t room = tasks->room ? tasks->room + tasks->room / 2 : 64;
-    Task *items = realloc(tasks->items, room * sizeof *items);
-    if (items == NULL) {
+    Task **segments = grown(tasks->segments, &tasks->segments_room, tasks->segments_used, sizeof *segments);
+    Task *segment = segments != NULL ? malloc(TASKS_A_SEGMENT * sizeof *segment) : NULL;
+    tasks->segments = segments != NULL ? segments : tasks->segments;
+    if (segment == NULL) {
         core->tables.failed = true;
         return false;
     }
-    tasks->items = items;
-    tasks->room = room;
+    tasks->segments[tasks->segments_used++] = segment;
     return true;
 }
 
@@ -328,19 +356,24 @@ Task *
 tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now)
 {
     Tasks *tasks = &core->tasks;
-    if (!tasks_reserve(core)) {
+    if (!reserve(core)) {
         return NULL;
     }
     reference = reference != NULL ? Py_NewRef(reference) : PyWeakref_NewRef(task, NULL);
-    if (reference == NULL || !index_room(&tasks->index, tasks->used, hash_task, tasks->items)) {
+    if (reference == NULL) {
         PyErr_Clear();
-        Py_XDECREF(reference);
         return NULL;
     }
-    uint32_t item = (uint32_t)tasks->used++;
-    Task *record = &tasks->items[item];
-    *record = (Task){.reference = reference, .task = task, .track = NONE, .detail = NONE, .stack = GONE};
-    index_put(&tasks->index, item, hash_task(tasks->items, item));
+    uint32_t item = (uint32_t)tasks->used;
+    Task *record = tasks_at(tasks, item);
+    *record = (Task){
+        .reference = reference, .hash = hash_of_task(task), .track = NONE, .detail = NONE, .stack = GONE};
+    if (!index_put(part_of(tasks, record->hash), item, hash_task, tasks)) {
+        Py_DECREF(reference);
+        core->tables.failed = true;
+        return NULL;
+    }
+    tasks->used++;
     if (PyType_IsSubtype(Py_TYPE(task), tasks->task_type)) {
         tasks_promote(core, record, task, now);
     }
@@ -357,8 +390,7 @@ static void
 gone(Core *core, Task *record, PyObject *task, int64_t now)
 {
     record->flags |= TASK_DONE;
-    Py_CLEAR(record->waiter);
-    record->waits_for = NULL;
+    forget_waiter(record);
     if (record->track != NONE) {
         if (task != NULL) {
             rename_task(core, record, task);
@@ -407,6 +439,32 @@ is_executing(PyObject *coro)
     return gen_check(coro) && ((Gen *)coro)->gi_frame_state == GEN_EXECUTING;
 }
 
+/* Remember what a task waits for. A future of the program's own may allow no weak reference: then its task is
+ * looked at each tick. */
+void
+tasks_note_waiter(Tasks *tasks, Task *record, PyObject *waiter)
+{
+    if (waiter != NULL && (record->flags & TASK_HAS_WEAK) && weak_referent(record->waiter) == waiter &&
+        !tasks->marks_tell) {
+        return;
+    }
+    forget_waiter(record);
+    if (waiter == NULL) {
+        return;
+    }
+    bool is_plain = future_state(tasks, waiter) >= 0;
+    if (tasks->marks_tell && is_plain) {
+        record->waiter = waiter;
+        record->flags |= TASK_WAITS_PLAINLY;
+        return;
+    }
+    record->waiter = PyWeakref_NewRef(waiter, NULL);
+    PyErr_Clear();
+    if (record->waiter != NULL) {
+        record->flags |= (uint16_t)(TASK_HAS_WEAK | (is_plain ? TASK_WAITS_PLAINLY : 0));
+    }
+}
+
 static void
 changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
 {
@@ -424,11 +482,7 @@ changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
         record->flags |= TASK_HAS_OWNER;
         waits_owner(core, record, task);
     }
-    if (waiter == NULL || record->waiter == NULL || weak_referent(record->waiter) != waiter) {
-        Py_XSETREF(record->waiter, waiter != NULL ? PyWeakref_NewRef(waiter, NULL) : NULL);
-        record->waits_for = record->waiter != NULL && future_state(tasks, waiter) >= 0 ? waiter : NULL;
-        PyErr_Clear(); /* a future of the program's own may allow none: then it is looked at each tick */
-    }
+    tasks_note_waiter(tasks, record, waiter);
     int32_t stack;
     uint32_t detail = 0; /* running */
     AskKind ask = ASK_KINDS;
@@ -458,18 +512,39 @@ changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
     }
 }
 
+/* Whether it waits for a future of C, and not for its turn. */
+bool
+task_waits(const Task *record)
+{
+    return (record->flags & TASK_WAITS_PLAINLY) && record->detail != 1;
+}
+
 /* Whether a task waits as it did: a task makes no step before its waiter is done, not even a cancelled one.
- * Its waiter is there, so both addresses are good; of the task itself nothing is read. */
+ * Of the task itself nothing is read. */
 static inline bool
 still_waits(const Core *core, const Task *record)
 {
-    return record->waits_for != NULL && weak_referent(record->waiter) == record->waits_for &&
-           *(int32_t *)((char *)record->waits_for + core->tasks.at.state) == 0 && record->detail != 1;
+    if (!(record->flags & TASK_HAS_WEAK) || !task_waits(record)) {
+        return false;
+    }
+    PyObject *waiter = weak_referent(record->waiter);
+    return waiter != NULL && *(int32_t *)((char *)waiter + core->tasks.at.state) == 0;
+}
+
+/* Whether the task's waiter is the one that was noted. */
+static bool
+is_waiter(const Task *record, PyObject *waiter)
+{
+    if (waiter == NULL || record->waiter == NULL) {
+        return false;
+    }
+    return record->flags & TASK_HAS_WEAK ? weak_referent(record->waiter) == waiter
+                                         : record->waiter == waiter && !(record->flags & TASK_IS_MARKED);
 }
 
 /* Look at one record; false where it was the last sight of it. */
 bool
-tasks_look_at(Core *core, Task *record, int64_t now)
+tasks_look_at(Core *core, Task *record, bool ran, int64_t now)
 {
     PyObject *task = weak_referent(record->reference);
     if (task == NULL) {
@@ -482,7 +557,7 @@ tasks_look_at(Core *core, Task *record, int64_t now)
         return true;
     }
     PyObject *waiter = field(task, core->tasks.at.waiter);
-    if (waiter != NULL && record->waiter != NULL && weak_referent(record->waiter) == waiter &&
+    if (!ran && is_waiter(record, waiter) &&
         (record->detail == 1) == (future_state(&core->tasks, waiter) > 0)) {
         return true;
     }
@@ -516,17 +591,17 @@ ready_counts(Core *core, int64_t now)
     }
 }
 
-/* Ask for the memory of records that will be looked at soon. */
+/* Ask for the memory of records that will be looked at soon: the weak reference first, then the future. */
 static void
 look_ahead(const Tasks *tasks)
 {
-    size_t far = tasks->next + LOOK_AHEAD;
-    if (far < tasks->used) {
-        const Task *record = &tasks->items[far];
-        if (record->waits_for != NULL) {
-            __builtin_prefetch(&((PyWeakReference *)record->waiter)->wr_object);
-            __builtin_prefetch((char *)record->waits_for + tasks->at.state); /* may be gone: nothing happens */
-        }
+    size_t far = tasks->next + 2 * LOOK_AHEAD, near = tasks->next + LOOK_AHEAD;
+    if (far < tasks->used && (tasks_at(tasks, far)->flags & TASK_HAS_WEAK)) {
+        __builtin_prefetch(&((PyWeakReference *)tasks_at(tasks, far)->waiter)->wr_object);
+    }
+    if (near < tasks->used && (tasks_at(tasks, near)->flags & TASK_HAS_WEAK)) {
+        PyObject *waiter = ((PyWeakReference *)tasks_at(tasks, near)->waiter)->wr_object;
+        __builtin_prefetch((char *)waiter + tasks->at.state);
     }
 }
 
@@ -543,13 +618,10 @@ look_round(Core *core, int64_t now, int64_t until)
             tasks->next = 0;
         }
         look_ahead(tasks);
-        if (!tasks_reserve(core)) { /* a look may find a task that is awaited, and new */
-            return;
-        }
         /* Now and then also whether a task is still there whose waiter outlives it. */
         bool is_thorough = (tasks->next + tasks->rounds) % THOROUGHLY == 0;
-        if ((!is_thorough && still_waits(core, &tasks->items[tasks->next])) ||
-            tasks_look_at(core, &tasks->items[tasks->next], now)) {
+        Task *record = tasks_at(tasks, tasks->next);
+        if ((!is_thorough && still_waits(core, record)) || tasks_look_at(core, record, false, now)) {
             tasks->next++;
         }
         else {
@@ -573,10 +645,10 @@ look_at_new(Core *core, int64_t now, int64_t until)
     Tasks *tasks = &core->tasks;
     size_t first = tasks->used;
     tasks_discover(core, now, until);
-    for (size_t item = first; item < tasks->used && tasks->broken == NULL && tasks_reserve(core); item++) {
-        Task *record = &tasks->items[item];
-        bool is_there = tasks_look_at(core, record, now); /* one that has ended is dropped at its next look */
-        if (tasks->is_marking && (!is_there || record->waits_for == NULL || record->detail == 1)) {
+    for (size_t item = first; item < tasks->used && tasks->broken == NULL; item++) {
+        Task *record = tasks_at(tasks, item);
+        bool is_there = tasks_look_at(core, record, false, now); /* one that has ended is dropped at its next look */
+        if (tasks->is_marking && (!is_there || !task_waits(record))) {
             steps_mark(tasks, record);
         }
     }
@@ -600,6 +672,7 @@ tasks_look(Core *core, int64_t now)
     if (is_attached(core)) {
         int64_t began = now_ns();
         ready_counts(core, now);
+        core->tasks.marks_tell = core->tasks.is_marking && steps_all_mark(&core->tasks);
         look_at_new(core, now, began + core->tick_budget / 3);
         if (steps_serve(&core->tasks)) {
             steps_look(core, now, began + core->tick_budget);
@@ -627,8 +700,8 @@ void
 tasks_end_all(Core *core, int64_t now)
 {
     for (size_t item = 0; item < core->tasks.used; item++) {
-        if (!(core->tasks.items[item].flags & TASK_DONE)) {
-            gone(core, &core->tasks.items[item], NULL, now);
+        if (!(tasks_at(&core->tasks, item)->flags & TASK_DONE)) {
+            gone(core, tasks_at(&core->tasks, item), NULL, now);
         }
     }
 }
@@ -637,8 +710,14 @@ void
 tasks_free(Tasks *tasks)
 {
     for (size_t item = 0; item < tasks->used; item++) {
-        Py_DECREF(tasks->items[item].reference);
-        Py_XDECREF(tasks->items[item].waiter);
+        Py_DECREF(tasks_at(tasks, item)->reference);
+        forget_waiter(tasks_at(tasks, item));
+    }
+    for (size_t segment = 0; segment < tasks->segments_used; segment++) {
+        free(tasks->segments[segment]);
+    }
+    for (size_t part = 0; part < PARTS; part++) {
+        free(tasks->index[part].slots);
     }
     for (size_t index = 0; index < tasks->loops_used; index++) {
         Py_DECREF(tasks->loops[index].reference);
@@ -659,8 +738,7 @@ tasks_free(Tasks *tasks)
     }
     array_free(&tasks->cuts);
     steps_free(tasks);
-    free(tasks->items);
-    free(tasks->index.slots);
+    free(tasks->segments);
     free(tasks->shadow);
     free(tasks->loops);
     free(tasks->wait_index.slots);

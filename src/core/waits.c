@@ -6,7 +6,7 @@
 /* In the order of `fgtrace._core_sampler.KINDS`. */
 enum { KIND_TASK = 2, KIND_THREAD, KIND_IO, KIND_FUTURE };
 
-static uint64_t
+static uint32_t
 hash_key(void *keys, uint32_t item)
 {
     const WaitKey *key = &((WaitKey *)keys)[item];
@@ -19,23 +19,27 @@ tasks_wait(Core *core, uint32_t kind, PyTypeObject *type, uint32_t track)
 {
     Tasks *tasks = &core->tasks;
     WaitKey *key = array_push(&tasks->waits, sizeof *key); /* taken back if it is known */
-    size_t used = tasks->waits.used - 1;
-    if (key == NULL || !index_room(&tasks->wait_index, used, hash_key, tasks->waits.items)) {
+    if (key == NULL) {
         core->tables.failed = true;
         return 1;
     }
     *key = (WaitKey){type, kind, track, 0};
+    uint32_t used = (uint32_t)tasks->waits.used - 1, found;
     const WaitKey *keys = tasks->waits.items;
-    size_t slot = hash_key(tasks->waits.items, (uint32_t)used) & tasks->wait_index.mask;
-    uint32_t item;
-    while ((item = tasks->wait_index.slots[slot]) != NONE) {
-        if (keys[item].kind == kind && keys[item].type == type && keys[item].track == track) {
+    uint32_t slot = index_first(&tasks->wait_index, hash_key(tasks->waits.items, used));
+    while (tasks->wait_index.size > 0 && (found = tasks->wait_index.slots[slot]) != 0) {
+        const WaitKey *known = &keys[found - 1];
+        if (known->kind == kind && known->type == type && known->track == track) {
             tasks->waits.used--;
-            return keys[item].detail;
+            return known->detail;
         }
-        slot = (slot + 1) & tasks->wait_index.mask;
+        slot = index_next(&tasks->wait_index, slot);
     }
-    tasks->wait_index.slots[slot] = (uint32_t)used;
+    if (!index_put(&tasks->wait_index, used, hash_key, tasks->waits.items)) {
+        tasks->waits.used--;
+        core->tables.failed = true;
+        return 1;
+    }
     key->detail = core->tables.waits++;
     Py_INCREF(type);
     PyObject *name = class_name(type);
@@ -82,7 +86,7 @@ waits_read(Core *core, Task *record, PyObject *waiter, Gen *leaf, int64_t now, u
     if (PyType_IsSubtype(type, tasks->task_type)) {
         const Task *other = tasks_find(tasks, waiter);
         if (other == NULL) {
-            other = tasks_add(core, waiter, NULL, now); /* there is room: `record` stays where it is */
+            other = tasks_add(core, waiter, NULL, now);
         }
         uint32_t track = other != NULL ? other->track : NONE;
         *detail = tasks_wait(core, KIND_TASK, type, track);

@@ -223,7 +223,7 @@ class CoreSampler:
             self._marks = True
             self._core.mark_steps(mark_steps(self._module, self._step))
         if stats["pending"] >= MOST_ROWS:
-            self.recording.absorb()
+            self.recording.absorb_rows()
             self.recording.trim()
 
     def _attach_late(self) -> None:

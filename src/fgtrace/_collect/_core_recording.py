@@ -108,14 +108,20 @@ class CoreRecording(Recording):
 
     # between ticks
 
-    def absorb(self) -> None:
+    def absorb_rows(self) -> None:
         """
-        Fetch what the core has noted.
+        Fetch the observations. What was noted of tracks takes less memory in the core, and stays there.
         """
         rows = self.core.take_rows()
         self.observations += len(rows) // 32
         self.add_rows(rows)
         self.counters.frombytes(self.core.take_counters())
+
+    def absorb(self) -> None:
+        """
+        Fetch all that the core has noted.
+        """
+        self.absorb_rows()
         for note in self.core.take_notes():
             self._tell[note[0]](note)
 
@@ -147,9 +153,10 @@ class CoreRecording(Recording):
         self._put_track(track, TrackEntry("thread", f"thread {native}", time, tid=native))
 
     def _task(self, note: _Note) -> None:
-        _, track, time, loop, _, name, root = note
+        _, track, time, number, _, name, root = note
         self._named.add(track)
-        entry = TrackEntry("task", name or "", time, loop=loop)
+        default, loop = number >> 16, number & 0xFFFF
+        entry = TrackEntry("task", name or (f"Task-{default}" if default else ""), time, loop=loop)
         entry.root = root or ""
         self._put_track(track, entry)
 
