@@ -22,6 +22,7 @@
 /* ns between two glances at whether the sample was taken. The clock takes the GIL itself only where it was free
  * at both: a loop gives it away for a moment at each turn, and would have to wait for us to get it back. */
 #define NAP 40000
+#define LONGEST_NAP 50000000 /* ns between two glances at the steps that wait to be written */
 #define A_BREATH 700000    /* ns between looks for tasks that no tick has reached yet */
 #define LONGEST_START 1000000000 /* ns that a start waits for its threads */
 #define MANY_TASKS 2000    /* from so many on it pays to know which of them ran */
@@ -207,7 +208,8 @@ has_work(const Core *core)
     const Tasks *tasks = &core->tasks;
     return tasks->asks.used > 0 || tasks->foreign > 0 || tasks->wants_asyncio || tasks->is_handed_over ||
            tasks->broken != NULL || tables->failed ||
-           (tasks->used > MANY_TASKS && !tasks->is_marking && !tasks->no_marks) || tables->rows_used - tables->rows_taken > MOST_ROWS;
+           (tasks->used > MANY_TASKS && core->exact == NULL && !tasks->is_marking && !tasks->no_marks) ||
+           tables->rows_used - tables->rows_taken > MOST_ROWS;
 }
 
 static int64_t
@@ -252,9 +254,15 @@ run(void *argument)
     tell(clock, &clock->is_ticking, &clock->ready);
     for (;;) {
         clock->aim = next_due(clock);
-        if (!sleep_until(clock, clock->aim)) {
+        bool goes_on = true;
+        for (int64_t now = now_ns(); goes_on && clock->core->exact != NULL && now + LONGEST_NAP < clock->aim; now = now_ns()) {
+            goes_on = sleep_until(clock, now + LONGEST_NAP);
+            exact_spill(clock->core);
+        }
+        if (!goes_on || !sleep_until(clock, clock->aim)) {
             break;
         }
+        exact_spill(clock->core);
         clock->is_extra = false;
         tick(clock, &state);
         clock->is_extra = true;

@@ -227,6 +227,34 @@ hurry_holder(PyInterpreterState *interp)
 #endif
 }
 
+static inline PyObject * /* strong: the exception that is set, which is no longer */
+take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(error, traceback);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return error;
+#endif
+}
+
+static inline void
+put_exception(PyObject *error) /* steals it */
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(error);
+#else
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(error)), error, PyException_GetTraceback(error));
+#endif
+}
+
 static inline PyObject *
 weak_referent(PyObject *reference) /* borrowed; NULL when it is gone */
 {

@@ -63,6 +63,8 @@ typedef enum {
     NOTE_PLACE,   /* track: index of a loop, name: of its thread */
     NOTE_WAIT,    /* track: index, number: kind, name: class of the waiter, time: track of the task or -1 */
     NOTE_GAP,     /* track: 0 late, 1 skipped; time, number: end, ticks */
+    NOTE_EXACT,   /* track: index of a loop whose steps are noted, time: from when on */
+    NOTE_CALLBACK, /* track: its number, number: index of a code, or -1 and name: of what is of C */
 } NoteKind;
 
 typedef struct {
@@ -194,7 +196,8 @@ enum {
     TASK_HAS_OWNER = 8,
     TASK_IS_MARKED = 16,
     TASK_HAS_WEAK = 32,     /* `waiter` is a weak reference */
-    TASK_WAITS_PLAINLY = 64 /* its waiter is a future of C */
+    TASK_WAITS_PLAINLY = 64, /* its waiter is a future of C */
+    TASK_HAS_STEPPED = 128  /* where awaits are exact: steps tell all of it from now on */
 };
 
 /* There may be a hundred thousand of them: 40 bytes. */
@@ -216,6 +219,7 @@ typedef struct {
     PyObject *loop;      /* its address */
     unsigned long ident; /* of its thread, 0: unknown */
     int64_t ready;       /* the length of its ready queue, -1: unknown */
+    bool is_exact, is_begun; /* its steps are noted; and those that were under way at the start are settled */
 } Loop;
 
 typedef struct { /* the search of a list of tasks was cut short: it goes on here */
@@ -282,6 +286,18 @@ typedef struct {
 /* --- clock.c --- */
 
 typedef struct Clock Clock;
+typedef struct StepChunk StepChunk;
+
+typedef struct { /* of one trace with exact awaits */
+    StepChunk *first, *last;
+    uint64_t count, written, read, lost; /* steps: noted, in the file, read of it, not noted */
+    size_t chunks, most_chunks;
+    pthread_mutex_t lock; /* the list of chunks, between the program's threads and the clock's */
+    char *folder;
+    int file, failed; /* failed: the error of the file */
+    Array callbacks;
+    Index callback_index;
+} Exact;
 
 typedef struct Core {
     PyObject_HEAD
@@ -291,6 +307,7 @@ typedef struct Core {
     Array on_stack; /* of OnStack */
     Threads threads;
     Tasks tasks;
+    Exact *exact; /* or NULL */
     Clock *clock;
     int64_t last_look;   /* its time */
     int64_t tick_budget; /* ns that one look at the tasks may take */
@@ -306,6 +323,12 @@ void threads_end(Core *core, int64_t now);
 void threads_free(Threads *threads);
 PyObject *thread_name(Core *core, unsigned long ident); /* borrowed, or NULL */
 
+static inline PyObject * /* borrowed */
+tasks_field(PyObject *object, Py_ssize_t offset)
+{
+    return *(PyObject **)((char *)object + offset);
+}
+
 static inline Task *
 tasks_at(const Tasks *tasks, size_t item)
 {
@@ -316,6 +339,10 @@ void tasks_look(Core *core, int64_t now);
 void tasks_catch_up(Core *core, int64_t now);
 bool tasks_look_at(Core *core, Task *record, bool ran, int64_t now);
 void tasks_drop(Tasks *tasks, size_t item);
+void tasks_forget(Tasks *tasks, Task *record);
+void tasks_rename(Core *core, Task *record, PyObject *task);
+int32_t tasks_chain(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now, uint32_t *detail,
+                    AskKind *ask);
 Task *tasks_by_reference(Tasks *tasks, uint32_t hash, const PyObject *reference, size_t *item);
 void tasks_note_waiter(Tasks *tasks, Task *record, PyObject *waiter);
 bool task_waits(const Task *record);
@@ -330,22 +357,67 @@ void waits_read(Core *core, Task *record, PyObject *waiter, Gen *leaf, int64_t n
                 AskKind *ask);
 void waits_owner(Core *core, Task *record, PyObject *task);
 int loop_index(Core *core, PyObject *loop);
+long thread_of(PyObject *loop);
 void place_loop(Core *core, size_t index, unsigned long ident);
 int32_t future_state(const Tasks *tasks, PyObject *future);
 PyObject *attribute(PyObject *object, const char *name);
 PyObject *class_name(PyTypeObject *type);
 void put_question(Core *core, Task *record, AskKind kind, const Row *row);
 
+/* --- handles.c --- */
+
+typedef struct {
+    PyTypeObject *handle, *timer, *step; /* strong: Handle, TimerHandle, TaskStepMethWrapper, which holds the task first */
+    PyObject *run, *call_soon; /* strong: what was there before ours */
+    PyObject *report;          /* strong: tells a loop of a callback's exception */
+    PyObject *nothing;         /* strong: a callback of ours, which is not noted */
+    Py_ssize_t context, callback, args, loop; /* where a handle has them */
+    bool is_stock; /* `run` is asyncio's own */
+} Asyncio;
+
+extern Asyncio asyncio;
+
+PyObject *handle_task(PyObject *callback);
+PyObject *handle_slot(PyObject *handle, Py_ssize_t offset);
+PyObject *handles_learn(PyObject *module, PyObject *arguments);
+PyObject *handles_run(PyObject *module, PyObject *arguments);
+PyObject *handles_call_soon(PyObject *module, PyObject *arguments);
+
 /* --- steps.c --- */
 
-PyObject *steps_method(PyTypeObject *handle, PyTypeObject *step);
 bool steps_begin(Core *core);
 void steps_end(Core *core);
 bool steps_all_mark(const Tasks *tasks); /* whether every loop's steps are marked */
 bool steps_serve(const Tasks *tasks);    /* whether marks tell all that ran */
 void steps_mark(Tasks *tasks, Task *record);
+void steps_ran(PyObject *task);
+void steps_in_turn(Core *core, int64_t now);
 void steps_look(Core *core, int64_t now, int64_t until);
 void steps_free(Tasks *tasks);
+
+/* --- exact.c --- */
+
+typedef struct Turn Turn;
+
+bool exact_begin(Core *core, const char *folder, size_t most_bytes);
+void exact_end(Core *core, int64_t now);
+bool exact_is_wanted(void);
+Turn *exact_enter(PyObject *handle, PyObject *task);
+void exact_leave(Turn *turn);
+void exact_scheduled(PyObject *loop, PyObject *handle);
+void exact_look(Core *core, int64_t now);
+void exact_spill(Core *core); /* by the clock, without the GIL */
+void exact_free(Core *core);
+PyObject *exact_take(Core *core);
+bool exact_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail);
+void exact_assume(PyObject *loop, PyObject *task); /* a step of it is under way in this thread */
+
+#define STEP_ROW (1ULL << 62) /* in a question: the number is a step's, not a row's */
+
+/* --- callbacks.c --- */
+
+uint32_t callbacks_number(Core *core, PyObject *callback);
+void callbacks_free(Exact *exact);
 
 typedef struct {
     int64_t start, period;

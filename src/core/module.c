@@ -228,6 +228,9 @@ amend(Core *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "OKiI", &task, &number, &stack, &detail)) {
         return NULL;
     }
+    if (number & STEP_ROW && number != UINT64_MAX) {
+        return PyBool_FromLong(exact_amend(self, number & ~STEP_ROW, stack, detail));
+    }
     Row *row = tables_row(&self->tables, number);
     if (row == NULL) {
         Py_RETURN_FALSE;
@@ -436,6 +439,46 @@ mark_steps(Core *self, PyObject *wanted)
     Py_RETURN_TRUE;
 }
 
+/* --- exact awaits --- */
+
+/* Arguments: a folder for what exceeds the memory, and how many bytes that is. */
+static PyObject *
+begin_exact(Core *self, PyObject *arguments)
+{
+    const char *folder;
+    Py_ssize_t most;
+    if (!PyArg_ParseTuple(arguments, "sn", &folder, &most)) {
+        return NULL;
+    }
+    return PyBool_FromLong(exact_begin(self, folder, (size_t)most));
+}
+
+/* A last look, and no step is noted any more; the time of it is returned. */
+static PyObject *
+finish(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    int64_t now = now_ns() - clock_pace(self->clock)->start;
+    core_look(self, now);
+    if (self->exact != NULL) {
+        exact_end(self, now);
+    }
+    return PyLong_FromLongLong(now);
+}
+
+static PyObject *
+take_steps(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    return exact_take(self);
+}
+
+static PyObject *
+steps_stats(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    static const Exact none;
+    const Exact *exact = self->exact != NULL ? self->exact : &none;
+    return Py_BuildValue("(KKi)", (unsigned long long)exact->count, (unsigned long long)exact->lost, exact->failed);
+}
+
 static PyObject *
 core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
@@ -479,9 +522,13 @@ static void
 core_dealloc(Core *self)
 {
     steps_end(self);
+    if (self->exact != NULL) {
+        exact_end(self, 0);
+    }
     if (self->clock != NULL) {
         clock_free(self->clock);
     }
+    exact_free(self);
     for (size_t place = 0; place < Py_ARRAY_LENGTH(self->links.opaque); place++) {
         Py_XDECREF(self->links.opaque[place]);
     }
@@ -501,8 +548,10 @@ core_dealloc(Core *self)
 static PyMethodDef core_methods[] = {
     METHOD("amend", amend, METH_VARARGS),
     METHOD("attach", attach, METH_VARARGS | METH_KEYWORDS),
+    METHOD("begin_exact", begin_exact, METH_VARARGS),
     METHOD("code", code, METH_VARARGS),
     METHOD("codes_since", codes_since, METH_O),
+    METHOD("finish", finish, METH_NOARGS),
     METHOD("foreign", foreign, METH_NOARGS),
     METHOD("halt", halt, METH_NOARGS),
     METHOD("keep_lateness", keep_lateness, METH_NOARGS),
@@ -522,7 +571,9 @@ static PyMethodDef core_methods[] = {
     METHOD("take_asks", take_asks, METH_NOARGS),
     METHOD("take_counters", take_counters, METH_NOARGS),
     METHOD("take_notes", take_notes, METH_NOARGS),
+    METHOD("steps_stats", steps_stats, METH_NOARGS),
     METHOD("take_rows", take_rows, METH_NOARGS),
+    METHOD("take_steps", take_steps, METH_NOARGS),
     METHOD("track_of", track_of, METH_O),
     METHOD("wait", wait_, METH_NOARGS),
     METHOD("wait_number", wait_number, METH_VARARGS),
@@ -571,17 +622,21 @@ newest_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-marking_run(PyObject *Py_UNUSED(module), PyObject *arguments)
+assume(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    PyObject *handle, *step;
-    if (!PyArg_ParseTuple(arguments, "O!O!", &PyType_Type, &handle, &PyType_Type, &step)) {
+    PyObject *loop, *task;
+    if (!PyArg_ParseTuple(arguments, "OO", &loop, &task)) {
         return NULL;
     }
-    return steps_method((PyTypeObject *)handle, (PyTypeObject *)step);
+    exact_assume(loop, task);
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
-    {"marking_run", marking_run, METH_VARARGS, NULL},
+    {"assume", assume, METH_VARARGS, NULL},
+    {"handles_call_soon", handles_call_soon, METH_VARARGS, NULL},
+    {"handles_learn", handles_learn, METH_VARARGS, NULL},
+    {"handles_run", handles_run, METH_VARARGS, NULL},
     {"newest_task", newest_task, METH_NOARGS, NULL},
     {"words", words, METH_O, NULL},
     {0},

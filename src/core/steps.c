@@ -1,35 +1,16 @@
-/* Knows which tasks ran: ``Handle._run`` marks the task that it is about to step, then does what it did.
+/* Knows which tasks ran: ``Handle._run`` (handles.c) has the task marked that it is about to step.
  *
  * With very many tasks even two reads for each are too much. Once a core asks for marks, a tick visits the
  * tasks that were marked, those that were not waiting at their last look, those in the ready queues, and a
  * few others in turn, in case a step was taken in a way that nobody marks.
  */
 #include "core.h"
-#if PY_VERSION_HEX < 0x030C0000
-#include <structmember.h>
-#endif
 
 #define MOST_CORES 16
 #define IN_TURN 64    /* records that are looked at anyway */
 #define MOST_READY 256 /* handles of a ready queue that are looked at */
 
 static Core *marking[MOST_CORES]; /* borrowed: a core takes itself out before it goes */
-static PyObject *stock;           /* strong: what ``Handle._run`` was before */
-static PyTypeObject *handle_type; /* strong: asyncio's Handle */
-static Py_ssize_t callback_offset;
-static PyTypeObject *step_type;   /* strong: asyncio's TaskStepMethWrapper, which holds the task first */
-
-static PyObject * /* borrowed: the task that a callback steps or wakes, or NULL */
-task_of(PyObject *callback)
-{
-    if (callback == NULL) {
-        return NULL;
-    }
-    if (Py_TYPE(callback) == step_type) {
-        return *(PyObject **)((char *)callback + sizeof(PyObject));
-    }
-    return PyCFunction_Check(callback) ? PyCFunction_GET_SELF(callback) : NULL;
-}
 
 void
 steps_mark(Tasks *tasks, Task *record)
@@ -44,41 +25,16 @@ steps_mark(Tasks *tasks, Task *record)
     }
 }
 
-static PyObject *
-handle_run(PyObject *self, PyObject *Py_UNUSED(ignored))
+/* A handle runs that steps a task. */
+void
+steps_ran(PyObject *task)
 {
-    PyObject *task = task_of(*(PyObject **)((char *)self + callback_offset));
-    for (size_t place = 0; task != NULL && place < MOST_CORES && marking[place] != NULL; place++) {
+    for (size_t place = 0; place < MOST_CORES && marking[place] != NULL; place++) {
         Task *record = tasks_find(&marking[place]->tasks, task);
         if (record != NULL) {
             steps_mark(&marking[place]->tasks, record);
         }
     }
-    return PyObject_CallOneArg(stock, self);
-}
-
-static PyMethodDef run_definition = {"_run", handle_run, METH_NOARGS, "Run the callback; marks its task for fgtrace."};
-
-/* A method for asyncio's Handle that marks, and calls what is there now. */
-PyObject *
-steps_method(PyTypeObject *handle, PyTypeObject *step)
-{
-    PyObject *before = PyObject_GetAttrString((PyObject *)handle, "_run");
-    PyObject *slot = PyObject_GetAttrString((PyObject *)handle, "_callback");
-    PyObject *method = NULL;
-    if (before != NULL && slot != NULL && Py_IS_TYPE(slot, &PyMemberDescr_Type)) {
-        callback_offset = ((PyMemberDescrObject *)slot)->d_member->offset;
-        Py_XSETREF(stock, Py_NewRef(before));
-        Py_XSETREF(handle_type, (PyTypeObject *)Py_NewRef(handle));
-        Py_XSETREF(step_type, (PyTypeObject *)Py_NewRef(step));
-        method = PyDescr_NewMethod(handle, &run_definition);
-    }
-    else if (!PyErr_Occurred()) {
-        PyErr_SetString(PyExc_TypeError, "asyncio's Handle is not what it was");
-    }
-    Py_XDECREF(before);
-    Py_XDECREF(slot);
-    return method;
 }
 
 bool
@@ -130,7 +86,7 @@ steps_all_mark(const Tasks *tasks)
 bool
 steps_serve(const Tasks *tasks)
 {
-    return tasks->marks_tell && tasks->rounds >= tasks->marks_from;
+    return tasks->is_marking && tasks->marks_tell && tasks->rounds >= tasks->marks_from;
 }
 
 static void
@@ -139,10 +95,10 @@ visit(Core *core, Task *record, size_t item, bool ran, int64_t now)
     if (!tasks_look_at(core, record, ran, now)) {
         tasks_drop(&core->tasks, item);
     }
-    else if (!(record->flags & TASK_DONE) && !task_waits(record)) {
+    else if (core->tasks.is_marking && !(record->flags & TASK_DONE) && !task_waits(record)) {
         steps_mark(&core->tasks, record); /* it runs, or is about to: again at the next tick */
     }
-    else if (record->flags & TASK_HAS_WEAK) { /* from before there were marks: it takes memory */
+    else if (core->tasks.marks_tell && (record->flags & TASK_HAS_WEAK)) { /* from before there were marks: it takes memory */
         tasks_note_waiter(&core->tasks, record, weak_referent(record->waiter));
     }
 }
@@ -157,8 +113,8 @@ visit_ready(Core *core, int64_t now)
         Py_ssize_t count = ready != NULL ? PyObject_Size(ready) : 0;
         for (Py_ssize_t place = 0; place < count && place < MOST_READY; place++) {
             PyObject *handle = PySequence_GetItem(ready, place);
-            if (handle != NULL && PyObject_TypeCheck(handle, handle_type)) {
-                PyObject *task = task_of(*(PyObject **)((char *)handle + callback_offset));
+            if (handle != NULL && PyObject_TypeCheck(handle, asyncio.handle)) {
+                PyObject *task = handle_task(handle_slot(handle, asyncio.callback));
                 Task *record = task != NULL ? tasks_find(&core->tasks, task) : NULL;
                 if (record != NULL) { /* it is alive, so it is not dropped, and needs no number */
                     visit(core, record, 0, false, now);
@@ -168,6 +124,18 @@ visit_ready(Core *core, int64_t now)
         }
         Py_XDECREF(ready);
         PyErr_Clear();
+    }
+}
+
+/* Look at some records in turn. */
+void
+steps_in_turn(Core *core, int64_t now)
+{
+    Tasks *tasks = &core->tasks;
+    for (int count = 0; count < IN_TURN && tasks->used > 0; count++) {
+        size_t item = tasks->next = tasks->next < tasks->used ? tasks->next : 0;
+        visit(core, tasks_at(tasks, item), item, false, now);
+        tasks->next++;
     }
 }
 
@@ -198,11 +166,7 @@ steps_look(Core *core, int64_t now, int64_t until)
     }
     array_free(&marked);
     visit_ready(core, now);
-    for (int count = 0; count < IN_TURN && tasks->used > 0; count++) {
-        size_t item = tasks->next = tasks->next < tasks->used ? tasks->next : 0;
-        visit(core, tasks_at(tasks, item), item, false, now);
-        tasks->next++;
-    }
+    steps_in_turn(core, now);
     tasks->rounds += until != 0;
     tasks->left_over = 0;
 }

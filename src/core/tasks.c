@@ -94,6 +94,16 @@ tasks_drop(Tasks *tasks, size_t item)
     tasks->used = last;
 }
 
+/* It has ended: nothing is to be seen of it any more. */
+void
+tasks_forget(Tasks *tasks, Task *record)
+{
+    size_t item;
+    if (tasks_by_reference(tasks, record->hash, record->reference, &item) != NULL) {
+        tasks_drop(tasks, item);
+    }
+}
+
 /* --- first sight --- */
 
 int32_t
@@ -105,12 +115,6 @@ future_state(const Tasks *tasks, PyObject *future) /* 0 pending, -1 not to be re
         return -1;
     }
     return *(int32_t *)((char *)future + tasks->at.state);
-}
-
-static PyObject *
-field(PyObject *object, Py_ssize_t offset)
-{
-    return *(PyObject **)((char *)object + offset);
 }
 
 /* An attribute of an object's own, or of its type in C: whatever would run Python code is left alone. */
@@ -131,7 +135,7 @@ attribute(PyObject *object, const char *name)
 }
 
 /* The thread that runs a loop: -1 it does not run, 0 it runs, but where is unknown. */
-static long
+long
 thread_of(PyObject *loop)
 {
     PyObject *ident = attribute(loop, "_thread_id");
@@ -225,7 +229,7 @@ loop_index(Core *core, PyObject *loop)
         return -1;
     }
     size_t index = tasks->loops_used++;
-    tasks->loops[index] = (Loop){reference, loop, 0, -1};
+    tasks->loops[index] = (Loop){.reference = reference, .loop = loop, .ready = -1};
     tables_note(&core->tables, NOTE_LOOP, (uint32_t)index, 0, 0, name);
     Py_XDECREF(name);
     if (ident > 0) {
@@ -252,7 +256,7 @@ number_of_name(PyObject *name)
 static PyObject * /* strong, or NULL without an exception */
 name_of(Tasks *tasks, PyObject *task)
 {
-    PyObject *name = field(task, tasks->at.name);
+    PyObject *name = tasks_field(task, tasks->at.name);
     if (name != NULL && PyLong_CheckExact(name)) {
         name = PyUnicode_FromFormat("Task-%lld", PyLong_AsLongLong(name));
         PyErr_Clear();
@@ -261,10 +265,10 @@ name_of(Tasks *tasks, PyObject *task)
     return name != NULL && PyUnicode_CheckExact(name) ? Py_NewRef(name) : NULL;
 }
 
-static void
-rename_task(Core *core, Task *record, PyObject *task)
+void
+tasks_rename(Core *core, Task *record, PyObject *task)
 {
-    PyObject *there = field(task, core->tasks.at.name);
+    PyObject *there = tasks_field(task, core->tasks.at.name);
     if (mark_of_name(there) != record->name) {
         PyObject *name = name_of(&core->tasks, task);
         if (name != NULL) {
@@ -283,7 +287,7 @@ put_question(Core *core, Task *record, AskKind kind, const Row *row)
     if (ask != NULL) {
         PyObject *waiter = record->flags & TASK_HAS_WEAK ? Py_XNewRef(record->waiter) : NULL;
         PyObject *task = waiter == NULL && record->waiter != NULL ? weak_referent(record->reference) : NULL;
-        PyObject *there = task != NULL ? field(task, core->tasks.at.waiter) : NULL;
+        PyObject *there = task != NULL ? tasks_field(task, core->tasks.at.waiter) : NULL;
         if (there != NULL && (waiter = PyWeakref_NewRef(there, NULL)) == NULL) {
             PyErr_Clear();
         }
@@ -298,14 +302,14 @@ void
 tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
 {
     Tasks *tasks = &core->tasks;
-    PyObject *coro = field(task, tasks->at.coro), *loop = field(task, tasks->at.loop);
+    PyObject *coro = tasks_field(task, tasks->at.coro), *loop = tasks_field(task, tasks->at.loop);
     if (future_state(tasks, task) != 0 || coro == NULL || loop == NULL || PyObject_GC_IsFinalized(task) ||
         PyObject_GC_IsFinalized(coro)) {
         record->flags |= TASK_DONE;
         return;
     }
     PyObject *waiter = tasks->get_waiter(task, NULL); /* a check: is the field where it was found? */
-    bool is_right = (waiter == Py_None ? NULL : waiter) == field(task, tasks->at.waiter);
+    bool is_right = (waiter == Py_None ? NULL : waiter) == tasks_field(task, tasks->at.waiter);
     Py_XDECREF(waiter);
     if (!is_right) {
         tasks->broken = "a task's waiter is not where it was when this core was calibrated";
@@ -319,13 +323,13 @@ tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
     record->flags &= (uint16_t)~TASK_WAITS_FOR_LOOP;
     record->loop = (uint16_t)index;
     record->track = core->tables.tracks++;
-    int64_t number = number_of_name(field(task, tasks->at.name));
+    int64_t number = number_of_name(tasks_field(task, tasks->at.name));
     PyObject *name = number > 0 ? NULL : name_of(tasks, task);
     Note *note = tables_note(&core->tables, NOTE_TASK, record->track, now, number << 16 | index, name);
     if (note != NULL && gen_check(coro)) {
         note->root = Py_XNewRef(((Gen *)coro)->gi_qualname);
     }
-    record->name = mark_of_name(field(task, tasks->at.name));
+    record->name = mark_of_name(tasks_field(task, tasks->at.name));
     Py_XDECREF(name); /* the note keeps it */
     if (tasks->wants_labels) {
         put_question(core, record, ASK_LABELS, NULL);
@@ -393,7 +397,7 @@ gone(Core *core, Task *record, PyObject *task, int64_t now)
     forget_waiter(record);
     if (record->track != NONE) {
         if (task != NULL) {
-            rename_task(core, record, task);
+            tasks_rename(core, record, task);
         }
         tables_note(&core->tables, NOTE_END, record->track, now, 0, NULL);
         tables_observe(&core->tables, now, record->track, GONE, 0);
@@ -465,11 +469,37 @@ tasks_note_waiter(Tasks *tasks, Task *record, PyObject *waiter)
     }
 }
 
+/* What a suspended task awaits, and what its waiter is. */
+int32_t
+tasks_chain(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now, uint32_t *detail, AskKind *ask)
+{
+    Gen *leaf;
+    size_t start = core->path.used;
+    PyObject *coro = tasks_field(task, core->tasks.at.coro);
+    if (!walk_chain(&core->tables, &core->links, &core->path, coro, &leaf)) {
+        *ask = ASK_CHAIN;
+    }
+    int32_t stack = tables_stack(&core->tables, core->path.items + start, core->path.used - start);
+    core->path.used = start;
+    *detail = 1; /* runnable */
+    if (waiter != NULL && future_state(&core->tasks, waiter) <= 0) {
+        waits_read(core, record, waiter, leaf, now, detail, ask);
+    }
+    return stack;
+}
+
+/* Whether steps tell what a task does: of it the ticks see only what it runs. */
+static bool
+is_told(const Core *core, const Task *record)
+{
+    return (record->flags & TASK_HAS_STEPPED) && core->tasks.loops[record->loop].is_exact;
+}
+
 static void
 changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
 {
     Tasks *tasks = &core->tasks;
-    PyObject *coro = field(task, tasks->at.coro);
+    PyObject *coro = tasks_field(task, tasks->at.coro);
     if (waiter == NULL && (coro == NULL || future_state(tasks, task) != 0)) {
         gone(core, record, task, now);
         return;
@@ -477,7 +507,10 @@ changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
     if (waiter == NULL && core->is_catching_up && is_executing(coro)) {
         return; /* the threads' frames are not at hand: the next tick has them */
     }
-    rename_task(core, record, task);
+    tasks_rename(core, record, task);
+    if (is_told(core, record) && !(waiter == NULL && is_executing(coro))) {
+        return;
+    }
     if (!(record->flags & TASK_HAS_OWNER)) {
         record->flags |= TASK_HAS_OWNER;
         waits_owner(core, record, task);
@@ -490,17 +523,7 @@ changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
         stack = running_stack(core, record, coro);
     }
     else {
-        Gen *leaf;
-        size_t start = core->path.used;
-        if (!walk_chain(&core->tables, &core->links, &core->path, coro, &leaf)) {
-            ask = ASK_CHAIN;
-        }
-        stack = tables_stack(&core->tables, core->path.items + start, core->path.used - start);
-        core->path.used = start;
-        detail = 1; /* runnable */
-        if (waiter != NULL && future_state(tasks, waiter) <= 0) {
-            waits_read(core, record, waiter, leaf, now, &detail, &ask);
-        }
+        stack = tasks_chain(core, record, task, waiter, now, &detail, &ask);
     }
     if (stack != record->stack || detail != record->detail || ask != ASK_KINDS) {
         record->stack = stack;
@@ -556,7 +579,7 @@ tasks_look_at(Core *core, Task *record, bool ran, int64_t now)
     if (record->flags & TASK_DONE) {
         return true;
     }
-    PyObject *waiter = field(task, core->tasks.at.waiter);
+    PyObject *waiter = tasks_field(task, core->tasks.at.waiter);
     if (!ran && is_waiter(record, waiter) &&
         (record->detail == 1) == (future_state(&core->tasks, waiter) > 0)) {
         return true;
@@ -672,9 +695,16 @@ tasks_look(Core *core, int64_t now)
     if (is_attached(core)) {
         int64_t began = now_ns();
         ready_counts(core, now);
-        core->tasks.marks_tell = core->tasks.is_marking && steps_all_mark(&core->tasks);
+        core->tasks.marks_tell =
+            (core->tasks.is_marking || core->exact != NULL) && steps_all_mark(&core->tasks);
         look_at_new(core, now, began + core->tick_budget / 3);
-        if (steps_serve(&core->tasks)) {
+        if (core->exact != NULL) {
+            exact_look(core, now);
+        }
+        if (core->exact != NULL && core->tasks.marks_tell) {
+            core->tasks.rounds++; /* steps tell the rest */
+        }
+        else if (steps_serve(&core->tasks)) {
             steps_look(core, now, began + core->tick_budget);
         }
         else {

@@ -1,71 +1,85 @@
 """
-Marks of which tasks ran: ``Handle._run`` is wrapped while a core with very many tasks asks for it.
+The C core's hooks: ``Handle._run``, and for exact awaits ``BaseEventLoop._call_soon``, in C while they are wanted.
 
-It is the one attribute of the standard library that a trace may exchange, and only then. The wrapper is in
-C, marks the task, and calls what was there; nothing of it shows in tracebacks. With the last core that
-asks it is taken back, unless somebody else has put something over it: then it stays, and marks nothing.
+They are the only attributes of the standard library that a trace may exchange, and only with very many tasks
+(then the steps of tasks are marked) or with exact awaits. With the last core that asks they are taken back.
 """
 
 from __future__ import annotations
 
+
 import sys
-import threading
+from types import FunctionType, ModuleType
 from typing import Any
 
-__all__ = ["leave_steps", "mark_steps"]
+from fgtrace._collect._patch import Patch
+
+__all__ = ["is_stock", "leave_steps", "mark_steps", "nothing", "report"]
+
+_patches: dict[str, Patch] = {}
 
 
-class _Wrapper:
+def mark_steps(core: Any, step: type, *, exact: bool = False) -> bool:
     """
-    Who wants it, and what was there before.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.wanted = 0
-        self.before: Any = None
-        self.ours: Any = None
-
-
-_wrapper = _Wrapper()
-
-
-def mark_steps(core: Any, step: type) -> bool:
-    """
-    Have the steps of tasks marked.
+    Have the core told of the steps of tasks.
 
     Args:
         core: the extension module.
         step: the type of asyncio's wrapper of a task's step.
+        exact: also of what is scheduled.
 
     Returns:
         Whether that could be done.
     """
-    handle = sys.modules["asyncio.events"].Handle
-    with _wrapper.lock:
-        _wrapper.wanted += 1
-        there = handle.__dict__["_run"]
-        if there is _wrapper.ours:
-            return True
-        if _wrapper.ours is not None and there is not _wrapper.before:
-            # Somebody's wrapper is over ours, or in its place: a second one of ours could call itself.
-            return False
-        try:
-            _wrapper.ours = core.marking_run(handle, step)
-        except TypeError:  # a Handle that is not asyncio's own
-            return False
-        _wrapper.before = there
-        handle._run = _wrapper.ours
+    events = sys.modules["asyncio.events"]
+    try:
+        core.handles_learn(events.Handle, events.TimerHandle, step, report, nothing)
+    except (TypeError, AttributeError):  # a Handle that is not asyncio's own
+        return False
+    handle, loop = events.Handle, sys.modules["asyncio.base_events"].BaseEventLoop
+    run = _patch("_run", handle)
+    if not run.put(lambda before: core.handles_run(handle, before, is_stock(before, events))):
+        return False
+    if exact and not _patch("_call_soon", loop).put(lambda before: core.handles_call_soon(loop, before)):
+        run.take_back()
+        return False
     return True
 
 
-def leave_steps() -> None:
+def leave_steps(*, exact: bool = False) -> None:
     """
-    One that asked for marks needs them no more.
+    One that asked for it needs them no more.
     """
-    handle = sys.modules["asyncio.events"].Handle
-    with _wrapper.lock:
-        _wrapper.wanted -= 1
-        if _wrapper.wanted == 0 and handle.__dict__["_run"] is _wrapper.ours and _wrapper.ours is not None:
-            handle._run = _wrapper.before
-            _wrapper.ours = None
+    _patches["_run"].take_back()
+    if exact:
+        _patches["_call_soon"].take_back()
+
+
+def _patch(name: str, owner: type) -> Patch:
+    return _patches.setdefault(name, Patch(owner, name))
+
+
+def is_stock(run: object, events: ModuleType) -> bool:
+    """
+    Whether this is asyncio's own ``Handle._run``, so that C may do what it does.
+    """
+    return type(run) is FunctionType and run.__code__.co_filename == events.__file__
+
+
+def nothing() -> None:
+    """
+    A callback that does nothing: what runs right after the step in which a trace begins.
+    """
+
+
+def report(handle: Any, error: BaseException) -> None:
+    """
+    Tell a loop that a callback failed, as ``Handle._run`` does.
+    """
+    helpers = sys.modules["asyncio.format_helpers"]
+    more = {"debug": handle._loop.get_debug()} if sys.version_info >= (3, 13) else {}
+    source = helpers._format_callback_source(handle._callback, handle._args, **more)
+    context = {"message": f"Exception in callback {source}", "exception": error, "handle": handle}
+    if handle._source_traceback:
+        context["source_traceback"] = handle._source_traceback
+    handle._loop.call_exception_handler(context)

@@ -1,0 +1,101 @@
+/* What a callback of a loop is called: its function, found behind bound methods and partials without running the
+ * program's code; numbered like stacks. */
+#include "core.h"
+
+#define DEEPEST 8 /* partials of partials */
+
+typedef struct {
+    void *key;
+    PyObject *type; /* strong, where the key is its address; or NULL */
+} Callback;
+
+static uint32_t
+hash_callback(void *callbacks, uint32_t item)
+{
+    return hash_of((uint64_t)(uintptr_t)((Callback *)callbacks)[item].key);
+}
+
+/* Behind bound methods and partials; strong. */
+static PyObject *
+function_of(PyObject *callback)
+{
+    Py_INCREF(callback);
+    for (int depth = 0; depth < DEEPEST; depth++) {
+        PyObject *inner = NULL;
+        if (PyMethod_Check(callback)) {
+            inner = Py_NewRef(PyMethod_GET_FUNCTION(callback));
+        }
+        else if (strcmp(Py_TYPE(callback)->tp_name, "functools.partial") == 0) {
+            inner = attribute(callback, "func");
+        }
+        if (inner == NULL) {
+            break;
+        }
+        Py_SETREF(callback, inner);
+    }
+    return callback;
+}
+
+static PyObject * /* strong, or NULL without an exception */
+name_of(PyObject *function)
+{
+    if (!PyCFunction_Check(function)) {
+        return class_name(Py_TYPE(function));
+    }
+    PyObject *self = PyCFunction_GET_SELF(function);
+    const char *name = ((PyCFunctionObject *)function)->m_ml->ml_name;
+    PyObject *type = self != NULL && !PyModule_Check(self) ? class_name(Py_TYPE(self)) : NULL;
+    PyObject *found = type != NULL ? PyUnicode_FromFormat("%U.%s", type, name) : PyUnicode_FromString(name);
+    Py_XDECREF(type);
+    PyErr_Clear();
+    return found;
+}
+
+/* The number of a callback's function; it is noted at its first sight. */
+uint32_t
+callbacks_number(Core *core, PyObject *callback)
+{
+    Array *all = &core->exact->callbacks;
+    PyObject *function = callback != NULL ? function_of(callback) : Py_NewRef(Py_None);
+    PyCodeObject *code = PyFunction_Check(function) ? (PyCodeObject *)PyFunction_GET_CODE(function) : NULL;
+    PyObject *type = NULL;
+    void *key = code;
+    if (code == NULL && PyCFunction_Check(function)) {
+        key = ((PyCFunctionObject *)function)->m_ml;
+    }
+    else if (code == NULL) {
+        key = type = (PyObject *)Py_TYPE(function);
+    }
+    Index *index = &core->exact->callback_index;
+    uint32_t slot = index_first(index, hash_of((uint64_t)(uintptr_t)key)), found;
+    while (index->size > 0 && (found = index->slots[slot]) != 0) {
+        if (((Callback *)all->items)[found - 1].key == key) {
+            Py_DECREF(function);
+            return found - 1;
+        }
+        slot = index_next(index, slot);
+    }
+    Callback *made = array_push(all, sizeof *made);
+    uint32_t number = (uint32_t)all->used - 1;
+    if (made != NULL) {
+        *made = (Callback){key, Py_XNewRef(type)};
+        if (index_put(index, number, hash_callback, all->items)) {
+            PyObject *name = code == NULL ? name_of(function) : NULL;
+            uint32_t place = code != NULL ? tables_code(&core->tables, code, PyFunction_GET_GLOBALS(function)) : 0;
+            tables_note(&core->tables, NOTE_CALLBACK, number, 0, code != NULL ? (int64_t)place : -1, name);
+            Py_XDECREF(name);
+        }
+    }
+    Py_DECREF(function);
+    return made != NULL ? number : 0;
+}
+
+void
+callbacks_free(Exact *exact)
+{
+    for (size_t item = 0; item < exact->callbacks.used; item++) {
+        Py_XDECREF(((Callback *)exact->callbacks.items)[item].type);
+    }
+    array_free(&exact->callbacks);
+    free(exact->callback_index.slots);
+}

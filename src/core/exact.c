@@ -1,0 +1,762 @@
+/* Exact awaits: when each step of a task and each callback of a loop began and ended, when it was scheduled, and by
+ * whom. handles.c tells of both ends of a turn and of each handle that is scheduled; the twin is
+ * `fgtrace._collect._exact`, which tells the reasons.
+ *
+ * What is scheduled goes into a queue of its loop, in the order in which the loop will run it; what runs is taken
+ * out, with what lies before it: cancelled handles, which a loop passes over. A handle that is not in there comes
+ * from the selector or from a timer.
+ *
+ * A step is 40 bytes in a chunk. Chunks that are full and more than the memory allows are written to a file by the
+ * clock's thread, which needs no GIL for it: the program is not held, and our own thread cannot be starved by it.
+ */
+#include "core.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define MOST_EXACT 4   /* cores at once */
+#define FARTHEST 64    /* places of the queue in which a handle is looked for */
+#define STEPS_A_CHUNK 4096
+#define MOST_ASKS 1000 /* questions that wait for Python; more are not put */
+
+#define CALLBACK 0x80000000U
+#define THREAD 0xFFFFFFFEU
+#define NOBODY 0xFFFFFFFFU
+enum { SOON, TIMER, SELECTOR, FROM_THREAD };
+
+typedef struct {
+    int64_t start, end, ready;
+    uint32_t track, waker, stack, detail;
+} Step;
+
+struct StepChunk {
+    struct StepChunk *next;
+    size_t used;
+    Step steps[STEPS_A_CHUNK];
+};
+
+typedef struct {
+    PyObject *handle, *callback; /* addresses only */
+    int64_t time;
+    uint32_t waker[MOST_EXACT]; /* for each core */
+    bool is_from_thread;        /* another one than the loop's */
+} Scheduled;
+
+typedef struct ExactLoop {
+    struct ExactLoop *next;
+    PyObject *loop;      /* its address */
+    PyObject *reference; /* strong: a weak reference to it */
+    Scheduled *ring;
+    uint32_t first, used, room;
+    Turn *turn;          /* the one under way */
+    uint32_t index[MOST_EXACT]; /* its number in each core, NONE: not asked yet */
+} ExactLoop;
+
+struct Turn {
+    Turn *outer;
+    ExactLoop *loop;
+    PyObject *task;      /* strong, or NULL: a callback */
+    PyObject *callback;  /* strong */
+    int64_t start, ready;
+    uint32_t waker[MOST_EXACT];
+    int source;
+    bool is_seen[MOST_EXACT]; /* by a core that was there when it began */
+    bool is_assumed;          /* it began before there was anybody to see it; nobody will tell of its end */
+};
+
+static Core *cores[MOST_EXACT]; /* borrowed, each in its place; NULL: free */
+static int wanted;              /* how many there are */
+static ExactLoop *loops;
+static Turn *spare;             /* turns that are not in use */
+static _Thread_local Turn *current;
+
+bool
+exact_is_wanted(void)
+{
+    return wanted > 0;
+}
+
+/* --- steps --- */
+
+static void
+keep(Core *core, const Step *step)
+{
+    Exact *exact = core->exact;
+    if (exact->last->used == STEPS_A_CHUNK) {
+        StepChunk *chunk = malloc(sizeof *chunk);
+        if (chunk == NULL) {
+            exact->lost++;
+            return;
+        }
+        chunk->next = NULL;
+        chunk->used = 0;
+        pthread_mutex_lock(&exact->lock); /* nobody who has it waits for the GIL */
+        exact->last->next = chunk;
+        exact->last = chunk;
+        exact->chunks++;
+        pthread_mutex_unlock(&exact->lock);
+    }
+    exact->last->steps[exact->last->used++] = *step;
+    exact->count++;
+}
+
+static bool
+open_file(Exact *exact)
+{
+    exact->file = open(exact->folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (exact->file < 0) { /* a file system that has no nameless files */
+        char path[4096];
+        snprintf(path, sizeof path, "%s/fgtrace-XXXXXX", exact->folder);
+        exact->file = mkostemp(path, O_CLOEXEC);
+        if (exact->file >= 0) {
+            unlink(path);
+        }
+    }
+    return exact->file >= 0;
+}
+
+static bool
+write_whole(int file, const char *bytes, size_t size)
+{
+    while (size > 0) {
+        ssize_t done = write(file, bytes, size);
+        if (done < 0 && errno != EINTR) {
+            return false;
+        }
+        bytes += done > 0 ? done : 0;
+        size -= done > 0 ? (size_t)done : 0;
+    }
+    return true;
+}
+
+/* Write chunks that are full to the file, until what is left is within bounds. Called by one thread only. */
+void
+exact_spill(Core *core)
+{
+    Exact *exact = core->exact;
+    while (exact != NULL && exact->failed == 0) {
+        pthread_mutex_lock(&exact->lock);
+        StepChunk *chunk = exact->chunks > exact->most_chunks ? exact->first : NULL;
+        pthread_mutex_unlock(&exact->lock);
+        if (chunk == NULL) {
+            return;
+        }
+        if ((exact->file < 0 && !open_file(exact)) ||
+            !write_whole(exact->file, (const char *)chunk->steps, chunk->used * sizeof(Step))) {
+            exact->failed = errno;
+            return;
+        }
+        pthread_mutex_lock(&exact->lock);
+        exact->first = chunk->next;
+        exact->chunks--;
+        exact->written += chunk->used;
+        pthread_mutex_unlock(&exact->lock);
+        free(chunk);
+    }
+}
+
+/* --- loops and what they are to run --- */
+
+static ExactLoop *
+add_loop(PyObject *loop)
+{
+    ExactLoop *found = NULL;
+    for (ExactLoop *each = loops; each != NULL && found == NULL; each = each->next) {
+        found = weak_referent(each->reference) == NULL && each->turn == NULL ? each : NULL; /* it is gone */
+    }
+    PyObject *reference = PyWeakref_NewRef(loop, NULL);
+    if (reference == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    if (found == NULL) {
+        found = calloc(1, sizeof *found);
+        if (found == NULL) {
+            Py_DECREF(reference);
+            return NULL;
+        }
+        found->next = loops;
+        loops = found;
+    }
+    Py_XSETREF(found->reference, reference);
+    found->loop = loop;
+    found->first = found->used = 0;
+    memset(found->index, 0xff, sizeof found->index);
+    return found;
+}
+
+static ExactLoop *
+loop_of(PyObject *loop)
+{
+    for (ExactLoop *each = loops; each != NULL; each = each->next) {
+        if (each->loop == loop && weak_referent(each->reference) == loop) {
+            return each;
+        }
+    }
+    return loop != NULL ? add_loop(loop) : NULL;
+}
+
+static uint32_t
+index_in(ExactLoop *loop, size_t place)
+{
+    if (loop->index[place] == NONE) {
+        int index = loop_index(cores[place], loop->loop);
+        if (index >= 0) {
+            loop->index[place] = (uint32_t)index;
+            cores[place]->tasks.loops[index].is_exact = true;
+            tables_note(&cores[place]->tables, NOTE_EXACT, (uint32_t)index, 0, 0, NULL);
+        }
+    }
+    return loop->index[place];
+}
+
+static Scheduled *
+push(ExactLoop *loop)
+{
+    if (loop->used == loop->room) {
+        uint32_t room = loop->room ? loop->room * 2 : 64;
+        Scheduled *ring = malloc(room * sizeof *ring);
+        if (ring == NULL) {
+            return NULL;
+        }
+        for (uint32_t place = 0; place < loop->used; place++) {
+            ring[place] = loop->ring[(loop->first + place) & (loop->room - 1)];
+        }
+        free(loop->ring);
+        loop->ring = ring;
+        loop->room = room;
+        loop->first = 0;
+    }
+    return &loop->ring[(loop->first + loop->used++) & (loop->room - 1)];
+}
+
+static bool
+take(ExactLoop *loop, const PyObject *handle, const PyObject *callback, Scheduled *found)
+{
+    for (uint32_t place = 0; place < loop->used && place < FARTHEST; place++) {
+        const Scheduled *each = &loop->ring[(loop->first + place) & (loop->room - 1)];
+        if (each->handle == handle && each->callback == callback) {
+            *found = *each;
+            loop->first = (loop->first + place + 1) & (loop->room - 1);
+            loop->used -= place + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Who schedules something now, as a core's numbers say it. */
+static uint32_t
+waker_in(size_t place)
+{
+    Turn *turn = current;
+    if (turn == NULL || turn->loop == NULL) {
+        return NOBODY;
+    }
+    if (turn->task == NULL) {
+        uint32_t index = index_in(turn->loop, place);
+        return index == NONE ? NOBODY : CALLBACK | (uint32_t)turn->source << 24 | index;
+    }
+    const Task *record = tasks_find(&cores[place]->tasks, turn->task);
+    return record != NULL && record->track != NONE ? record->track : NOBODY;
+}
+
+/* Whether a loop runs in another thread than this one, where no step is under way. */
+static bool
+is_from_thread(PyObject *loop)
+{
+    long ident = current == NULL || current->loop == NULL ? thread_of(loop) : -1;
+    return ident > 0 && (unsigned long)ident != PyThread_get_thread_ident();
+}
+
+static bool
+begin_work(Core *core, int *collects)
+{
+    if (core->is_looking || core->tables.failed || !core->tasks.is_attached || core->tasks.broken != NULL) {
+        return false;
+    }
+    core->is_looking = true;
+    *collects = PyGC_Disable(); /* else an allocation could run the program's finalizers */
+    core->path.used = 0;
+    return true;
+}
+
+static void
+end_work(Core *core, int collects)
+{
+    if (collects) {
+        PyGC_Enable();
+    }
+    core->is_looking = false;
+}
+
+static int64_t
+relative(Core *core, int64_t time)
+{
+    time -= clock_pace(core->clock)->start;
+    return time > 0 ? time : 0;
+}
+
+/* A task's first step is scheduled by its creator, in the middle of `Task.__init__`. */
+static void
+created(size_t place, PyObject *task, uint32_t creator, int64_t now)
+{
+    Core *core = cores[place];
+    int collects;
+    if (tasks_find(&core->tasks, task) != NULL || !begin_work(core, &collects)) {
+        return;
+    }
+    Task *record = tasks_add(core, task, NULL, relative(core, now));
+    if (record != NULL && record->track != NONE && creator < CALLBACK) {
+        tables_note(&core->tables, NOTE_PARENT, record->track, 0, creator, NULL);
+    }
+    end_work(core, collects);
+}
+
+void
+exact_scheduled(PyObject *loop, PyObject *handle)
+{
+    int64_t now = now_ns();
+    ExactLoop *found = loop_of(loop);
+    Scheduled *scheduled = found != NULL ? push(found) : NULL;
+    if (scheduled != NULL) {
+        PyObject *callback = handle_slot(handle, asyncio.callback);
+        *scheduled = (Scheduled){handle, callback, now, {NOBODY, NOBODY, NOBODY, NOBODY}, is_from_thread(loop)};
+        for (size_t place = 0; place < MOST_EXACT; place++) {
+            if (cores[place] != NULL) {
+                scheduled->waker[place] = scheduled->is_from_thread ? THREAD : waker_in(place);
+                if (callback != NULL && Py_TYPE(callback) == asyncio.step) {
+                    created(place, handle_task(callback), scheduled->waker[place], now);
+                }
+            }
+        }
+    }
+}
+
+/* --- turns --- */
+
+static void
+step_of_task(Core *core, Task *record, PyObject *task, Step *step)
+{
+    PyObject *waiter = tasks_field(task, core->tasks.at.waiter), *coro = tasks_field(task, core->tasks.at.coro);
+    record->flags |= TASK_HAS_STEPPED;
+    tasks_rename(core, record, task);
+    if (waiter == NULL && (coro == NULL || future_state(&core->tasks, task) != 0)) {
+        tables_note(&core->tables, NOTE_END, record->track, step->end, 0, NULL);
+        step->stack = (uint32_t)GONE;
+        return;
+    }
+    AskKind ask = ASK_KINDS;
+    record->stack = tasks_chain(core, record, task, waiter, step->end, &record->detail, &ask);
+    step->stack = (uint32_t)record->stack;
+    step->detail = record->detail;
+    if (ask != ASK_KINDS && core->tasks.asks.used < MOST_ASKS) {
+        tasks_note_waiter(&core->tasks, record, waiter); /* the question goes by it */
+        put_question(core, record, ask, NULL);
+        Ask *asked = (Ask *)core->tasks.asks.items + core->tasks.asks.used - 1;
+        asked->row = core->exact->count | STEP_ROW;
+        asked->time = step->end;
+    }
+}
+
+static void
+note_task(size_t place, const Turn *turn, Step *step)
+{
+    Core *core = cores[place];
+    Task *record = tasks_find(&core->tasks, turn->task);
+    if (record == NULL) {
+        record = tasks_add(core, turn->task, NULL, turn->ready > 0 ? relative(core, turn->ready) : step->start);
+    }
+    else if (record->flags & TASK_WAITS_FOR_LOOP) {
+        tasks_promote(core, record, turn->task, turn->ready > 0 ? relative(core, turn->ready) : step->start);
+    }
+    if (record == NULL || record->track == NONE || (record->flags & TASK_DONE)) {
+        return;
+    }
+    step->track = record->track;
+    step_of_task(core, record, turn->task, step);
+    keep(core, step);
+    if (step->stack == (uint32_t)GONE) {
+        tasks_forget(&core->tasks, record);
+    }
+}
+
+static void
+note_callback(size_t place, const Turn *turn, Step *step)
+{
+    uint32_t index = index_in(turn->loop, place);
+    if (index != NONE && turn->callback != asyncio.nothing) {
+        step->track = CALLBACK | index;
+        step->stack = callbacks_number(cores[place], turn->callback);
+        step->detail = (uint32_t)turn->source;
+        keep(cores[place], step);
+    }
+}
+
+static void
+note(size_t place, const Turn *turn, int64_t end)
+{
+    Core *core = cores[place];
+    int collects;
+    if (!begin_work(core, &collects)) {
+        core->exact->lost++;
+        return;
+    }
+    Step step = {.start = relative(core, turn->start),
+                 .end = relative(core, end),
+                 .ready = turn->ready < 0 ? -1 : relative(core, turn->ready),
+                 .waker = turn->waker[place]};
+    if (turn->task != NULL) {
+        note_task(place, turn, &step);
+    }
+    else {
+        note_callback(place, turn, &step);
+    }
+    end_work(core, collects);
+}
+
+/* The tasks of a loop that were in a step when the trace began: its end was seen by nobody, but it was just now,
+ * before the first handle that we see. */
+static void
+end_first_steps(size_t place, uint32_t index, int64_t now)
+{
+    Core *core = cores[place];
+    int collects;
+    if (index == NONE || core->tasks.loops[index].is_begun || !begin_work(core, &collects)) {
+        return;
+    }
+    core->tasks.loops[index].is_begun = true;
+    for (size_t item = 0; item < core->tasks.used; item++) {
+        Task *record = tasks_at(&core->tasks, item);
+        PyObject *task = weak_referent(record->reference);
+        bool was_running = record->loop == index && record->detail == 0 && record->track != NONE;
+        if (task != NULL && was_running && !(record->flags & (TASK_HAS_STEPPED | TASK_DONE))) {
+            Step step = {.start = 0, .end = relative(core, now), .ready = -1, .track = record->track, .waker = NOBODY};
+            step_of_task(core, record, task, &step);
+            keep(core, &step);
+            if (step.stack == (uint32_t)GONE) {
+                record->flags |= TASK_DONE;
+            }
+        }
+    }
+    end_work(core, collects);
+}
+
+static Turn *
+new_turn(void)
+{
+    Turn *turn = spare;
+    if (turn != NULL) {
+        spare = turn->outer;
+        return turn;
+    }
+    return malloc(sizeof *turn); /* not on the stack: a greenlet may have its part of that elsewhere meanwhile */
+}
+
+static int
+source_of(PyObject *handle, bool was_scheduled)
+{
+    if (was_scheduled) {
+        return SOON;
+    }
+    if (PyObject_TypeCheck(handle, asyncio.timer)) {
+        return TIMER;
+    }
+    return Py_TYPE(handle) == asyncio.handle ? SELECTOR : FROM_THREAD; /* 3.14's _ThreadSafeHandle */
+}
+
+static void
+free_turn(Turn *turn)
+{
+    PyObject *task = turn->task, *callback = turn->callback;
+    turn->outer = spare;
+    spare = turn;
+    Py_XDECREF(task); /* last: it may run the program's code */
+    Py_XDECREF(callback);
+}
+
+static void
+note_in_all(Turn *turn, int64_t end)
+{
+    if (turn->loop != NULL) {
+        turn->loop->turn = NULL;
+        for (size_t place = 0; place < MOST_EXACT; place++) {
+            if (cores[place] != NULL && turn->is_seen[place]) {
+                note(place, turn, end);
+            }
+        }
+    }
+}
+
+/* The step of this thread that was assumed is over, for another begins. */
+static void
+end_assumed(int64_t now)
+{
+    Turn *turn = current;
+    if (turn != NULL && turn->is_assumed) {
+        current = turn->outer;
+        note_in_all(turn, now);
+        free_turn(turn);
+    }
+}
+
+Turn *
+exact_enter(PyObject *handle, PyObject *task)
+{
+    int64_t now = now_ns();
+    end_assumed(now);
+    Turn *turn = new_turn();
+    if (turn == NULL) {
+        return NULL;
+    }
+    ExactLoop *loop = loop_of(handle_slot(handle, asyncio.loop));
+    PyObject *callback = handle_slot(handle, asyncio.callback);
+    *turn = (Turn){.outer = current, .loop = loop, .start = now, .ready = -1};
+    turn->task = Py_XNewRef(task);
+    turn->callback = Py_XNewRef(callback);
+    if (loop != NULL) {
+        Scheduled scheduled;
+        bool was_scheduled = take(loop, handle, callback, &scheduled);
+        turn->source = source_of(handle, was_scheduled);
+        for (size_t place = 0; place < MOST_EXACT; place++) {
+            turn->waker[place] = was_scheduled ? scheduled.waker[place] : turn->source == FROM_THREAD ? THREAD : NOBODY;
+            turn->is_seen[place] = cores[place] != NULL;
+            if (cores[place] != NULL) {
+                end_first_steps(place, index_in(loop, place), now);
+            }
+        }
+        if (was_scheduled) {
+            turn->ready = scheduled.time;
+            turn->source = scheduled.is_from_thread ? FROM_THREAD : SOON;
+        }
+        loop->turn = turn;
+    }
+    current = turn;
+    return turn;
+}
+
+void
+exact_leave(Turn *turn)
+{
+    int64_t end = now_ns();
+    PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
+    current = turn->outer;
+    note_in_all(turn, end);
+    free_turn(turn);
+    if (error != NULL) {
+        put_exception(error);
+    }
+}
+
+/* --- a tick --- */
+
+/* Look at the tasks that are in a step, whose frames the ticks show, and at a few others, which may be gone. */
+void
+exact_look(Core *core, int64_t now)
+{
+    for (ExactLoop *loop = loops; loop != NULL; loop = loop->next) {
+        PyObject *task = loop->turn != NULL ? loop->turn->task : NULL;
+        Task *record = task != NULL ? tasks_find(&core->tasks, task) : NULL;
+        if (record != NULL) {
+            record->stack = GONE; /* what the last step showed is no longer so: a row is due */
+            tasks_look_at(core, record, true, now);
+        }
+    }
+    steps_in_turn(core, now);
+}
+
+/* --- life --- */
+
+bool
+exact_begin(Core *core, const char *folder, size_t most_bytes)
+{
+    size_t place = 0;
+    while (place < MOST_EXACT && cores[place] != NULL) {
+        place++;
+    }
+    Exact *exact = place < MOST_EXACT ? calloc(1, sizeof *exact) : NULL;
+    if (exact == NULL) {
+        return false;
+    }
+    exact->first = exact->last = calloc(1, sizeof *exact->first);
+    exact->folder = strdup(folder);
+    if (exact->first == NULL || exact->folder == NULL) {
+        free(exact->first);
+        free(exact->folder);
+        free(exact);
+        return false;
+    }
+    exact->chunks = 1;
+    exact->most_chunks = most_bytes / sizeof(StepChunk) > 2 ? most_bytes / sizeof(StepChunk) : 2;
+    exact->file = -1;
+    pthread_mutex_init(&exact->lock, NULL);
+    core->exact = exact;
+    cores[place] = core;
+    wanted++;
+    for (ExactLoop *loop = loops; loop != NULL; loop = loop->next) {
+        loop->index[place] = NONE;
+        if (loop->turn != NULL) { /* under way: for this trace it begins now */
+            loop->turn->is_seen[place] = true;
+            loop->turn->waker[place] = NOBODY;
+        }
+        for (uint32_t each = 0; each < loop->used; each++) { /* scheduled before this trace */
+            loop->ring[(loop->first + each) & (loop->room - 1)].waker[place] = NOBODY;
+        }
+    }
+    return true;
+}
+
+/* A trace is begun in the middle of a step of which nobody told. */
+void
+exact_assume(PyObject *loop, PyObject *task)
+{
+    ExactLoop *found = current == NULL ? loop_of(loop) : NULL;
+    Turn *turn = found != NULL && found->turn == NULL ? new_turn() : NULL;
+    if (turn == NULL) {
+        return;
+    }
+    *turn = (Turn){.loop = found, .task = Py_NewRef(task), .ready = -1, .is_assumed = true,
+                   .waker = {NOBODY, NOBODY, NOBODY, NOBODY}};
+    for (size_t place = 0; place < MOST_EXACT; place++) {
+        turn->is_seen[place] = cores[place] != NULL;
+        if (cores[place] != NULL && index_in(found, place) != NONE) {
+            cores[place]->tasks.loops[found->index[place]].is_begun = true;
+        }
+    }
+    found->turn = current = turn;
+}
+
+/* The trace is over: what is under way ends with it. */
+void
+exact_end(Core *core, int64_t now)
+{
+    for (size_t place = 0; place < MOST_EXACT; place++) {
+        if (cores[place] != core) {
+            continue;
+        }
+        for (ExactLoop *loop = loops; loop != NULL; loop = loop->next) {
+            Turn *turn = loop->turn;
+            if (turn == NULL || !turn->is_seen[place]) {
+                continue;
+            }
+            turn->is_seen[place] = false;
+            const Task *record = turn->task != NULL ? tasks_find(&core->tasks, turn->task) : NULL;
+            Step step = {relative(core, turn->start), now, turn->ready < 0 ? -1 : relative(core, turn->ready),
+                         0, turn->waker[place], 0, 0};
+            if (record != NULL && record->track != NONE) {
+                step.track = record->track;
+                step.stack = (uint32_t)record->stack;
+                keep(core, &step);
+            }
+            else if (turn->task == NULL) {
+                note_callback(place, turn, &step);
+            }
+            if (turn->is_assumed && turn == current) {
+                current = turn->outer;
+                loop->turn = NULL;
+                free_turn(turn);
+            }
+        }
+        cores[place] = NULL;
+        wanted--;
+    }
+    if (wanted == 0) {
+        for (ExactLoop **link = &loops; *link != NULL;) {
+            ExactLoop *loop = *link;
+            *link = loop->next;
+            if (loop->turn != NULL) {
+                loop->turn->loop = NULL;
+            }
+            if (loop->turn != NULL && loop->turn->is_assumed) { /* of another thread, which forgets it at its next turn */
+                Py_CLEAR(loop->turn->task);
+            }
+            Py_DECREF(loop->reference);
+            free(loop->ring);
+            free(loop);
+        }
+    }
+}
+
+void
+exact_free(Core *core)
+{
+    Exact *exact = core->exact;
+    if (exact == NULL) {
+        return;
+    }
+    exact_end(core, 0);
+    core->exact = NULL;
+    while (exact->first != NULL) {
+        StepChunk *next = exact->first->next;
+        free(exact->first);
+        exact->first = next;
+    }
+    if (exact->file >= 0) {
+        close(exact->file);
+    }
+    pthread_mutex_destroy(&exact->lock);
+    callbacks_free(exact);
+    free(exact->folder);
+    free(exact);
+}
+
+/* The next block of steps (bytes), from the file first; None at the end. The trace is over. */
+PyObject *
+exact_take(Core *core)
+{
+    Exact *exact = core->exact;
+    size_t size = STEPS_A_CHUNK * sizeof(Step);
+    if (exact != NULL && exact->read < exact->written) {
+        size_t left = (exact->written - exact->read) * sizeof(Step);
+        PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(left < size ? left : size));
+        ssize_t done = bytes != NULL ? pread(exact->file, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes),
+                                             (off_t)(exact->read * sizeof(Step)))
+                                     : 0;
+        if (bytes != NULL && done != PyBytes_GET_SIZE(bytes)) {
+            Py_DECREF(bytes);
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        exact->read += STEPS_A_CHUNK;
+        return bytes;
+    }
+    if (exact == NULL || exact->first == NULL) {
+        Py_RETURN_NONE;
+    }
+    StepChunk *chunk = exact->first;
+    PyObject *bytes = PyBytes_FromStringAndSize((const char *)chunk->steps, (Py_ssize_t)(chunk->used * sizeof(Step)));
+    if (bytes != NULL) {
+        exact->first = chunk->next;
+        free(chunk);
+    }
+    return bytes;
+}
+
+/* Amend a step whose wait was not clear at once; false where it is in the file by now. */
+bool
+exact_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail)
+{
+    Exact *exact = core->exact;
+    bool is_found = false;
+    if (exact == NULL) {
+        return false;
+    }
+    pthread_mutex_lock(&exact->lock);
+    uint64_t place = number - exact->written;
+    StepChunk *chunk = exact->first;
+    while (number >= exact->written && chunk != NULL && place >= chunk->used) {
+        place -= chunk->used;
+        chunk = chunk->next;
+    }
+    /* the first one may be on its way to the file just now: it is left alone where there is another */
+    if (number >= exact->written && chunk != NULL && (chunk != exact->first || exact->chunks <= exact->most_chunks)) {
+        Step *step = &chunk->steps[place];
+        if (stack >= GONE) {
+            step->stack = (uint32_t)stack;
+        }
+        step->detail = detail;
+        is_found = true;
+    }
+    pthread_mutex_unlock(&exact->lock);
+    return is_found;
+}

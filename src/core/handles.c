@@ -1,0 +1,198 @@
+/* What runs and schedules callbacks: ``Handle._run`` and ``BaseEventLoop._call_soon`` once more in C, for as long
+ * as a trace asks for it. Whoever is interested is told: steps.c marks the tasks that ran, exact.c notes when.
+ *
+ * ``Handle._run`` is done here as asyncio does it (3.11 to 3.15 agree): the callback in its context; whatever it
+ * raises goes to the loop's exception handler, but for SystemExit and KeyboardInterrupt. Where somebody else had
+ * replaced it, theirs is called. What differs: no frame of ``_run`` is on the stack or in a traceback.
+ */
+#include "core.h"
+#if PY_VERSION_HEX < 0x030C0000
+#include <structmember.h>
+#endif
+
+Asyncio asyncio; /* what was found of it, and what was there before ours */
+
+/* Whether a builtin method is what wakes a task; others of a task's may be scheduled as well (``task.cancel``). */
+static bool
+is_wakeup(PyObject *callback)
+{
+    static PyMethodDef *wakeup;
+    PyMethodDef *definition = ((PyCFunctionObject *)callback)->m_ml;
+    if (definition == wakeup) {
+        return true;
+    }
+    if (strcmp(definition->ml_name, "task_wakeup") != 0 && strcmp(definition->ml_name, "TaskWakeupMethWrapper") != 0) {
+        return false;
+    }
+    wakeup = definition;
+    return true;
+}
+
+PyObject * /* borrowed: the task that a callback steps or wakes, or NULL */
+handle_task(PyObject *callback)
+{
+    if (callback == NULL) {
+        return NULL;
+    }
+    if (Py_TYPE(callback) == asyncio.step) {
+        return *(PyObject **)((char *)callback + sizeof(PyObject));
+    }
+    return PyCFunction_Check(callback) && is_wakeup(callback) ? PyCFunction_GET_SELF(callback) : NULL;
+}
+
+PyObject * /* borrowed */
+handle_slot(PyObject *handle, Py_ssize_t offset)
+{
+    return *(PyObject **)((char *)handle + offset);
+}
+
+/* An exception of a callback goes to the loop's handler, as ``Handle._run`` has it: a function of ours in Python
+ * tells it, for it is rare. */
+static PyObject *
+failed(PyObject *handle)
+{
+    if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        return NULL;
+    }
+    PyObject *error = take_exception();
+    PyObject *handled = PyErr_GetHandledException();
+    PyErr_SetHandledException(error); /* what ``sys.exception()`` gives within an ``except`` */
+    PyObject *result = PyObject_CallFunctionObjArgs(asyncio.report, handle, error, NULL);
+    PyErr_SetHandledException(handled);
+    Py_XDECREF(handled);
+    Py_XDECREF(error);
+    return result;
+}
+
+static PyObject *
+run(PyObject *handle)
+{
+    PyObject *context = handle_slot(handle, asyncio.context);
+    PyObject *callback = handle_slot(handle, asyncio.callback), *arguments = handle_slot(handle, asyncio.args);
+    bool is_usual = context != NULL && PyContext_CheckExact(context) && callback != NULL && arguments != NULL &&
+                    PyTuple_CheckExact(arguments);
+    if (!asyncio.is_stock || !is_usual) {
+        return PyObject_CallOneArg(asyncio.run, handle);
+    }
+    Py_INCREF(handle); /* all of it: a callback may cancel its own handle, which then forgets them */
+    Py_INCREF(context);
+    Py_INCREF(callback);
+    Py_INCREF(arguments);
+    PyObject *result = NULL;
+    if (PyContext_Enter(context) == 0) {
+        result = PyObject_Vectorcall(callback, &PyTuple_GET_ITEM(arguments, 0), (size_t)PyTuple_GET_SIZE(arguments), NULL);
+        if (PyContext_Exit(context) < 0) {
+            Py_CLEAR(result);
+        }
+    }
+    Py_DECREF(context);
+    Py_DECREF(callback);
+    Py_DECREF(arguments);
+    if (result == NULL) {
+        result = failed(handle);
+    }
+    else {
+        Py_SETREF(result, Py_NewRef(Py_None));
+    }
+    Py_DECREF(handle);
+    return result;
+}
+
+static PyObject *
+handle_run(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *task = handle_task(handle_slot(self, asyncio.callback));
+    if (task != NULL) {
+        steps_ran(task);
+    }
+    Turn *turn = exact_is_wanted() ? exact_enter(self, task) : NULL;
+    PyObject *result = run(self);
+    if (turn != NULL) {
+        exact_leave(turn);
+    }
+    return result;
+}
+
+static PyObject *
+call_soon(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    PyObject *stack[8] = {NULL, self};
+    PyObject *handle = NULL;
+    if (count <= 6) {
+        memcpy(stack + 2, arguments, (size_t)count * sizeof *arguments);
+        handle = PyObject_Vectorcall(asyncio.call_soon, stack + 1, (size_t)(count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+    else {
+        PyErr_SetString(PyExc_TypeError, "_call_soon() takes 4 positional arguments");
+    }
+    if (handle != NULL && exact_is_wanted() && PyObject_TypeCheck(handle, asyncio.handle)) {
+        exact_scheduled(self, handle);
+    }
+    return handle;
+}
+
+static PyMethodDef run_definition = {"_run", handle_run, METH_NOARGS, "Run the callback; fgtrace is told of it."};
+static PyMethodDef soon_definition = {
+    "_call_soon", (PyCFunction)(void (*)(void))call_soon, METH_FASTCALL,
+    "Schedule the callback; fgtrace is told of it."};
+
+static bool
+find_slot(PyObject *type, const char *name, Py_ssize_t *offset)
+{
+    PyObject *slot = PyObject_GetAttrString(type, name);
+    bool is_found = slot != NULL && Py_IS_TYPE(slot, &PyMemberDescr_Type);
+    if (is_found) {
+        *offset = ((PyMemberDescrObject *)slot)->d_member->offset;
+    }
+    else if (slot != NULL) {
+        PyErr_SetString(PyExc_TypeError, "asyncio's Handle is not what it was");
+    }
+    Py_XDECREF(slot);
+    return is_found;
+}
+
+/* Where a handle has its fields. Arguments: Handle, TimerHandle, the type of asyncio's wrapper of a task's step,
+ * the function that tells a loop of an exception, and the callback that does nothing. */
+PyObject *
+handles_learn(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *handle, *timer, *step, *report, *nothing;
+    if (!PyArg_ParseTuple(arguments, "O!O!O!OO", &PyType_Type, &handle, &PyType_Type, &timer, &PyType_Type, &step,
+                          &report, &nothing) ||
+        !find_slot(handle, "_context", &asyncio.context) || !find_slot(handle, "_callback", &asyncio.callback) ||
+        !find_slot(handle, "_args", &asyncio.args) || !find_slot(handle, "_loop", &asyncio.loop)) {
+        return NULL;
+    }
+    Py_XSETREF(asyncio.handle, (PyTypeObject *)Py_NewRef(handle));
+    Py_XSETREF(asyncio.timer, (PyTypeObject *)Py_NewRef(timer));
+    Py_XSETREF(asyncio.step, (PyTypeObject *)Py_NewRef(step));
+    Py_XSETREF(asyncio.report, Py_NewRef(report));
+    Py_XSETREF(asyncio.nothing, Py_NewRef(nothing));
+    Py_RETURN_NONE;
+}
+
+/* A method to put in the place of ``Handle._run``. Arguments: the class, what is there, whether that is asyncio's. */
+PyObject *
+handles_run(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *type, *before;
+    int is_stock;
+    if (!PyArg_ParseTuple(arguments, "O!Op", &PyType_Type, &type, &before, &is_stock)) {
+        return NULL;
+    }
+    Py_XSETREF(asyncio.run, Py_NewRef(before));
+    asyncio.is_stock = is_stock != 0;
+    return PyDescr_NewMethod((PyTypeObject *)type, &run_definition);
+}
+
+/* The same for ``BaseEventLoop._call_soon``. Arguments: the class, what is there. */
+PyObject *
+handles_call_soon(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *type, *before;
+    if (!PyArg_ParseTuple(arguments, "O!O", &PyType_Type, &type, &before)) {
+        return NULL;
+    }
+    Py_XSETREF(asyncio.call_soon, Py_NewRef(before));
+    return PyDescr_NewMethod((PyTypeObject *)type, &soon_definition);
+}
