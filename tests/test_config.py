@@ -35,7 +35,9 @@ BAD: list[tuple[str, Any, str]] = [
     ("threads", 1, "True or False"),
     ("tasks", None, "True or False"),
     ("lines", 2, "True or False"),
-    ("awaits", "exactly", "'sampled'"),
+    ("awaits", "exactly", "'sampled' or 'exact'"),
+    ("slow_callback_duration", 0, "number above 0"),
+    ("slow_callback_duration", "0.1", "number above 0"),
     ("labels", ("request",), "ContextVar"),
     ("rules", {"app.pool": "pool wait"}, "module:qualname"),
     ("rules", {"app:Pool.": "siesta"}, "name of a state"),
@@ -65,6 +67,14 @@ def test_both_off() -> None:
     """
     with pytest.raises(fgtrace.ConfigError, match="bad tasks: False: allowed is True where threads is off"):
         fgtrace.Config(threads=False, tasks=False)
+
+
+def test_exact_without_tasks() -> None:
+    """
+    Exact awaits are of tasks: without these the option is refused.
+    """
+    with pytest.raises(fgtrace.ConfigError, match="bad awaits: 'exact': allowed is 'sampled' where tasks"):
+        fgtrace.Config(awaits="exact", tasks=False)
 
 
 def test_unknown_option() -> None:

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgtrace._model import FrameName
-from fgtrace._recording import EMPTY, OFFSET_BITS, Recording
+from fgtrace._model import Collection, FrameName
+from fgtrace._recording import EMPTY, GONE, MOST_COLLECTIONS, OFFSET_BITS, Recording
+from fgtrace._step_records import CALLBACK, NOBODY, SELECTOR, THREAD, source_of
 
 MIB = 1024 * 1024
 
@@ -106,6 +107,82 @@ def test_full_disk_loses_nothing() -> None:
     recording.trim()
     assert [row[0] for row in recording.read()] == list(range(40_000))
     recording.close()
+
+
+STEPS = {
+    "task": (5, 9, 3, 7, 6, 12, 4),
+    "ended": (5, 9, 3, 7, 6, GONE, 0),
+    "unknown-waker": (5, 9, -1, 7, NOBODY, 12, 4),
+    "thread": (5, 9, 3, 7, THREAD, 12, 4),
+    "callback": (5, 9, -1, CALLBACK | 2, NOBODY, 3, SELECTOR),
+    "woken-by-callback": (5, 9, 3, 7, CALLBACK | SELECTOR << 24 | 2, 12, 4),
+}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
+def test_steps_come_back(step: tuple[int, int, int, int, int, int, int]) -> None:
+    """
+    A step comes back as it was noted, whatever its high bits.
+    """
+    recording = Recording()
+    recording.step(*step)
+    assert list(recording.read_steps()) == [step]
+    assert recording.stepped == 1
+
+
+def test_waker_that_is_a_callback() -> None:
+    """
+    A waker tells its loop and source where it is a callback.
+    """
+    assert source_of(CALLBACK | SELECTOR << 24 | 5) == (5, SELECTOR)
+    assert [source_of(waker) for waker in (3, THREAD, NOBODY)] == [None] * 3
+
+
+def test_steps_spill_beside_rows() -> None:
+    """
+    Steps and rows share their half of the memory, and both come back in order.
+    """
+    recording = Recording(max_memory=MIB)
+    for time in range(40_000):
+        recording.step(time, time + 1, -1, time % 7, NOBODY, GONE, 0)
+        recording.observe(time, 0, 0, 0)
+        recording.trim()
+    assert (len(recording.rows) + len(recording.steps)) * 8 <= MIB / 2
+    assert [step[0] for step in recording.read_steps()] == list(range(40_000))
+    assert [row[0] for row in recording.read()] == list(range(40_000))
+    assert recording.stepped == 40_000
+    recording.close()
+
+
+def test_steps_stay_where_the_disk_is_full() -> None:
+    """
+    Where the temporary file cannot grow, the steps stay in memory, once.
+    """
+    recording = Recording(max_memory=MIB)
+    for time in range(40_000):
+        recording.step(time, time + 1, -1, 0, 0, 0, 0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            recording.trim()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [step[0] for step in recording.read_steps()] == list(range(40_000))
+    recording.trim()
+    assert [step[0] for step in recording.read_steps()] == list(range(40_000))
+    recording.close()
+
+
+def test_collections_are_bounded() -> None:
+    """
+    More runs of the garbage collector than can be kept are counted.
+    """
+    recording = Recording()
+    for time in range(MOST_COLLECTIONS + 3):
+        recording.collection(Collection(time, time, 1, 0, 0))
+    assert len(recording.collections) == MOST_COLLECTIONS
+    assert recording.collections_dropped == 3
 
 
 def test_full_tables_cut_stacks() -> None:

@@ -56,6 +56,10 @@ def _is_share(value: Any) -> bool:
     return _is_number(value) and 0 < value <= 1
 
 
+def _is_seconds(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
 def _is_memory(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= MIB
 
@@ -100,7 +104,8 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "state_frames": _one_of("root", "leaf", "no"),
     "threads": _one_of(True, False),
     "tasks": _one_of(True, False),
-    "awaits": _one_of("sampled"),
+    "awaits": _one_of("sampled", "exact"),
+    "slow_callback_duration": (_is_seconds, "allowed is a number above 0 (seconds)"),
     "lines": _one_of(True, False),
     "labels": (_is_labels, "allowed is a sequence of contextvars.ContextVar"),
     "rules": (_is_rules, "allowed is a mapping from 'module:qualname prefix' to the name of a state"),
@@ -125,7 +130,12 @@ class Options:
             (``"leaf"``), or left out (``"no"``).
         threads: a track for every thread.
         tasks: a track for every asyncio task.
-        awaits: ``"sampled"``.
+        awaits: ``"sampled"``: tasks are seen at the ticks. ``"exact"``: every step of every task on
+            asyncio's own loops is noted with its true start and end, with what woke it, and with
+            the loop's callbacks, its idle time and the garbage collector's runs. While such a trace
+            runs, two methods of asyncio are wrapped.
+        slow_callback_duration: seconds; with exact awaits a step or callback that lasts so long
+            gets a flag, ``loop blocked``. The default is asyncio's own.
         lines: a slice for every line of a function, instead of one for the function.
         labels: context variables whose values become arguments of a task's track (Python 3.12
             and newer: 3.11 does not show a task's context). Only values that are strings or
@@ -147,7 +157,8 @@ class Options:
     state_frames: Literal["root", "leaf", "no"] = "root"
     threads: bool = True
     tasks: bool = True
-    awaits: Literal["sampled"] = "sampled"
+    awaits: Literal["sampled", "exact"] = "sampled"
+    slow_callback_duration: float = 0.1
     lines: bool = False
     labels: tuple[ContextVar[Any], ...] = ()
     rules: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
@@ -164,6 +175,8 @@ class Options:
             raise ConfigError(
                 "tasks", False, "allowed is True where threads is off: one of the two must be on"
             )
+        if self.awaits == "exact" and not self.tasks:
+            raise ConfigError("awaits", self.awaits, "allowed is 'sampled' where tasks is off")
         if self.effective_format is None:
             suffixes = ", ".join(suffix for found in FORMATS.values() for suffix in found)
             raise ConfigError("dst", self.dst, f"allowed is a name that ends in {suffixes}; or say format=")

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 __all__ = [
+    "Collection",
     "Counter",
     "Cpu",
     "Flow",
     "Frame",
     "FrameName",
     "Gap",
+    "Instant",
     "Slice",
     "ThreadLook",
     "Track",
@@ -84,7 +86,8 @@ class Frame:
 
     Args:
         name: ``module.qualname`` of a function, a state, or the text of a native call.
-        category: ``python``, ``native``, ``state``, or ``elided``.
+        category: ``python``, ``native``, ``state``, ``elided``, ``gap``, ``loop`` (what an event
+            loop did), ``callback``, or ``gc``.
         file: the source file, ``""`` where there is none.
         line: the line in that file, 0 where there is none.
         args: further (key, value) pairs, such as ``("on", "asyncio.Lock")``.
@@ -102,8 +105,11 @@ class Track:
     """
     One thread, task, or the tracer itself: a row in the viewer.
 
+    With exact awaits an event loop has two more: what the loop did (``loop``), and the callbacks
+    that it ran (``callbacks``).
+
     Args:
-        kind: ``thread``, ``task`` or ``tracer``.
+        kind: ``thread``, ``task``, ``loop``, ``callbacks`` or ``tracer``.
         id: unique within a trace, counted from 0 in the order of first sight.
         name: the thread's or task's name; a task's is followed by its coroutine's.
         group: the process row that it belongs to: ``""`` for threads, else the loop's name.
@@ -115,7 +121,7 @@ class Track:
         args: further facts, such as former names.
     """
 
-    kind: Literal["thread", "task", "tracer"]
+    kind: Literal["thread", "task", "loop", "callbacks", "tracer"]
     id: int
     name: str
     group: str = ""
@@ -165,6 +171,29 @@ class Counter(NamedTuple):
     name: str
     time: int
     value: int
+
+
+class Instant(NamedTuple):
+    """
+    Something that is said of one moment of a track: a flag in the viewer.
+    """
+
+    name: str
+    track: Track
+    time: int
+    args: tuple[tuple[str, str | int | float], ...] = ()
+
+
+class Collection(NamedTuple):
+    """
+    A run of the garbage collector: when (ns), in the thread of which native id, and what came of it.
+    """
+
+    start: int
+    end: int
+    thread: int
+    generation: int
+    collected: int
 
 
 class Gap(NamedTuple):

@@ -7,15 +7,16 @@ The rules of this module
   recording kept alive would change the program.
 - Identity, not equality: two code objects may be equal and yet different functions, and hashing
   one costs a microsecond. The table goes by ``id()``, which is safe since it keeps the object.
-- Memory is bounded. The rows, which grow with time, go to a temporary file when they exceed
-  their half of ``max_memory``. The tables grow with the number of different stacks; when they
-  exceed theirs, a new stack is cut to the longest part that is known, and the cut is counted.
+- Memory is bounded. The rows and steps, which grow with time, go to temporary files when they
+  exceed their half of ``max_memory``. The tables grow with the number of different stacks; when
+  they exceed theirs, a new stack is cut to the longest part that is known, and the cut is counted.
 
 Theory of operation: a stack is a node of a tree. A node is (parent node, element); an element
 is ``code index << 24 | instruction offset``. So equal stacks are one integer, and stacks that
 share their outer frames share nodes. A row is four integers: time, track, stack, detail. What
 ``detail`` means depends on the track: for a task the index of a `Wait`, for a thread of a
-`ThreadLook`. Two stacks are special: `GONE` ends a track, `EMPTY` has no frames.
+`ThreadLook`. Two stacks are special: `GONE` ends a track, `EMPTY` has no frames. A step of a
+task, where awaits are exact, is five integers: see `fgtrace._step_records`.
 """
 
 from __future__ import annotations
@@ -25,9 +26,20 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any, NamedTuple
 
-from fgtrace._model import FrameName, Gap, ThreadLook, Wait
+from fgtrace._model import Collection, FrameName, Gap, ThreadLook, Wait
+from fgtrace._spill import Spill
+from fgtrace._step_records import STEP_BYTES, StepRecord, unpack
 
-__all__ = ["EMPTY", "GONE", "OFFSET_BITS", "CodeEntry", "LoopEntry", "Recording", "TrackEntry"]
+__all__ = [
+    "EMPTY",
+    "GONE",
+    "OFFSET_BITS",
+    "CallbackEntry",
+    "CodeEntry",
+    "LoopEntry",
+    "Recording",
+    "TrackEntry",
+]
 
 OFFSET_BITS = 24
 _NODE_SHIFT = 48
@@ -38,6 +50,9 @@ _NODE_BYTES = 150
 _CODE_BYTES = 700
 _TRACK_BYTES = 400
 _READ_BYTES = 8192 * 32
+_STEPS_BYTES = 8192 * STEP_BYTES
+#: Runs of the garbage collector that are kept; later ones are counted only.
+MOST_COLLECTIONS = 100_000
 
 
 class CodeEntry(NamedTuple):
@@ -46,6 +61,16 @@ class CodeEntry(NamedTuple):
     """
 
     code: CodeType | None
+    name: FrameName
+    file: str
+    line: int
+
+
+class CallbackEntry(NamedTuple):
+    """
+    The function that a loop's callback calls; no file and line 0 where it is of C.
+    """
+
     name: FrameName
     file: str
     line: int
@@ -73,13 +98,19 @@ class TrackEntry:
 class LoopEntry:
     """
     One event loop: the thread it was seen in ("" until known), and its class.
+
+    Its tasks are drawn from their steps where it is ``exact``, else from what the ticks saw. It
+    lived from ``start`` (ns) to ``end``, -1: beyond the trace.
     """
 
-    __slots__ = ("thread", "type")
+    __slots__ = ("end", "exact", "start", "thread", "type")
 
-    def __init__(self, type_: str, thread: str = "") -> None:
+    def __init__(self, type_: str, thread: str = "", *, exact: bool = False, start: int = 0) -> None:
         self.type = type_
         self.thread = thread
+        self.exact = exact
+        self.start = start
+        self.end = -1
 
 
 class Recording:
@@ -99,16 +130,20 @@ class Recording:
         self.gaps: list[Gap] = []
         self.counters: array[int] = array("q")
         self.rows: array[int] = array("q")
+        self.steps: array[int] = array("q")
+        self.callbacks: list[CallbackEntry] = []
+        self.collections: list[Collection] = []
+        self.collections_dropped = 0
         self.observations = 0
         self.cut = 0
-        self.spilled = 0
         self._parents: array[int] = array("q", [-1])
         self._elements: array[int] = array("q", [0])
         self._nodes: dict[int, int] = {}
         self._code_ids: dict[object, int] = {}
         self._wait_ids: dict[Wait, int] = {}
         self._look_ids: dict[ThreadLook, int] = {}
-        self._spill: Any = None  # a raw file
+        self._spilled_rows = Spill()
+        self._spilled_steps = Spill()
         self._half = max_memory // 2
         self._table_bytes = 0
 
@@ -120,6 +155,24 @@ class Recording:
         """
         self.rows.extend((time, track, stack, detail))
         self.observations += 1
+
+    def step(  # noqa: PLR0913, PLR0917 - a call with names would cost more
+        self, start: int, end: int, ready: int, track: int, waker: int, stack: int, detail: int
+    ) -> None:
+        """
+        Note a step of a task or a callback that has just ended: see `fgtrace._step_records`.
+        """
+        who = (track | waker << 32) - (waker >> 31 << 64)  # as a signed number
+        self.steps.extend((start, end, ready, who, stack & 0xFFFFFFFF | detail << 32))
+
+    def collection(self, collection: Collection) -> None:
+        """
+        Note a run of the garbage collector.
+        """
+        if len(self.collections) < MOST_COLLECTIONS:
+            self.collections.append(collection)
+        else:
+            self.collections_dropped += 1
 
     def count(self, time: int, loop: int, value: int) -> None:
         """
@@ -205,6 +258,14 @@ class Recording:
         if at != child:
             tracks[child].parent = above
 
+    def callback(self, entry: CallbackEntry) -> int:
+        """
+        Add a function that loops call back; its index is returned.
+        """
+        self.callbacks.append(entry)
+        self._table_bytes += _TRACK_BYTES
+        return len(self.callbacks) - 1
+
     def loop(self, entry: LoopEntry) -> int:
         """
         Add an event loop; its index is returned.
@@ -236,27 +297,45 @@ class Recording:
         """
         self.rows.frombytes(rows)
 
+    def add_steps(self, steps: bytes) -> None:
+        """
+        Steps from elsewhere, five numbers of 64 bits each, later than all that are here.
+        """
+        self.steps.frombytes(steps)
+
     def trim(self) -> None:
         """
-        Move the rows to a temporary file if they exceed their share of the memory.
+        Move rows and steps to temporary files if they exceed their share of the memory.
 
         Raises:
-            OSError: no room there; the rows stay in memory.
+            OSError: no room there; they stay in memory.
         """
-        if len(self.rows) * 8 <= self._half:
+        if (len(self.rows) + len(self.steps)) * 8 <= self._half:
             return
-        if self._spill is None:
-            import tempfile  # costs 10 ms to import, and few traces need it
-
-            # not a `with`: it lives as long as the recording
-            self._spill = tempfile.TemporaryFile(prefix="fgtrace-", buffering=0)  # noqa: SIM115
-        self._spill.seek(self.spilled)
-        with memoryview(self.rows) as rows, rows.cast("B") as view:
-            done = 0
-            while done < len(view):
-                done += self._spill.write(view[done:])
-        self.spilled += done  # only now: what was written of rows that are still here does not count
+        self._spilled_rows.write(self.rows)
         self.rows = array("q")
+        # A loop's thread may note a step at any time, which it cannot while an array is being written.
+        full, self.steps = self.steps, array("q")
+        try:
+            self._spilled_steps.write(full)
+        except OSError:
+            full.extend(self.steps)
+            self.steps = full
+            raise
+
+    @property
+    def spilled(self) -> int:
+        """
+        Bytes that are in temporary files.
+        """
+        return self._spilled_rows.size + self._spilled_steps.size
+
+    @property
+    def stepped(self) -> int:
+        """
+        How many steps were noted.
+        """
+        return (self._spilled_steps.size + len(self.steps) * 8) // STEP_BYTES
 
     # cold: after the trace
 
@@ -264,16 +343,24 @@ class Recording:
         """
         Every observation (time, track, stack, detail) in the order of time.
         """
-        for start in range(0, self.spilled, _READ_BYTES):
-            yield from _rows(array("q", self._spilled_bytes(start, min(start + _READ_BYTES, self.spilled))))
+        for block in self._spilled_rows.blocks(_READ_BYTES):
+            yield from _rows(array("q", block))
         yield from _rows(self.rows)
 
-    def _spilled_bytes(self, start: int, end: int) -> bytes:
-        found = b""
-        while self._spill is not None and start + len(found) < end:
-            self._spill.seek(start + len(found))
-            found += self._spill.read(end - start - len(found))
-        return found
+    def read_steps(self) -> Iterator[StepRecord]:
+        """
+        Every step (start, end, ready, track, waker, stack, detail) in the order of its end.
+        """
+        for block in self._step_blocks():
+            yield from unpack(block)
+
+    def _step_blocks(self) -> Iterator[bytes]:
+        """
+        The steps as they are in memory, `STEP_BYTES` each, block by block.
+        """
+        yield from self._spilled_steps.blocks(_STEPS_BYTES)
+        for start in range(0, len(self.steps), _STEPS_BYTES // 8):
+            yield self.steps[start : start + _STEPS_BYTES // 8].tobytes()
 
     def elements(self, stack: int) -> list[tuple[int, int]]:
         """
@@ -289,11 +376,10 @@ class Recording:
 
     def close(self) -> None:
         """
-        Give back the temporary file, if there is one.
+        Give back the temporary files, if there are any.
         """
-        if self._spill is not None:
-            self._spill.close()
-            self._spill = None
+        self._spilled_rows.close()
+        self._spilled_steps.close()
 
 
 def _rows(rows: array[int]) -> Iterator[tuple[Any, ...]]:

@@ -45,7 +45,7 @@ class Stats:
             that a tick looks at a part of them.
         overhead: the share of the wall clock that the ticks took.
         pause_max: the longest tick, in seconds.
-        observations, tracks: the size of the recording.
+        observations, steps, tracks: the size of the recording.
         cut: stacks that were cut because the tables were full (see ``max_memory``).
         core: ``"c"`` or ``"python"``: which collectors were at work.
         failed: collectors that were unplugged, with the reason.
@@ -59,6 +59,7 @@ class Stats:
     overhead: float = 0.0
     pause_max: float = 0.0
     observations: int = 0
+    steps: int = 0
     tracks: int = 0
     cut: int = 0
     core: str = "python"
@@ -225,6 +226,7 @@ class Sampler:
         stats.overhead = ticker.spent / 1e9 / seconds
         stats.pause_max = ticker.longest / 1e9
         stats.observations = self.recording.observations
+        stats.steps = self.recording.stepped
         stats.tracks = len(self.recording.tracks)
         stats.cut = self.recording.cut
 

@@ -1,0 +1,67 @@
+"""
+A temporary file that takes what a recording cannot keep in memory, and gives it back in order.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["Spill"]
+
+
+class Spill:
+    """
+    Numbers that were moved out of memory; there is no file until the first ones are.
+
+    Attributes:
+        size: bytes that are in the file.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._file: Any = None  # a raw file
+
+    def write(self, numbers: array[int]) -> None:
+        """
+        Put these behind those that are there.
+
+        Raises:
+            OSError: no room; nothing was added.
+        """
+        if not numbers:
+            return
+        if self._file is None:
+            import tempfile  # costs 10 ms to import, and few traces need it
+
+            # not a `with`: it lives as long as the recording
+            self._file = tempfile.TemporaryFile(prefix="fgtrace-", buffering=0)  # noqa: SIM115
+        self._file.seek(self.size)
+        with memoryview(numbers) as whole, whole.cast("B") as view:
+            done = 0
+            while done < len(view):
+                done += self._file.write(view[done:])
+        self.size += done  # only now: what was written in part does not count
+
+    def blocks(self, length: int) -> Iterator[bytes]:
+        """
+        All of it, in blocks of so many bytes; the last may be shorter.
+        """
+        for start in range(0, self.size, length):
+            yield self._read(start, min(start + length, self.size))
+
+    def _read(self, start: int, end: int) -> bytes:
+        found = b""
+        while self._file is not None and start + len(found) < end:
+            self._file.seek(start + len(found))
+            found += self._file.read(end - start - len(found))
+        return found
+
+    def close(self) -> None:
+        """
+        Give back the file, if there is one.
+        """
+        if self._file is not None:
+            self._file.close()
+            self._file = None
