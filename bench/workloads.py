@@ -161,11 +161,16 @@ class Switch:
     """
 
     def __init__(self, options: dict[str, Any]) -> None:
-        self.trace = fgtrace.trace(os.devnull, format="json", **options).start()
-        self.sampler: Any = self.trace._sampler
+        self.options = options
+        self.is_exact = options.get("awaits") == "exact"  # then every window has a trace of its own
+        self.seconds = self.ticks = self.rounds = self.spent = self.steps = 0.0
+        self._begin()
         self.is_core = isinstance(self.sampler, CoreSampler)
-        self.seconds = self.ticks = self.rounds = self.spent = 0.0
         self._pause()
+
+    def _begin(self) -> None:
+        self.trace = fgtrace.trace(os.devnull, format="json", **self.options).start()
+        self.sampler: Any = self.trace._sampler
 
     def _figures(self) -> tuple[int, int, int]:
         if self.is_core:
@@ -175,19 +180,29 @@ class Switch:
         return ticker.taken, ticker.taken, ticker.spent
 
     def _pause(self) -> None:
+        if self.is_exact:
+            self.steps = self.sampler.recording.stepped
+            self.trace.abandon()
+            return
         self.sampler.pause()
         if not self.is_core:
             calm()
+
+    def _resume(self) -> None:
+        if self.is_exact:
+            self._begin()
+            return
+        if not self.is_core:
+            hurry()
+            self.sampler.ticker._last = time.perf_counter_ns()  # no budget grows in a pause
+        self.sampler.resume()
 
     async def window(self, count: Count, *, is_traced: bool, seconds: float = WINDOW) -> float:
         """
         How much work is done a second in the next window.
         """
         if is_traced:
-            if not self.is_core:
-                hurry()
-                self.sampler.ticker._last = time.perf_counter_ns()  # no budget grows in a pause
-            self.sampler.resume()
+            self._resume()
         await asyncio.sleep(PREPARATION)
         figures = self._figures()
         before, began = count(), time.perf_counter()
@@ -206,10 +221,9 @@ class Switch:
         """
         End the trace; nothing is written.
         """
-        if not self.is_core:
-            hurry()
-        self.sampler.resume()
-        self.trace.abandon()
+        if not self.is_exact:
+            self._resume()
+            self.trace.abandon()
 
 
 async def run(name: str, pairs: int, hz: float, **options: Any) -> dict[str, Any]:
@@ -242,6 +256,7 @@ async def run(name: str, pairs: int, hz: float, **options: Any) -> dict[str, Any
         "ticks": switch.ticks / seconds,
         "rounds": switch.rounds / seconds,
         "cost": switch.spent / 1e9 / seconds,
+        "steps": switch.steps,
         "pause_max": switch.trace.stats.pause_max,
         "core": switch.trace.stats.core,
     }

@@ -132,6 +132,7 @@ void tables_free(Tables *tables);
 void tables_mark(Tables *tables, PyCodeObject *code, uint32_t flags);
 uint32_t tables_marked(Tables *tables, PyCodeObject *code);
 uint32_t tables_code(Tables *tables, PyCodeObject *code, PyObject *globals);
+bool tables_is_stack(const Tables *tables, int32_t node, const uint64_t *root_first, size_t count);
 int32_t tables_stack(Tables *tables, const uint64_t *root_first, size_t count);
 int32_t tables_stack_reversed(Tables *tables, const uint64_t *leaf_first, size_t count);
 Row *tables_observe(Tables *tables, int64_t time, uint32_t track, int32_t stack, uint32_t detail);
@@ -371,8 +372,11 @@ typedef struct {
     PyObject *run, *call_soon; /* strong: what was there before ours */
     PyObject *report;          /* strong: tells a loop of a callback's exception */
     PyObject *nothing;         /* strong: a callback of ours, which is not noted */
-    Py_ssize_t context, callback, args, loop; /* where a handle has them */
-    bool is_stock; /* `run` is asyncio's own */
+    PyTypeObject *deque;
+    PyObject *append, *get_debug, *debug_name, *ready_name, *get_debug_name; /* strong: see `plain_queue` */
+    /* where a handle has them */
+    Py_ssize_t context, callback, args, loop, cancelled, repr, source_traceback;
+    bool is_stock, is_stock_soon; /* `run`, `call_soon` are asyncio's own */
 } Asyncio;
 
 extern Asyncio asyncio;

@@ -60,6 +60,8 @@ struct Turn {
     PyObject *callback;  /* strong */
     int64_t start, ready;
     uint32_t waker[MOST_EXACT];
+    uint32_t track[MOST_EXACT]; /* of the task, NONE: not asked yet */
+    Scheduled *again;           /* its own next step, scheduled by its last act: as of the end of this one */
     int source;
     bool is_seen[MOST_EXACT]; /* by a core that was there when it began */
     bool is_assumed;          /* it began before there was anybody to see it; nobody will tell of its end */
@@ -69,7 +71,7 @@ static Core *cores[MOST_EXACT]; /* borrowed, each in its place; NULL: free */
 static int wanted;              /* how many there are */
 static ExactLoop *loops;
 static Turn *spare;             /* turns that are not in use */
-static _Thread_local Turn *current;
+static _Thread_local Turn *current __attribute__((tls_model("initial-exec")));
 
 bool
 exact_is_wanted(void)
@@ -223,6 +225,10 @@ push(ExactLoop *loop)
         for (uint32_t place = 0; place < loop->used; place++) {
             ring[place] = loop->ring[(loop->first + place) & (loop->room - 1)];
         }
+        if (loop->turn != NULL && loop->turn->again != NULL) {
+            uint32_t place = (uint32_t)(loop->turn->again - loop->ring);
+            loop->turn->again = &ring[(place - loop->first) & (loop->room - 1)];
+        }
         free(loop->ring);
         loop->ring = ring;
         loop->room = room;
@@ -258,8 +264,11 @@ waker_in(size_t place)
         uint32_t index = index_in(turn->loop, place);
         return index == NONE ? NOBODY : CALLBACK | (uint32_t)turn->source << 24 | index;
     }
-    const Task *record = tasks_find(&cores[place]->tasks, turn->task);
-    return record != NULL && record->track != NONE ? record->track : NOBODY;
+    if (turn->track[place] == NONE) {
+        const Task *record = tasks_find(&cores[place]->tasks, turn->task);
+        turn->track[place] = record != NULL ? record->track : NONE;
+    }
+    return turn->track[place];
 }
 
 /* Whether a loop runs in another thread than this one, where no step is under way. */
@@ -317,18 +326,25 @@ created(size_t place, PyObject *task, uint32_t creator, int64_t now)
 void
 exact_scheduled(PyObject *loop, PyObject *handle)
 {
-    int64_t now = now_ns();
     ExactLoop *found = loop_of(loop);
     Scheduled *scheduled = found != NULL ? push(found) : NULL;
-    if (scheduled != NULL) {
-        PyObject *callback = handle_slot(handle, asyncio.callback);
-        *scheduled = (Scheduled){handle, callback, now, {NOBODY, NOBODY, NOBODY, NOBODY}, is_from_thread(loop)};
-        for (size_t place = 0; place < MOST_EXACT; place++) {
-            if (cores[place] != NULL) {
-                scheduled->waker[place] = scheduled->is_from_thread ? THREAD : waker_in(place);
-                if (callback != NULL && Py_TYPE(callback) == asyncio.step) {
-                    created(place, handle_task(callback), scheduled->waker[place], now);
-                }
+    if (scheduled == NULL) {
+        return;
+    }
+    PyObject *callback = handle_slot(handle, asyncio.callback);
+    PyObject *task = callback != NULL && Py_TYPE(callback) == asyncio.step ? handle_task(callback) : NULL;
+    *scheduled = (Scheduled){handle, callback, 0, {NOBODY, NOBODY, NOBODY, NOBODY}, false};
+    if (task != NULL && current != NULL && current->task == task && found == current->loop) {
+        current->again = scheduled; /* a bare yield: nothing to find out, and the time is read at the end anyway */
+        return;
+    }
+    scheduled->time = now_ns();
+    scheduled->is_from_thread = is_from_thread(loop);
+    for (size_t place = 0; place < MOST_EXACT; place++) {
+        if (cores[place] != NULL) {
+            scheduled->waker[place] = scheduled->is_from_thread ? THREAD : waker_in(place);
+            if (task != NULL) {
+                created(place, task, scheduled->waker[place], scheduled->time);
             }
         }
     }
@@ -361,7 +377,7 @@ step_of_task(Core *core, Task *record, PyObject *task, Step *step)
 }
 
 static void
-note_task(size_t place, const Turn *turn, Step *step)
+note_task(size_t place, Turn *turn, Step *step)
 {
     Core *core = cores[place];
     Task *record = tasks_find(&core->tasks, turn->task);
@@ -375,6 +391,7 @@ note_task(size_t place, const Turn *turn, Step *step)
         return;
     }
     step->track = record->track;
+    turn->track[place] = record->track;
     step_of_task(core, record, turn->task, step);
     keep(core, step);
     if (step->stack == (uint32_t)GONE) {
@@ -395,7 +412,7 @@ note_callback(size_t place, const Turn *turn, Step *step)
 }
 
 static void
-note(size_t place, const Turn *turn, int64_t end)
+note(size_t place, Turn *turn, int64_t end)
 {
     Core *core = cores[place];
     int collects;
@@ -515,6 +532,7 @@ exact_enter(PyObject *handle, PyObject *task)
     *turn = (Turn){.outer = current, .loop = loop, .start = now, .ready = -1};
     turn->task = Py_XNewRef(task);
     turn->callback = Py_XNewRef(callback);
+    memset(turn->track, 0xff, sizeof turn->track);
     if (loop != NULL) {
         Scheduled scheduled;
         bool was_scheduled = take(loop, handle, callback, &scheduled);
@@ -543,6 +561,10 @@ exact_leave(Turn *turn)
     PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
     current = turn->outer;
     note_in_all(turn, end);
+    if (turn->again != NULL && turn->loop != NULL) {
+        turn->again->time = end;
+        memcpy(turn->again->waker, turn->track, sizeof turn->track);
+    }
     free_turn(turn);
     if (error != NULL) {
         put_exception(error);
@@ -617,7 +639,7 @@ exact_assume(PyObject *loop, PyObject *task)
         return;
     }
     *turn = (Turn){.loop = found, .task = Py_NewRef(task), .ready = -1, .is_assumed = true,
-                   .waker = {NOBODY, NOBODY, NOBODY, NOBODY}};
+                   .waker = {NOBODY, NOBODY, NOBODY, NOBODY}, .track = {NONE, NONE, NONE, NONE}};
     for (size_t place = 0; place < MOST_EXACT; place++) {
         turn->is_seen[place] = cores[place] != NULL;
         if (cores[place] != NULL && index_in(found, place) != NONE) {

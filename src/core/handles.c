@@ -113,17 +113,71 @@ handle_run(PyObject *self, PyObject *Py_UNUSED(ignored))
     return result;
 }
 
+static void
+set_slot(PyObject *handle, Py_ssize_t offset, PyObject *value) /* steals it */
+{
+    *(PyObject **)((char *)handle + offset) = value;
+}
+
+/* What ``Handle.__init__`` does outside of debug mode. */
+static PyObject *
+new_handle(PyObject *loop, PyObject *callback, PyObject *arguments, PyObject *context)
+{
+    context = context == Py_None ? PyContext_CopyCurrent() : Py_NewRef(context);
+    PyObject *handle = context != NULL ? asyncio.handle->tp_alloc(asyncio.handle, 0) : NULL;
+    if (handle == NULL) {
+        Py_XDECREF(context);
+        return NULL;
+    }
+    set_slot(handle, asyncio.context, context);
+    set_slot(handle, asyncio.loop, Py_NewRef(loop));
+    set_slot(handle, asyncio.callback, Py_NewRef(callback));
+    set_slot(handle, asyncio.args, Py_NewRef(arguments));
+    set_slot(handle, asyncio.cancelled, Py_NewRef(Py_False));
+    set_slot(handle, asyncio.repr, Py_NewRef(Py_None));
+    set_slot(handle, asyncio.source_traceback, Py_NewRef(Py_None));
+    return handle;
+}
+
+/* The ready queue of a loop of asyncio's own that is not in debug mode; strong, or NULL: let asyncio do it. */
+static PyObject *
+plain_queue(PyObject *loop)
+{
+    if (!asyncio.is_stock_soon || _PyType_Lookup(Py_TYPE(loop), asyncio.get_debug_name) != asyncio.get_debug) {
+        return NULL;
+    }
+    PyObject *debug = PyObject_GenericGetAttr(loop, asyncio.debug_name);
+    PyObject *ready = debug == Py_False ? PyObject_GenericGetAttr(loop, asyncio.ready_name) : NULL;
+    Py_XDECREF(debug);
+    if (ready != NULL && Py_TYPE(ready) != asyncio.deque) {
+        Py_CLEAR(ready);
+    }
+    PyErr_Clear();
+    return ready;
+}
+
 static PyObject *
 call_soon(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
-    PyObject *stack[8] = {NULL, self};
-    PyObject *handle = NULL;
-    if (count <= 6) {
-        memcpy(stack + 2, arguments, (size_t)count * sizeof *arguments);
-        handle = PyObject_Vectorcall(asyncio.call_soon, stack + 1, (size_t)(count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    PyObject *queue = count == 3 ? plain_queue(self) : NULL, *handle = NULL;
+    if (queue != NULL) {
+        handle = new_handle(self, arguments[0], arguments[1], arguments[2]);
+        PyObject *both[] = {queue, handle};
+        PyObject *done = handle != NULL ? PyObject_Vectorcall(asyncio.append, both, 2, NULL) : NULL;
+        if (done == NULL) {
+            Py_CLEAR(handle);
+        }
+        Py_XDECREF(done);
+        Py_DECREF(queue);
     }
     else {
-        PyErr_SetString(PyExc_TypeError, "_call_soon() takes 4 positional arguments");
+        PyObject *all[8] = {NULL, self};
+        if (count > 6) {
+            PyErr_SetString(PyExc_TypeError, "_call_soon() takes 4 positional arguments");
+            return NULL;
+        }
+        memcpy(all + 2, arguments, (size_t)count * sizeof *arguments);
+        handle = PyObject_Vectorcall(asyncio.call_soon, all + 1, (size_t)(count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     }
     if (handle != NULL && exact_is_wanted() && PyObject_TypeCheck(handle, asyncio.handle)) {
         exact_scheduled(self, handle);
@@ -160,7 +214,9 @@ handles_learn(PyObject *Py_UNUSED(module), PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "O!O!O!OO", &PyType_Type, &handle, &PyType_Type, &timer, &PyType_Type, &step,
                           &report, &nothing) ||
         !find_slot(handle, "_context", &asyncio.context) || !find_slot(handle, "_callback", &asyncio.callback) ||
-        !find_slot(handle, "_args", &asyncio.args) || !find_slot(handle, "_loop", &asyncio.loop)) {
+        !find_slot(handle, "_args", &asyncio.args) || !find_slot(handle, "_loop", &asyncio.loop) ||
+        !find_slot(handle, "_cancelled", &asyncio.cancelled) || !find_slot(handle, "_repr", &asyncio.repr) ||
+        !find_slot(handle, "_source_traceback", &asyncio.source_traceback)) {
         return NULL;
     }
     Py_XSETREF(asyncio.handle, (PyTypeObject *)Py_NewRef(handle));
@@ -185,14 +241,26 @@ handles_run(PyObject *Py_UNUSED(module), PyObject *arguments)
     return PyDescr_NewMethod((PyTypeObject *)type, &run_definition);
 }
 
-/* The same for ``BaseEventLoop._call_soon``. Arguments: the class, what is there. */
+/* The same for ``BaseEventLoop._call_soon``. Arguments: the class, what is there, whether that and what makes a
+ * handle are asyncio's, `collections.deque`. */
 PyObject *
 handles_call_soon(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    PyObject *type, *before;
-    if (!PyArg_ParseTuple(arguments, "O!O", &PyType_Type, &type, &before)) {
+    PyObject *type, *before, *deque;
+    int is_stock;
+    if (!PyArg_ParseTuple(arguments, "O!OpO!", &PyType_Type, &type, &before, &is_stock, &PyType_Type, &deque)) {
         return NULL;
     }
+    Py_XSETREF(asyncio.debug_name, PyUnicode_InternFromString("_debug"));
+    Py_XSETREF(asyncio.ready_name, PyUnicode_InternFromString("_ready"));
+    Py_XSETREF(asyncio.get_debug_name, PyUnicode_InternFromString("get_debug"));
+    Py_XSETREF(asyncio.get_debug, PyObject_GetAttrString(type, "get_debug"));
+    Py_XSETREF(asyncio.append, PyObject_GetAttrString(deque, "append"));
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    Py_XSETREF(asyncio.deque, (PyTypeObject *)Py_NewRef(deque));
     Py_XSETREF(asyncio.call_soon, Py_NewRef(before));
+    asyncio.is_stock_soon = is_stock != 0;
     return PyDescr_NewMethod((PyTypeObject *)type, &soon_definition);
 }

@@ -479,7 +479,10 @@ tasks_chain(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t 
     if (!walk_chain(&core->tables, &core->links, &core->path, coro, &leaf)) {
         *ask = ASK_CHAIN;
     }
-    int32_t stack = tables_stack(&core->tables, core->path.items + start, core->path.used - start);
+    int32_t stack = record->stack; /* most often a task waits where it waited before */
+    if (!tables_is_stack(&core->tables, stack, core->path.items + start, core->path.used - start)) {
+        stack = tables_stack(&core->tables, core->path.items + start, core->path.used - start);
+    }
     core->path.used = start;
     *detail = 1; /* runnable */
     if (waiter != NULL && future_state(&core->tasks, waiter) <= 0) {

@@ -10,19 +10,18 @@ the Python collectors have, so they are used.
 from __future__ import annotations
 
 import _thread
+import os
 import sys
 import threading
 from contextlib import suppress
-from types import FrameType, ModuleType
 from typing import Any
 
-from fgtrace._collect._core_recording import KINDS, CoreRecording
+from fgtrace._collect._core_answers import Answerer, CoreTaskCollector
+from fgtrace._collect._core_recording import CoreRecording
 from fgtrace._collect._native import CoreError, end_types, fields_of, load, marks, opaque_types
-from fgtrace._collect._sources import LoopFinder, TaskSource
-from fgtrace._collect._steps import leave_steps, mark_steps
-from fgtrace._collect._waits import WaitReader, owner_of
-from fgtrace._collect._walk_py import Walker, is_running
-from fgtrace._collect.asyncio_tasks import TaskCollector, labels_of, root_name
+from fgtrace._collect._sources import LoopFinder
+from fgtrace._collect._steps import leave_steps, mark_steps, nothing
+from fgtrace._collect.asyncio_tasks import TaskCollector
 from fgtrace._collect.threads import LOOKS
 from fgtrace._config import Options
 from fgtrace._forks import forget, wait_for_end, watch
@@ -34,11 +33,6 @@ __all__ = ["CoreSampler"]
 TASKS_SHARE, SHORTEST_LOOK, LONGEST_LOOK = 0.6, 20_000, 300_000
 #: Bytes of a node of the core's tree with its place in the index.
 NODE_BYTES = 28
-#: Whether native tasks are in lists of the interpreter, and its sets have the others only.
-NATIVE_LISTS = sys.version_info[:2] >= (3, 14)
-WAIT, CHAIN, OWNER, LABELS = range(4)  # in the order of core.h
-RUNNING, RUNNABLE = range(2)
-AS_IT_IS = -2
 #: From so many tasks on it pays to know which of them ran (clock.c has the same).
 MANY_TASKS = 2000
 #: Rows that wait in the core until they are fetched (clock.c has the same).
@@ -79,9 +73,11 @@ class CoreSampler:
         self.finder = LoopFinder()
         self.stats = Stats(core="c")
         self.end = 0
-        self._answerer: _Answerer | None = None
+        self._answerer: Answerer | None = None
         self._all: TaskCollector | None = None  # where the core cannot look at the tasks
         self._marks = False
+        self._exact = False
+        self.awaits = "sampled"
         self._step: type = type(None)  # asyncio's wrapper of a task's step
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
@@ -108,15 +104,42 @@ class CoreSampler:
             ends=end_types(tasks),
             **fields,
         )
-        self._answerer = _Answerer(self.recording, tasks, self.finder, self._options)
+        self._answerer = Answerer(self.recording, tasks, self.finder, self._options)
 
     def start(self) -> None:
         """
         Begin.
         """
         self._name_loops()
+        if self._options.awaits == "exact":
+            self._begin_exact()
         self._begin()
         watch(self)
+
+    def _begin_exact(self) -> None:
+        """
+        From now on have every step noted. What runs just now in this thread is under way.
+        """
+        if self._answerer is None:  # no asyncio yet: see `_attach_late`
+            return
+        self._core.look(0)
+        folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - a file without a name
+        if not self._core.begin_exact(folder, self._options.max_memory // 2):
+            self.stats.failed["exact awaits"] = "too many traces with exact awaits at once"
+        elif not mark_steps(self._module, self._step, exact=True):
+            self.stats.failed["exact awaits"] = "asyncio's methods are not its own, and ours lie below another's"
+        else:
+            self._exact = True
+            self._assume()
+
+    def _assume(self) -> None:
+        events, tasks = sys.modules["asyncio.events"], sys.modules["asyncio.tasks"]
+        loop = events._get_running_loop()
+        if isinstance(loop, sys.modules["asyncio.base_events"].BaseEventLoop):
+            task = tasks.current_task(loop)
+            if task is not None:
+                self._module.assume(loop, task)
+                loop.call_soon(nothing)  # what runs next tells when this step has ended
 
     def _name_loops(self) -> None:
         """
@@ -181,6 +204,8 @@ class CoreSampler:
         if self._marks:
             self._core.mark_steps(False)
             leave_steps()
+        if self._exact:
+            leave_steps(exact=True)
         self._settle()
 
     def _run(self, hidden: threading.Event) -> None:
@@ -219,7 +244,7 @@ class CoreSampler:
             self._hand_over()
         if self._all is not None:
             self._all.look(now, sys._current_frames())
-        elif stats["tasks"] > MANY_TASKS and not self._marks and not self._paused:
+        elif stats["tasks"] > MANY_TASKS and not (self._marks or self._exact or self._paused):
             self._marks = True
             self._core.mark_steps(mark_steps(self._module, self._step))
         if stats["pending"] >= MOST_ROWS:
@@ -229,6 +254,8 @@ class CoreSampler:
     def _attach_late(self) -> None:
         try:
             self._attach()
+            if self._options.awaits == "exact":
+                self._begin_exact()
         except CoreError as error:
             complain(self.stats, "core", error)
             self._hand_over()
@@ -239,12 +266,10 @@ class CoreSampler:
         """
         self._core.detach()
         self.recording.absorb()
-        self._all = _CoreTaskCollector(self.recording, finder=self.finder, labels=self._options.labels)
+        self._all = CoreTaskCollector(self.recording, finder=self.finder, labels=self._options.labels)
 
     def _last(self) -> None:
-        now = self._core.stats()["now"]
-        self._core.look(now)
-        self.end = now
+        self.end = now = self._core.finish()
         self._serve(now)
         self.recording.absorb()
         if self._all is not None:
@@ -267,111 +292,10 @@ class CoreSampler:
         stats.observations = self.recording.observations
         stats.tracks = len(self.recording.tracks)
         stats.cut = self.recording.cut
+        stats.steps, lost, failed = self._core.steps_stats()
+        if failed:
+            stats.failed["spill"] = f"{os.strerror(failed)}"
+        if lost:
+            stats.failed["steps"] = f"{lost} were not noted"
         if found["failed"]:
             stats.failed["core"] = "MemoryError: no memory for the recording"
-
-
-class _Answerer:
-    """
-    Reads what the core could not, from what lives yet.
-    """
-
-    def __init__(
-        self, recording: CoreRecording, tasks: ModuleType, finder: LoopFinder, options: Options
-    ) -> None:
-        self._recording = recording
-        self._core = recording.core
-        self._reader = WaitReader(tasks)
-        self._walker = Walker(recording)
-        self._options = options
-        self._foreign = _ForeignCollector(recording, tasks, finder=finder, labels=options.labels)
-
-    def look(self, now: int) -> None:
-        """
-        Look at the tasks that are of Python.
-        """
-        self._foreign.look(now, sys._current_frames())
-
-    def close(self, now: int) -> None:
-        """
-        The trace ends.
-        """
-        self._foreign.close(now)
-
-    def answer(self, kind: int, task: Any, waiter: Any, row: int, _time: int, track: int) -> None:
-        """
-        Answer one question of the core's, if it is still one.
-        """
-        if kind == OWNER:
-            self._adopt(self._core.track_of(owner_of(task)), [track])
-        elif kind == LABELS:
-            self._recording.label(track, labels_of(task, self._options.labels))
-        elif task._fut_waiter is waiter:
-            if kind == CHAIN:
-                self._recording.root(track, root_name(task.get_coro()))
-            if waiter is None and is_running(task.get_coro()):
-                self._core.amend(task, row, AS_IT_IS, RUNNING)
-            else:
-                self._amend(kind, task, waiter, row, track)
-
-    def _amend(self, kind: int, task: Any, waiter: Any, row: int, track: int) -> None:
-        elements, leaf = self._walker.chain(task.get_coro())
-        detail = RUNNABLE
-        if waiter is not None and not waiter.done():
-            wait, behind = self._reader.read(waiter, leaf)
-            tracks = [self._core.track_of(each) for each in behind]
-            self._adopt(track, tracks)
-            detail = self._core.wait_number(
-                KINDS.index(wait), type(waiter), tracks[0] if len(tracks) == 1 else -1
-            )
-        stack = self._recording.stack(elements) if kind == CHAIN else AS_IT_IS
-        if task._fut_waiter is waiter:  # else it ran while we looked
-            self._core.amend(task, row, stack, detail)
-
-    def _adopt(self, above: int, children: list[int]) -> None:
-        for child in children:
-            if above >= 0 and child >= 0:
-                self._recording.adopt(above, child)
-
-
-class _CoreTaskCollector(TaskCollector):
-    """
-    The Python collector, writing into a recording whose hot half is in C.
-    """
-
-    _recording: CoreRecording
-
-    def _number(self, loop: Any) -> int:
-        found: int = self._recording.core.loop(loop)
-        self._recording.absorb()
-        return found
-
-    def _track_of(self, task: Any) -> int:
-        found = super()._track_of(task)
-        return self._recording.core.track_of(task) if found < 0 else found
-
-    def _ready(self, now: int) -> None:
-        """
-        The core counts the ready queues.
-        """
-
-
-class _ForeignCollector(_CoreTaskCollector):
-    """
-    Looks at the tasks that are of Python: a subclass of ``_PyTask``, another library's.
-    """
-
-    def __init__(self, recording: CoreRecording, tasks: ModuleType, **rest: Any) -> None:
-        super().__init__(recording, **rest)
-        self._tasks = tasks
-
-    def _references(self, frames: dict[int, FrameType]) -> list[Any]:
-        if self._source is None:
-            self._source = TaskSource(self._finder, self._tasks)
-            self._reader = WaitReader(self._tasks)
-        if not NATIVE_LISTS:
-            found: list[Any] = self._recording.core.foreign()
-            return found
-        return [
-            reference for reference in self._source.listed() if not isinstance(reference(), self._tasks.Task)
-        ]

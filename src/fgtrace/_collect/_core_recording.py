@@ -9,12 +9,12 @@ notes, `settle` the tables; then it is a recording like any other.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any, TypeVar
 
 from fgtrace._model import FrameName, Gap, Wait, WaitKind
-from fgtrace._recording import GONE, CodeEntry, LoopEntry, Recording, TrackEntry
+from fgtrace._recording import GONE, CallbackEntry, CodeEntry, LoopEntry, Recording, TrackEntry
 
 __all__ = ["KINDS", "CoreRecording"]
 
@@ -43,11 +43,12 @@ class CoreRecording(Recording):
         self._stubs: dict[int, CodeEntry] = {}
         self._stub_ids: dict[FrameName, int] = {}
         self._named: set[int] = set()
+        self._callbacks: list[tuple[int, str]] = []
         self.waits += [Wait("running"), Wait("runnable")]
         self._wait_ids.update({wait: place for place, wait in enumerate(self.waits)})
         self._tell: tuple[Callable[[_Note], None], ...] = (  # in the order of core.h
             self._thread, self._task, self._name, self._end,
-            self._parent, self._loop, self._place, self._wait, self._gap,
+            self._parent, self._loop, self._place, self._wait, self._gap, self._exact, self._callback,
         )  # fmt: skip
 
     # what Python's share of the work notes
@@ -135,6 +136,7 @@ class CoreRecording(Recording):
             self.codes.append(self._stubs.get(id(code)) or _entry(code, module))
         parents, elements = self.core.nodes_since(0)
         self._parents, self._elements = array("I", parents), array("Q", elements)
+        self.callbacks = [self._callback_entry(code, name) for code, name in self._callbacks]
         for above, child in self._adoptions:
             super().adopt(above, child)
         for track, name in self._roots.items():
@@ -191,6 +193,32 @@ class CoreRecording(Recording):
     def _gap(self, note: _Note) -> None:
         _, skipped, start, end, ticks, *_ = note
         self.gaps.append(Gap(start, end, "skipped" if skipped else "late", ticks))
+
+
+    def _exact(self, note: _Note) -> None:
+        self.loops[note[1]].exact = True
+
+    def _callback(self, note: _Note) -> None:
+        _put(self._callbacks, note[1], (note[3], note[5] or ""), (-1, ""))
+
+    def _callback_entry(self, code: int, name: str) -> CallbackEntry:
+        if code < 0:
+            return CallbackEntry(FrameName("", name), "", 0)
+        entry = self.codes[code]
+        return CallbackEntry(entry.name, entry.file, entry.line)
+
+    # steps stay in the core, and in its file
+
+    @property
+    def stepped(self) -> int:
+        found: int = self.core.steps_stats()[0]
+        return found
+
+    def _step_blocks(self) -> Iterator[bytes]:
+        """
+        As of `Recording`, but once only: a block is given out and forgotten.
+        """
+        return iter(self.core.take_steps, None)
 
 
 def _put(items: list[T], place: int, item: T, empty: T) -> None:

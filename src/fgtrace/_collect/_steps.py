@@ -40,10 +40,16 @@ def mark_steps(core: Any, step: type, *, exact: bool = False) -> bool:
     run = _patch("_run", handle)
     if not run.put(lambda before: core.handles_run(handle, before, is_stock(before, events))):
         return False
-    if exact and not _patch("_call_soon", loop).put(lambda before: core.handles_call_soon(loop, before)):
+    if exact and not _patch("_call_soon", loop).put(lambda before: _call_soon(core, loop, before)):
         run.take_back()
         return False
     return True
+
+
+def _call_soon(core: Any, loop: type, before: Any) -> Any:
+    base, events = sys.modules["asyncio.base_events"], sys.modules["asyncio.events"]
+    plain = is_stock(before, base) and is_stock(events.Handle.__init__, events) and base.events is events
+    return core.handles_call_soon(loop, before, plain, sys.modules["collections"].deque)
 
 
 def leave_steps(*, exact: bool = False) -> None:
@@ -59,11 +65,11 @@ def _patch(name: str, owner: type) -> Patch:
     return _patches.setdefault(name, Patch(owner, name))
 
 
-def is_stock(run: object, events: ModuleType) -> bool:
+def is_stock(function: object, module: ModuleType) -> bool:
     """
-    Whether this is asyncio's own ``Handle._run``, so that C may do what it does.
+    Whether a function is of its own module of asyncio, so that C may do what it does.
     """
-    return type(run) is FunctionType and run.__code__.co_filename == events.__file__
+    return type(function) is FunctionType and function.__code__.co_filename == module.__file__
 
 
 def nothing() -> None:
