@@ -5,7 +5,16 @@ Recordings written by hand, for tests of what is made of them.
 from __future__ import annotations
 
 from fgtrace._model import FrameName, ThreadLook, Wait
-from fgtrace._recording import EMPTY, GONE, OFFSET_BITS, LoopEntry, Recording, TrackEntry
+from fgtrace._recording import (
+    EMPTY,
+    GONE,
+    OFFSET_BITS,
+    CallbackEntry,
+    LoopEntry,
+    Recording,
+    TrackEntry,
+)
+from fgtrace._step_records import CALLBACK, NOBODY, SOON
 
 __all__ = ["Script"]
 
@@ -22,6 +31,7 @@ class Script:
         self.recording.loop(LoopEntry("asyncio.Loop", "MainThread"))
         self.unknown = self.recording.look(ThreadLook("some"))
         self.future = self.recording.wait(Wait("future"))
+        self.on_thread = self.recording.wait(Wait("running"))
         self.tracks: dict[str, int] = {}
 
     def track(self, name: str, time: int, kind: str = "thread") -> int:
@@ -47,6 +57,45 @@ class Script:
             return
         detail = self.future if kind == "task" else self.unknown
         self.recording.observe(time, track, self.stack(stack), detail)
+
+    def exact(self) -> None:
+        """
+        From now on the loop's tasks are drawn from their steps.
+        """
+        self.recording.loops[0].exact = True
+
+    def step(
+        self,
+        name: str,
+        start: int,
+        end: int,
+        stack: str | None,
+        *,
+        ready: int = -1,
+        waker: str | int = NOBODY,
+    ) -> None:
+        """
+        A task made a step and suspended with this stack; None: it ended.
+        """
+        track = self.track(name, start if ready < 0 else ready, "task")
+        by = self.tracks[waker] if isinstance(waker, str) else waker
+        if stack is None:
+            self.recording.tracks[track].end = end
+        node = GONE if stack is None else self.stack(stack)
+        self.recording.step(start, end, ready, track, by, node, self.future)
+
+    def sample(self, time: int, name: str, stack: str) -> None:
+        """
+        A task was seen on a thread with this stack.
+        """
+        self.recording.observe(time, self.track(name, time, "task"), self.stack(stack), self.on_thread)
+
+    def callback(self, name: str, start: int, end: int, source: int = SOON) -> None:
+        """
+        The loop ran a callback.
+        """
+        function = self.recording.callback(CallbackEntry(FrameName("m", name), "m.py", 7))
+        self.recording.step(start, end, -1, CALLBACK, NOBODY, function, source)
 
     def stack(self, stack: str) -> int:
         """

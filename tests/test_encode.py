@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import fgtrace
 from fgtrace._decode.trace_event import decode
 from fgtrace._encode.trace_event import encode
-from fgtrace._model import Counter, Flow, Frame, FrameName, Slice, ThreadLook, Track
+from fgtrace._model import Counter, Flow, Frame, FrameName, Instant, Slice, ThreadLook, Track
 from fgtrace._recording import OFFSET_BITS, Recording, TrackEntry
 from fgtrace._timeline import Timeline
 from reading import Trace, read
@@ -30,16 +30,22 @@ class Drawn:
     A timeline of given slices.
     """
 
-    def __init__(self, slices: list[Slice], flows: list[Flow] | None = None) -> None:
+    def __init__(
+        self, slices: list[Slice], flows: list[Flow] | None = None, instants: list[Instant] | None = None
+    ) -> None:
         self.tracks = list({s.track.id: s.track for s in slices}.values())
         self._slices = slices
         self._flows = flows or []
+        self._instants = instants or []
 
     def slices(self) -> Iterator[Slice]:
         return iter(self._slices)
 
     def flows(self) -> Iterator[Flow]:
         return iter(self._flows)
+
+    def instants(self) -> Iterator[Instant]:
+        return iter(self._instants)
 
     def counters(self) -> Iterator[Counter]:
         return iter([Counter(4_194_304, "ready queue", 5, 3)])

@@ -7,9 +7,9 @@ The rules of this module
   recording kept alive would change the program.
 - Identity, not equality: two code objects may be equal and yet different functions, and hashing
   one costs a microsecond. The table goes by ``id()``, which is safe since it keeps the object.
-- Memory is bounded. The rows, which grow with time, go to a temporary file when they exceed
-  their half of ``max_memory``, and so do the steps. The tables grow with the number of different stacks; when they
-  exceed theirs, a new stack is cut to the longest part that is known, and the cut is counted.
+- Memory is bounded. The rows and steps, which grow with time, go to temporary files when they
+  exceed their half of ``max_memory``. The tables grow with the number of different stacks; when
+  they exceed theirs, a new stack is cut to the longest part that is known, and the cut is counted.
 
 Theory of operation: a stack is a node of a tree. A node is (parent node, element); an element
 is ``code index << 24 | instruction offset``. So equal stacks are one integer, and stacks that
@@ -156,15 +156,14 @@ class Recording:
         self.rows.extend((time, track, stack, detail))
         self.observations += 1
 
-    def step(  # noqa: PLR0917 - one word each; a call with names would cost more
+    def step(  # noqa: PLR0913, PLR0917 - a call with names would cost more
         self, start: int, end: int, ready: int, track: int, waker: int, stack: int, detail: int
     ) -> None:
         """
         Note a step of a task or a callback that has just ended: see `fgtrace._step_records`.
         """
-        self.steps.extend((
-            start, end, ready, (track | waker << 32) - (waker >> 31 << 64), stack & 0xFFFFFFFF | detail << 32,
-        ))  # fmt: skip
+        who = (track | waker << 32) - (waker >> 31 << 64)  # as a signed number
+        self.steps.extend((start, end, ready, who, stack & 0xFFFFFFFF | detail << 32))
 
     def collection(self, collection: Collection) -> None:
         """

@@ -96,15 +96,21 @@ class Resolver:
 
     def _make(self, kind: str, stack: int, detail: int) -> Path:
         whole = self._recording.elements(stack)
-        located = self._visible(whole)
+        located = self.visible(whole)
         wait = self._recording.waits[detail] if kind == "task" else Wait("running")
         at_leaf = located[-1:] == whole[-1:]  # else it calls us, and that is left out
         callee = self._callee(located) if at_leaf and wait.kind == "running" else ""
         verdict = self._verdict(kind, tuple(code for code, _ in located), callee, detail)
-        steps = self._elided([self._step(each) for each in located])
+        steps = self.steps(located)
         if callee:
-            steps.append(self._extra_step(Frame(callee, "native")))
-        return self._with_state(steps, self._state(verdict, located, wait))
+            steps.append(self.shared_step(Frame(callee, "native")))
+        return self.with_state(steps, self._state(verdict, located, wait))
+
+    def steps(self, located: list[Located]) -> list[Step]:
+        """
+        The steps of visible frames, the middle left out where they are too many.
+        """
+        return self._elided([self._step(each) for each in located])
 
     def _verdict(self, kind: str, codes: tuple[int, ...], callee: str, detail: int) -> Verdict:
         """
@@ -123,7 +129,7 @@ class Resolver:
             self._verdicts[key] = found
         return found
 
-    def _visible(self, located: list[Located]) -> list[Located]:
+    def visible(self, located: list[Located]) -> list[Located]:
         """
         Leave out the tracer's own frames, unless they are asked for.
 
@@ -183,7 +189,7 @@ class Resolver:
         entry = self._recording.codes[code]
         return self._map(code, entry.code).callee(offset) if entry.code is not None else ""
 
-    def _extra_step(self, frame: Frame) -> Step:
+    def shared_step(self, frame: Frame) -> Step:
         """
         A step that is the same whenever its frame is: a state, or a native call.
         """
@@ -201,7 +207,7 @@ class Resolver:
         head = DEEPEST // 2
         tail = DEEPEST - head - 1
         frame = Frame(f"<{len(steps) - head - tail} frames elided>", "elided")
-        return [*steps[:head], self._extra_step(frame), *steps[-tail:]]
+        return [*steps[:head], self.shared_step(frame), *steps[-tail:]]
 
     def _state(self, verdict: Verdict, located: list[Located], wait: Wait) -> Frame:
         args: list[tuple[str, str | int]] = [("on", verdict.on)] if verdict.on else []
@@ -212,12 +218,15 @@ class Resolver:
         site = self.frames[self._step(located[verdict.site]).number]
         return Frame(verdict.state, "state", site.file, site.line, tuple(args))
 
-    def _with_state(self, steps: list[Step], state: Frame) -> Path:
+    def with_state(self, steps: list[Step], state: Frame) -> Path:
+        """
+        A path of steps and a state, which stands where the options say.
+        """
         where = self._options.state_frames
         if where == "root":
-            steps.insert(0, self._extra_step(state))
+            steps.insert(0, self.shared_step(state))
         elif where == "leaf":
-            steps.append(self._extra_step(state))
+            steps.append(self.shared_step(state))
         return tuple(steps)
 
 

@@ -2,7 +2,8 @@
 The tracks of a trace, in the order in which a viewer shows them.
 
 Threads come first, by native id; then each event loop, its tasks as a tree: a task stands below
-the one that started it, siblings by first sight and then by name, numbers in it as numbers.
+the one that started it, siblings by first sight and then by name, numbers in it as numbers. With
+exact awaits a loop's own two tracks stand above its tasks.
 
 Process and thread ids must fit in 32 bits, or a viewer merges tracks without a word. A loop gets
 a process id above the largest that Linux gives (2 to the 22nd), its tasks count from 1.
@@ -13,11 +14,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
 
 from fgtrace._model import Track
 from fgtrace._recording import Recording, TrackEntry
 
-__all__ = ["LOOP_PID", "loop_name", "loop_order", "make_tracks"]
+__all__ = ["LOOP_PID", "Tracks", "loop_name", "loop_order", "make_tracks"]
 
 LOOP_PID = 4_194_304
 #: Above what Linux gives to threads.
@@ -28,6 +31,20 @@ _DIGITS = re.compile(r"(\d+)")
 _Entry = tuple[int, TrackEntry]
 
 
+class Tracks(NamedTuple):
+    """
+    All tracks of a recording.
+
+    ``shown``: in display order. ``by_id``: threads and tasks. ``loops`` and ``callbacks``: those of
+    the loops with exact awaits, by the loop's index.
+    """
+
+    shown: list[Track]
+    by_id: dict[int, Track]
+    loops: dict[int, Track]
+    callbacks: dict[int, Track]
+
+
 def loop_name(index: int, thread: str) -> str:
     """
     ``asyncio loop 1 (MainThread)``: loops are counted from 1 for people.
@@ -35,17 +52,14 @@ def loop_name(index: int, thread: str) -> str:
     return f"asyncio loop {index + 1}" + (f" ({thread})" if thread else "")
 
 
-def make_tracks(recording: Recording, end: int, pid: int) -> tuple[list[Track], dict[int, Track]]:
+def make_tracks(recording: Recording, end: int, pid: int) -> Tracks:
     """
-    All tracks of a recording.
+    The tracks of a recording.
 
     Args:
         recording: complete.
         end: the end of the trace, and so of the tracks that live on.
         pid: the process that was traced.
-
-    Returns:
-        The tracks in display order, and the same by id.
     """
     threads, loops = [], defaultdict[int, list[_Entry]](list)
     for index, entry in enumerate(recording.tracks):
@@ -53,17 +67,35 @@ def make_tracks(recording: Recording, end: int, pid: int) -> tuple[list[Track], 
             threads.append((index, entry))
         else:
             loops[entry.loop].append((index, entry))
-    tracks = _threads(threads, end, pid)
-    for place, loop in enumerate(loop_order(recording)):
-        tracks.extend(
-            _tasks(loops[loop], loop_name(place, recording.loops[loop].thread), LOOP_PID + place, end)
-        )
-    by_id = {track.id: track for track in tracks}
+    found = Tracks(_threads(threads, end, pid), {}, {}, {})
+    for place, index in enumerate(loop_order(recording)):
+        name = loop_name(place, recording.loops[index].thread)
+        if recording.loops[index].exact:
+            own = _loop(index, recording, Track("loop", -1, "", name, pid=LOOP_PID + place, end=end))
+            found.loops[index], found.callbacks[index] = own
+            found.shown.extend(own)
+        found.shown.extend(_tasks(loops[index], name, LOOP_PID + place, end))
+    found.by_id.update((track.id, track) for track in found.shown if track.kind in ("thread", "task"))
     if recording.gaps:
-        taken = {track.tid for track in tracks if track.kind == "thread"}  # tasks are of other processes
+        # tasks are of other processes
+        taken = {track.tid for track in found.shown if track.kind == "thread"}
         tid = next(tid for tid in range(1, len(taken) + 2) if tid not in taken)
-        tracks.append(Track(kind="tracer", id=len(by_id), name="fgtrace: gaps", tid=tid, pid=pid, end=end))
-    return tracks, by_id
+        number = len(recording.tracks) + 2 * len(recording.loops)
+        found.shown.append(Track("tracer", number, "fgtrace: gaps", tid=tid, pid=pid, end=end))
+    return found
+
+
+def _loop(index: int, recording: Recording, model: Track) -> tuple[Track, Track]:
+    """
+    The two tracks of a loop with exact awaits, numbered behind the threads and tasks.
+
+    The first has the process's own id, as a main thread has: viewers show that one first.
+    """
+    entry = recording.loops[index]
+    number = len(recording.tracks) + 2 * index
+    end = entry.end if entry.end >= 0 else model.end
+    loop = replace(model, id=number, name="event loop", tid=model.pid, start=max(0, entry.start), end=end)
+    return loop, replace(loop, kind="callbacks", id=number + 1, name="callbacks", tid=_SPARE_TID)
 
 
 def loop_order(recording: Recording) -> list[int]:

@@ -84,16 +84,18 @@ class _Tracks:
         kind = args.get("kind", "thread")
         life = args.get("life", [0, 0])
         return Track(
-            kind=kind if kind in ("thread", "task", "tracer") else "thread",
+            kind=kind if kind in _KINDS else "thread",
             id=_whole(args.get("id", len(self._made))),
             name=name.replace("└ ", ""),
-            group=str(self._groups.get(row[0]) or "") if kind == "task" else "",
+            group=str(self._groups.get(row[0]) or "") if kind in _OF_LOOPS else "",
             pid=row[0], tid=row[1], parent=_whole(args.get("parent", -1)), level=name.count("└ "),
             start=_whole(life[0]), end=_whole(life[1]),
             args=tuple((key, value) for key, value in args.items() if key not in _KNOWN),
         )  # fmt: skip
 
 
+_OF_LOOPS = ("task", "loop", "callbacks")
+_KINDS = ("thread", *_OF_LOOPS, "tracer")
 _KNOWN = {"name", "kind", "id", "parent", "life"}
 
 

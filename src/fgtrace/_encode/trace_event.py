@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from fgtrace._model import Counter, Flow, Frame, Slice, Track
+from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
 from fgtrace._timeline import Timeline
 
 __all__ = ["encode"]
@@ -51,6 +51,7 @@ def encode(timeline: Timeline, metadata: Mapping[str, Any]) -> Iterator[bytes]:
     yield from _batches(
         event for number, flow in enumerate(timeline.flows(), 1) for event in _flow(number, flow)
     )
+    yield from _batches(_instant(instant) for instant in timeline.instants())
     yield b"\n]}\n"
 
 
@@ -177,6 +178,14 @@ def _track_args(track: Track) -> dict[str, Any]:
 def _counter(counter: Counter) -> dict[str, Any]:
     args = {"tasks": counter.value}
     return {"name": counter.name, "ph": "C", "pid": counter.pid, "ts": counter.time / 1000, "args": args}
+
+
+def _instant(instant: Instant) -> dict[str, Any]:
+    """
+    A flag on its track alone (``s``: ``t``); viewers draw others through all tracks.
+    """
+    row = {"pid": instant.track.pid, "tid": instant.track.tid, "ts": instant.time / 1000}
+    return {"name": instant.name, "cat": "loop", "ph": "i", "s": "t", **row, "args": dict(instant.args)}
 
 
 def _flow(number: int, flow: Flow) -> list[dict[str, Any]]:
