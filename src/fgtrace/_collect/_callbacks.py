@@ -42,7 +42,7 @@ class Steps:
         kind = type(callback)
         if kind is self._step_type:
             return callback.__self__
-        if kind is BuiltinMethodType:
+        if issubclass(kind, BuiltinMethodType):
             is_wakeup = callback.__name__ == "task_wakeup" and isinstance(callback.__self__, self._native)
             return callback.__self__ if is_wakeup else None
         if kind is MethodType:
@@ -105,7 +105,7 @@ def _names(callback: Any) -> tuple[str, str]:
     Module and qualname of what is not a function of Python: C's own, else its type's.
     """
     kind = type(callback)
-    if kind is BuiltinMethodType:
+    if issubclass(kind, BuiltinMethodType):
         module = callback.__module__ or type(callback.__self__).__module__
         return module if type(module) is str else "", callback.__qualname__
     module = kind.__dict__.get("__module__", "")

@@ -144,7 +144,7 @@ class ExactTaskCollector(TaskCollector):
             self._inside.discard(ident)
 
     def left(self, handle: Any) -> None:
-        ident = threading.get_ident()
+        end, ident = self._now(), threading.get_ident()
         step = self._under_way.get(ident)
         if step is None or (step.handle is not handle and step.handle is not None):
             return
@@ -152,7 +152,7 @@ class ExactTaskCollector(TaskCollector):
             return
         self._inside.add(ident)
         try:
-            self._leave(ident)
+            self._leave(ident, end)
         except Exception as error:  # the observer is a guest
             self._unplug(error)
         finally:
@@ -217,7 +217,7 @@ class ExactTaskCollector(TaskCollector):
         step.of_task(reference, seen)
         return True
 
-    def _leave(self, ident: int, end: int = -1) -> None:
+    def _leave(self, ident: int, end: int) -> None:
         step = self._under_way.pop(ident, None)
         if step is None:  # the trace has ended meanwhile
             return
@@ -227,8 +227,7 @@ class ExactTaskCollector(TaskCollector):
         if seen is not None:
             step.stack, step.detail = self._after(task, seen)
         if step.handle is not None and getattr(step.handle._loop, "_task_factory", None) is not None:
-            self._find_eager(step)
-        end = self._now() if end < 0 else end
+            self._find_eager(step, end)
         self._note_step(step, end)
         if seen is not None and step.stack == GONE:
             track = self._recording.tracks[seen.track]
@@ -279,9 +278,9 @@ class ExactTaskCollector(TaskCollector):
                 self._recording.adopt(creator.track, seen.track)
             self._changed(now, seen, task, task._fut_waiter, {})
 
-    def _find_eager(self, step: UnderWay) -> None:
+    def _find_eager(self, step: UnderWay, end: int) -> None:
         """
-        Tasks that began within a step and wait already: no handle of theirs has run.
+        Tasks that began within a step and wait where it ends: no handle of theirs has run.
 
         Where asking for all tasks is slow, it is not asked after each step.
         """
@@ -291,7 +290,7 @@ class ExactTaskCollector(TaskCollector):
         for reference in self._source.references({}):
             task = None if reference in self._seen else reference()
             if task is not None:
-                self._born(self._now(), reference, task, step)
+                self._born(end, reference, task, step)
         now = self._now()
         self._next_search = now + (now - began) * SEARCH_SHARE if now - began > LONGEST_SEARCH else 0
 
