@@ -60,7 +60,7 @@ def _house() -> dict[str, Any]:
         "threads": {thread for thread in threading.enumerate() if thread.name.startswith("fgtrace")},
         "own": set(own_threads),
         "patched": [getattr(owner, name) for owner, name in WATCHED],
-        "collector": list(gc.callbacks),
+        "collector": [each for each in gc.callbacks if "fgtrace" in repr(each)],
         "profile": (sys.getprofile(), threading.getprofile()),
         "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)],
         "hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook),

@@ -342,7 +342,7 @@ def test_eager_tasks(exact: Traced) -> None:
     line = states(trace.track("eager *"))
     assert [row.name for row in line] == ["sleep", "runnable", "running"]
     (maker,) = [
-        row for row in states(trace.track("Task-* main"), "running") if row.ts <= line[0].ts < row.end
+        row for row in states(trace.track("Task-* main"), "running") if row.ts < line[0].ts <= row.end
     ]
     assert maker.dur > 0
     assert not list(trace.all("at once*"))

@@ -31,7 +31,7 @@ PROGRESS_EVERY = 4096
 #: What comes in the stream, in the order in which things of one time are taken.
 _ROW, _STEP, _COLLECTION = range(3)
 
-_Part = tuple[Track, array[int]]
+_Part = tuple[Track, "array[int]"]  # not at run time: 3.11 knows no parameters of it
 _Row = tuple[int, int, int, int]
 
 
@@ -149,6 +149,9 @@ class ExactDrawing:
 
     def _step(self, step: StepRecord) -> Iterable[_Part]:
         start, end, ready, track, waker, stack, detail = step
+        if start >= self._end:  # noted by another thread while the trace was being ended
+            return ()
+        end = min(end, self._end)
         if track >= CALLBACK:
             return self._callback(track - CALLBACK, start, end, stack, detail)
         lane = self._lane(track)

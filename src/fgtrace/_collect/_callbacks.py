@@ -16,6 +16,8 @@ from fgtrace._recording import CallbackEntry, Recording
 
 __all__ = ["Callbacks", "Steps"]
 
+#: The module of asyncio's own types in C; until 3.11 they say that they are builtins.
+_OF_C = ("_asyncio", "builtins")
 #: Partials of partials that are opened.
 DEEPEST = 16
 
@@ -47,7 +49,7 @@ class Steps:
             return callback.__self__ if is_wakeup else None
         if kind is MethodType:
             return callback.__self__ if callback.__func__ in self._functions else None
-        if kind.__name__ == "TaskStepMethWrapper" and kind.__module__ == "_asyncio":
+        if kind.__name__ == "TaskStepMethWrapper" and kind.__module__ in _OF_C:
             self._step_type = kind
             return callback.__self__
         return None
