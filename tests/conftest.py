@@ -5,6 +5,7 @@ What every test gets: a guest check before and after, and the real Perfetto for 
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import os
 import signal
@@ -30,6 +31,7 @@ __all__ = ["ask_trace", "trace_engine"]
 #: Attributes of the standard library that a tracer might be tempted to replace.
 WATCHED = [
     (asyncio.events.Handle, "_run"),
+    (asyncio.BaseEventLoop, "_call_soon"),
     (asyncio.Task, "__init__"),
     (asyncio.BaseEventLoop, "create_task"),
     (asyncio, "create_task"),
@@ -58,6 +60,7 @@ def _house() -> dict[str, Any]:
         "threads": {thread for thread in threading.enumerate() if thread.name.startswith("fgtrace")},
         "own": set(own_threads),
         "patched": [getattr(owner, name) for owner, name in WATCHED],
+        "collector": [each for each in gc.callbacks if "fgtrace" in repr(each)],
         "profile": (sys.getprofile(), threading.getprofile()),
         "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)],
         "hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook),

@@ -130,12 +130,23 @@ def test_options_reach_the_trace(tmp_path: Path) -> None:
     """What is said on the command line is in the trace's metadata."""
     lay_out(tmp_path, {"prog.py": ""})
     words = "--hz 12.5 --format json --state-frames leaf --include-self --no-tasks --lines"
-    words += " --max-overhead 0.5 --max-memory 2000000 prog.py"
+    words += " --max-overhead 0.5 --max-memory 2000000 --slow-callback-duration 0.2 prog.py"
     assert traced(tmp_path, "-o", TRACE, *words.split()).code == 0
     config = metadata(tmp_path / TRACE)["config"]
     wanted = {"hz": 12.5, "format": "json", "state_frames": "leaf", "include_self": True, "threads": True}
     wanted |= {"tasks": False, "lines": True, "max_overhead": 0.5, "max_memory": 2_000_000}
+    wanted |= {"slow_callback_duration": 0.2, "awaits": "sampled"}
     assert {name: config[name] for name in wanted} == wanted
+
+
+def test_exact_awaits(tmp_path: Path) -> None:
+    """A program is traced with every step of its tasks, though asyncio comes only with it."""
+    source = "import asyncio\nasync def main():\n    for _ in range(3): await asyncio.sleep(0.001)\n"
+    lay_out(tmp_path, {"prog.py": source + "asyncio.run(main())"})
+    assert traced(tmp_path, "-q", "-o", TRACE, "--awaits", "exact", "--hz", "1", "prog.py").code == 0
+    assert metadata(tmp_path / TRACE)["awaits"] == "exact"
+    slices = list(fgtrace.load(tmp_path / TRACE))
+    assert sum(each.track.name == "Task-1 main" and each.frame.name == "sleep" for each in slices) == 3
 
 
 def test_own_frames_are_left_out(tmp_path: Path) -> None:
@@ -225,6 +236,7 @@ USAGE = {
     "suffix": (["-o", "a.xml", "prog.py"], r"bad dst: 'a.xml': allowed is .*"),
     "no-name": (["-o", "", "prog.py"], r"bad dst: '': allowed is .*"),
     "state-frames": (["--state-frames", "top", "prog.py"], r"bad state_frames: 'top': allowed is .*"),
+    "awaits": (["--awaits", "some", "prog.py"], r"bad awaits: 'some': allowed is .*"),
     "overhead": (["--max-overhead", "2", "prog.py"], r"bad max_overhead: 2: allowed is .*"),
     "memory": (["--max-memory", "1.5", "prog.py"], r"bad max_memory: 1.5: allowed is .*"),
     "nothing-on": (["--no-tasks", "--no-threads", "prog.py"], r"bad tasks: False: allowed is .*"),

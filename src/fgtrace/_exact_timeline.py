@@ -31,7 +31,7 @@ PROGRESS_EVERY = 4096
 #: What comes in the stream, in the order in which things of one time are taken.
 _ROW, _STEP, _COLLECTION = range(3)
 
-_Part = tuple[Track, array[int]]
+_Part = tuple[Track, "array[int]"]  # not at run time: 3.11 knows no parameters of it
 _Row = tuple[int, int, int, int]
 
 
@@ -102,7 +102,7 @@ class ExactDrawing:
             start, end, ready, track, waker, stack, _ = step
             if track >= CALLBACK:
                 wakers.callback(track - CALLBACK, start, end, stack)
-            elif waker != track and ready >= 0 and track in self._tracks.by_id and self.draws(track):
+            elif waker != track and ready >= 0 and self.draws(track) and track not in self._holes:
                 target = self._tracks.by_id[track]
                 source = self._source(wakers, waker, ready, first)
                 if source is not None and target.start <= start < min(end, target.end):
@@ -149,6 +149,9 @@ class ExactDrawing:
 
     def _step(self, step: StepRecord) -> Iterable[_Part]:
         start, end, ready, track, waker, stack, detail = step
+        if start >= self._end:  # noted by another thread while the trace was being ended
+            return ()
+        end = min(end, self._end)
         if track >= CALLBACK:
             return self._callback(track - CALLBACK, start, end, stack, detail)
         lane = self._lane(track)

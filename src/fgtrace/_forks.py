@@ -17,6 +17,9 @@ import time
 import weakref
 from typing import Protocol
 
+from fgtrace._collect._collections import forget_collections
+from fgtrace._collect._hooks import forget_listeners
+from fgtrace._collect._patch import forget_patches
 from fgtrace._gil import forget as forget_interval
 
 __all__ = ["Pausable", "forget", "wait_for_end", "watch"]
@@ -86,5 +89,8 @@ def _resume_all() -> None:
 
 def _forget_all() -> None:
     forget_interval()
+    forget_listeners()
+    forget_patches()
+    forget_collections()
     _paused.clear()
     _at_work.clear()

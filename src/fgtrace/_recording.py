@@ -312,15 +312,15 @@ class Recording:
         """
         if (len(self.rows) + len(self.steps)) * 8 <= self._half:
             return
-        self._spilled_rows.write(self.rows)
-        self.rows = array("q")
-        # A loop's thread may note a step at any time, which it cannot while an array is being written.
-        full, self.steps = self.steps, array("q")
+        # Loops of other threads may note something at any time, and cannot while their array is written.
+        rows, self.rows = self.rows, array("q")
+        steps, self.steps = self.steps, array("q")
         try:
-            self._spilled_steps.write(full)
+            self._spilled_rows.write(rows)
+            rows = array("q")
+            self._spilled_steps.write(steps)
         except OSError:
-            full.extend(self.steps)
-            self.steps = full
+            self.rows, self.steps = rows + self.rows, steps + self.steps
             raise
 
     @property

@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 
 from fgtrace._clock import Clock, SystemClock, Ticker
 from fgtrace._collect import Collector
+from fgtrace._collect._collections import CollectionWatch
+from fgtrace._collect._exact import ExactTaskCollector
+from fgtrace._collect._shared_recording import SharedRecording
 from fgtrace._collect._sources import LoopFinder
 from fgtrace._collect.asyncio_tasks import TaskCollector
 from fgtrace._collect.threads import ThreadCollector
@@ -26,7 +29,7 @@ from fgtrace._gil import calm, hurry
 from fgtrace._model import Gap
 from fgtrace._recording import Recording
 
-__all__ = ["Sampler", "Stats", "complain", "own_threads"]
+__all__ = ["Sampler", "Stats", "awaits_of", "complain", "own_threads"]
 
 #: Idents of the threads of all traces of this process.
 own_threads: set[int] = set()
@@ -85,17 +88,27 @@ class Sampler:
         recording: Recording | None = None,
         collectors: Sequence[Collector] | None = None,
     ) -> None:
-        self.recording = recording or Recording(options.max_memory)
+        kind = SharedRecording if options.awaits == "exact" else Recording
+        self.recording = recording or kind(options.max_memory)
+        self._options = options
         self.finder = LoopFinder()
         self.stats = Stats()
         self.ticker = Ticker(options.hz, options.max_overhead, clock or SystemClock())
+        self._exact: ExactTaskCollector | None = None
+        self._collections = CollectionWatch(self.recording, self._now)
         self._collectors = self._plug_in(options) if collectors is None else list(collectors)
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
 
     def _plug_in(self, options: Options) -> list[Collector]:
         found: list[Collector] = []
-        if options.tasks:  # first: what a task does is over sooner than what a thread does
+        if options.awaits == "exact":
+            self._exact = ExactTaskCollector(
+                self.recording, finder=self.finder, labels=options.labels,
+                now=self._now, hidden=own_threads, failed=self._failed,
+            )  # fmt: skip
+            found.append(self._exact)
+        elif options.tasks:  # first: what a task does is over sooner than what a thread does
             found.append(TaskCollector(self.recording, finder=self.finder, labels=options.labels))
         if options.threads:
             hidden = () if options.include_self else own_threads
@@ -107,9 +120,33 @@ class Sampler:
         Begin.
         """
         self.ticker.restart()
-        self._begin()
+        self._hook()
+        try:
+            self._begin()
+        except BaseException:
+            self._unhook()
+            raise
         hurry()  # only now: where no thread can be started, nothing is left to undo
         watch(self)
+
+    def _hook(self) -> None:
+        """
+        With exact awaits: from now on steps and garbage collections are noted as they happen.
+        """
+        if self._exact is not None:
+            self._exact.begin()
+            self._collections.start()
+
+    def _unhook(self) -> None:
+        if self._exact is not None:
+            self._collections.stop()
+            self._exact.end()
+
+    def _now(self) -> int:
+        return self.ticker.clock.now() - self.ticker.start
+
+    def _failed(self, name: str, error: Exception) -> None:
+        complain(self.stats, name, error)
 
     def _begin(self) -> None:
         self._thread = threading.Thread(target=self._run, name="fgtrace sampler", daemon=True)
@@ -139,6 +176,7 @@ class Sampler:
         """
         Take a last look, and end; returns when the thread is gone.
         """
+        self._unhook()
         with self._switch:
             forget(self)
             self.ticker.clock.stop()
@@ -148,6 +186,13 @@ class Sampler:
                 self._thread.join()
         calm()
         self._settle()
+
+    @property
+    def awaits(self) -> str:
+        """
+        How tasks were seen: ``exact``, ``sampled``, and by which loop's doing; complete after `stop`.
+        """
+        return awaits_of(self._options, self.recording)
 
     @property
     def taken(self) -> int:
@@ -229,6 +274,19 @@ class Sampler:
         stats.steps = self.recording.stepped
         stats.tracks = len(self.recording.tracks)
         stats.cut = self.recording.cut
+        if self.recording.collections_dropped:
+            stats.failed["collections"] = f"{self.recording.collections_dropped} were too many to keep"
+
+
+def awaits_of(options: Options, recording: Recording) -> str:
+    """
+    ``exact``, ``sampled``, or ``exact; sampled (uvloop)`` where some loops could be sampled only.
+    """
+    if options.awaits != "exact":
+        return "sampled"
+    others = {loop.type.partition(".")[0] for loop in recording.loops if not loop.exact}
+    found = ["exact"] if any(loop.exact for loop in recording.loops) or not others else []
+    return "; ".join(found + ([f"sampled ({', '.join(sorted(others))})"] if others else []))
 
 
 def complain(stats: Stats, name: str, error: Exception) -> None:

@@ -196,12 +196,12 @@ class Trace:
                 if progress is not None:
                     timeline.on_progress(progress)
                 encoder = ENCODERS[str(self.config.effective_format)]
-                self._sink.write(pace(encoder(timeline, self._metadata())))
+                self._sink.write(pace(encoder(timeline, self._metadata(sampler))))
             finally:
                 sampler.recording.close()
                 atexit.unregister(self._at_exit)
 
-    def _metadata(self) -> dict[str, Any]:
+    def _metadata(self, sampler: AnySampler) -> dict[str, Any]:
         stats = {name: getattr(self.stats, name) for name in Stats.__slots__}
         import platform  # costs 5 ms to import
 
@@ -212,7 +212,7 @@ class Trace:
                 "version": __version__,
                 "config": self.config.as_dict(),
                 "stats": stats,
-                "awaits": "sampled",
+                "awaits": getattr(sampler, "awaits", "sampled"),
                 "python": platform.python_version(),
                 "implementation": sys.implementation.name,
                 "platform": sys.platform,

@@ -93,7 +93,7 @@ def _loop(index: int, recording: Recording, model: Track) -> tuple[Track, Track]
     """
     entry = recording.loops[index]
     number = len(recording.tracks) + 2 * index
-    end = entry.end if entry.end >= 0 else model.end
+    end = min(entry.end, model.end) if entry.end >= 0 else model.end
     loop = replace(model, id=number, name="event loop", tid=model.pid, start=max(0, entry.start), end=end)
     return loop, replace(loop, kind="callbacks", id=number + 1, name="callbacks", tid=_SPARE_TID)
 
@@ -162,4 +162,4 @@ def _task_name(entry: TrackEntry) -> str:
 
 
 def _end(entry: TrackEntry, end: int) -> int:
-    return max(0, entry.end if entry.end >= 0 else end)
+    return max(0, min(entry.end, end) if entry.end >= 0 else end)

@@ -31,31 +31,40 @@ from fgtrace._collect._walk_py import Walker, is_running
 from fgtrace._model import Wait, WaitKind
 from fgtrace._recording import GONE, LoopEntry, Recording, TrackEntry
 
-__all__ = ["TaskCollector", "labels_of", "root_name"]
+__all__ = [
+    "SeenLoop",
+    "SeenTask",
+    "TaskCollector",
+    "labels_of",
+    "nothing",
+    "rename",
+    "root_name",
+]
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """
     Stands for the reference to the waiter of a task that has none.
     """
 
 
-class _Seen:
+class SeenTask:
     """
     What was last seen of one task.
     """
 
-    __slots__ = ("detail", "done", "stack", "track", "waiter")
+    __slots__ = ("detail", "done", "exact", "stack", "track", "waiter")
 
     def __init__(self, track: int) -> None:
         self.track = track
-        self.waiter: Callable[[], Any] = _nothing
+        self.waiter: Callable[[], Any] = nothing
         self.stack = GONE
         self.detail = -1
         self.done = False
+        self.exact = False
 
 
-class _Loop:
+class SeenLoop:
     """
     What was last seen of one event loop.
     """
@@ -94,8 +103,8 @@ class TaskCollector:
         self._labels = labels
         self._source: TaskSource | None = None
         self._reader: WaitReader
-        self._seen: dict[Callable[[], Any], _Seen] = {}
-        self._loops: dict[Callable[[], Any], _Loop] = {}
+        self._seen: dict[Callable[[], Any], SeenTask] = {}
+        self._loops: dict[Callable[[], Any], SeenLoop] = {}
         self._waits: dict[tuple[WaitKind, type, int], int] = {}
         self._count = 0
         self._running = recording.wait(Wait("running"))
@@ -130,7 +139,7 @@ class TaskCollector:
         for reference, entry in self._seen.items():
             task = reference()
             if task is not None:
-                _rename(self._recording.tracks[entry.track], task)
+                rename(self._recording.tracks[entry.track], task)
 
     def _references(self, frames: dict[int, FrameType]) -> list[Callable[[], Any]]:
         if self._source is None:
@@ -141,7 +150,7 @@ class TaskCollector:
             self._reader = WaitReader(tasks)
         return self._source.references(frames)
 
-    def _first_sight(self, now: int, reference: Callable[[], Any], task: Any) -> _Seen | None:
+    def _first_sight(self, now: int, reference: Callable[[], Any], task: Any) -> SeenTask | None:
         """
         Give a task its track; None where it is done, or its loop has not been seen to run.
 
@@ -154,10 +163,12 @@ class TaskCollector:
         entry = TrackEntry("task", task.get_name(), now, loop=loop.index)
         if self._labels:
             entry.args.update(labels_of(task, self._labels))
-        found = self._seen[reference] = _Seen(self._recording.track(entry))
+        found = self._seen[reference] = SeenTask(self._recording.track(entry))
         return found
 
-    def _changed(self, now: int, entry: _Seen, task: Any, waiter: Any, frames: dict[int, FrameType]) -> None:
+    def _changed(
+        self, now: int, entry: SeenTask, task: Any, waiter: Any, frames: dict[int, FrameType]
+    ) -> None:
         coro = task.get_coro()
         if waiter is None and (coro is None or task.done()):
             self._gone(now, entry, task)
@@ -171,14 +182,14 @@ class TaskCollector:
             if task._fut_waiter is not waiter:  # torn: it ran while we looked
                 return
         track = self._recording.tracks[entry.track]
-        _rename(track, task)  # now: when it has ended it may be gone, and its name with it
+        rename(track, task)  # now: when it has ended it may be gone, and its name with it
         if not track.root:
             track.root = root_name(coro)
             self._adopt(owner_of(task), [task])
         self._note(now, entry, elements, detail, waiter)
 
-    def _note(self, now: int, entry: _Seen, elements: list[int], detail: int, waiter: Any) -> None:
-        entry.waiter = _nothing if waiter is None else _weakly(waiter)
+    def _note(self, now: int, entry: SeenTask, elements: list[int], detail: int, waiter: Any) -> None:
+        entry.waiter = nothing if waiter is None else _weakly(waiter)
         stack = self._recording.stack(elements)
         if stack != entry.stack or detail != entry.detail:
             entry.stack, entry.detail = stack, detail
@@ -230,13 +241,20 @@ class TaskCollector:
             if track >= 0:
                 self._recording.adopt(above, track)
 
-    def _loop(self, loop: Any) -> _Loop | None:
+    def _loop(self, loop: Any) -> SeenLoop | None:
         reference = weakref.ref(loop)
         found = self._loops.get(reference)
-        if found is None and loop.is_running():
-            found = self._loops[reference] = _Loop(self._number(loop), loop)
+        if found is None and self._is_shown(loop):
+            found = self._loops[reference] = SeenLoop(self._number(loop), loop)
             self._settle(found, self._thread_of(loop))
         return found
+
+    def _is_shown(self, loop: Any) -> bool:
+        """
+        Whether a loop that was not seen before is one that has tasks to show.
+        """
+        running: bool = loop.is_running()
+        return running
 
     def _number(self, loop: Any) -> int:
         type_ = type(loop)
@@ -248,7 +266,7 @@ class TaskCollector:
             return ident
         return next((ident for ident, known in self._finder.found().items() if known is loop), 0)
 
-    def _settle(self, loop: _Loop, ident: int) -> None:
+    def _settle(self, loop: SeenLoop, ident: int) -> None:
         loop.thread = ident
         thread = threading._active.get(ident)  # type: ignore[attr-defined]  # see threads.py
         if thread is not None:
@@ -258,7 +276,7 @@ class TaskCollector:
         """
         Note the length of each loop's ready queue.
         """
-        for known in self._loops.values():
+        for known in list(self._loops.values()):
             ready = getattr(known.loop(), "_ready", None)
             if ready is not None and len(ready) != known.ready:
                 known.ready = len(ready)
@@ -273,13 +291,13 @@ class TaskCollector:
             if not entry.done:
                 self._gone(now, entry, reference())
 
-    def _gone(self, now: int, entry: _Seen, task: Any) -> None:
+    def _gone(self, now: int, entry: SeenTask, task: Any) -> None:
         entry.done = True
-        entry.waiter = _nothing
+        entry.waiter = nothing
         track = self._recording.tracks[entry.track]
         track.end = now
         if task is not None:
-            _rename(track, task)
+            rename(track, task)
         self._recording.observe(now, entry.track, GONE, 0)
 
 
@@ -290,7 +308,7 @@ def _weakly(waiter: Any) -> Callable[[], Any]:
     try:
         return weakref.ref(waiter)
     except TypeError:
-        return _nothing
+        return nothing
 
 
 def labels_of(task: Any, labels: Sequence[ContextVar[Any]]) -> dict[str, str | int]:
@@ -312,7 +330,10 @@ def root_name(coro: Any) -> str:
     return name if type(name) is str and name else type(coro).__name__
 
 
-def _rename(track: TrackEntry, task: Any) -> None:
+def rename(track: TrackEntry, task: Any) -> None:
+    """
+    Note a task's name, and the first one where it was renamed.
+    """
     name = task.get_name()
     if name != track.name:
         track.args.setdefault("former name", track.name)

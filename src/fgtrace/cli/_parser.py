@@ -53,6 +53,8 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "hz": ("hz", _number),
     "format_": ("format", _text),
     "state_frames": ("state_frames", _text),
+    "awaits": ("awaits", _text),
+    "slow_callback_duration": ("slow_callback_duration", _number),
     "max_overhead": ("max_overhead", _number),
     "max_memory": ("max_memory", _number),
     "include_self": ("include_self", bool),
@@ -120,6 +122,10 @@ def fgtrace() -> None:
 @click.option("--hz", metavar="N", help="Looks a second, up to 10000.  [default: 99]")
 @click.option("--format", "format_", metavar="F", help=f"{' or '.join(FORMATS)}.  [default: by OUT's suffix]")
 @click.option("--state-frames", metavar="root|leaf|no", help="Where the state is drawn.  [default: root]")
+@click.option(
+    "--awaits", metavar="sampled|exact", help="Tasks: at the ticks, or every step.  [default: sampled]"
+)
+@click.option("--slow-callback-duration", metavar="S", help="Exact: flag what is longer.  [default: 0.1]")
 @click.option("--include-self", is_flag=True, help="Show fgtrace's own threads and frames as well.")
 @click.option("--no-threads", is_flag=True, help="No tracks for threads.")
 @click.option("--no-tasks", is_flag=True, help="No tracks for asyncio tasks.")
