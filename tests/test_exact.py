@@ -23,23 +23,14 @@ from typing import Any
 import pytest
 
 import fgtrace
-from fgtrace._cores import VARIABLE
 from reading import Row, Rows, Trace
+
+pytestmark = pytest.mark.usefixtures("core")
 
 Reader = Callable[..., Trace]
 Traced = Callable[..., Trace]
 run = asyncio.events.Handle.__dict__["_run"]
 call_soon = asyncio.BaseEventLoop.__dict__["_call_soon"]
-
-
-@pytest.fixture(autouse=True, params=["python"])
-def core(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """
-    Every trace of these tests is made by this core.
-    """
-    monkeypatch.setenv(VARIABLE, request.param)
-    name: str = request.param
-    return name
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from typing import Any
 
 from fgtrace._collect._core_answers import Answerer, CoreTaskCollector
 from fgtrace._collect._core_recording import CoreRecording
+from fgtrace._collect._collections import CollectionWatch
 from fgtrace._collect._native import CoreError, end_types, fields_of, load, marks, opaque_types
 from fgtrace._collect._sources import LoopFinder
 from fgtrace._collect._steps import leave_steps, mark_steps, nothing
@@ -25,7 +26,7 @@ from fgtrace._collect.asyncio_tasks import TaskCollector
 from fgtrace._collect.threads import LOOKS
 from fgtrace._config import Options
 from fgtrace._forks import forget, wait_for_end, watch
-from fgtrace._sampler import Stats, complain, own_threads
+from fgtrace._sampler import Stats, awaits_of, complain, own_threads
 
 __all__ = ["CoreSampler"]
 
@@ -77,7 +78,7 @@ class CoreSampler:
         self._all: TaskCollector | None = None  # where the core cannot look at the tasks
         self._marks = False
         self._exact = False
-        self.awaits = "sampled"
+        self._collections = CollectionWatch(self.recording, self._now)
         self._step: type = type(None)  # asyncio's wrapper of a task's step
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
@@ -113,8 +114,16 @@ class CoreSampler:
         self._name_loops()
         if self._options.awaits == "exact":
             self._begin_exact()
-        self._begin()
+        try:
+            self._begin()
+        except BaseException:
+            self._end_exact()
+            raise
         watch(self)
+
+    def _now(self) -> int:
+        now: int = self._core.stats()["now"]
+        return now
 
     def _begin_exact(self) -> None:
         """
@@ -130,7 +139,14 @@ class CoreSampler:
             self.stats.failed["exact awaits"] = "asyncio's methods are not its own, and ours lie below another's"
         else:
             self._exact = True
+            self._collections.start()
             self._assume()
+
+    def _end_exact(self) -> None:
+        if self._exact:
+            self._exact = False
+            self._collections.stop()
+            leave_steps(exact=True)
 
     def _assume(self) -> None:
         events, tasks = sys.modules["asyncio.events"], sys.modules["asyncio.tasks"]
@@ -204,9 +220,15 @@ class CoreSampler:
         if self._marks:
             self._core.mark_steps(False)
             leave_steps()
-        if self._exact:
-            leave_steps(exact=True)
+        self._end_exact()
         self._settle()
+
+    @property
+    def awaits(self) -> str:
+        """
+        How tasks were seen: as of the Python twin.
+        """
+        return awaits_of(self._options, self.recording)
 
     def _run(self, hidden: threading.Event) -> None:
         ident = _thread.get_ident()
@@ -295,6 +317,8 @@ class CoreSampler:
         stats.steps, lost, failed = self._core.steps_stats()
         if failed:
             stats.failed["spill"] = f"{os.strerror(failed)}"
+        if self.recording.collections_dropped:
+            stats.failed["collections"] = f"{self.recording.collections_dropped} were too many to keep"
         if lost:
             stats.failed["steps"] = f"{lost} were not noted"
         if found["failed"]:
