@@ -121,7 +121,7 @@ def test_ten_sleeps(hz: float, where: str, exact: Traced, tmp_path: Path, read_t
     for step, sleep in pairwise(line[first - 1 : first + 19]):
         if sleep.name == "sleep":  # its timer was set within the step before
             assert sleep.end - step.ts >= 10_000_000
-            assert sleep.dur >= 9_900_000
+            assert sleep.dur >= 9_500_000
     assert_contiguous(trace)
     assert trace.metadata["awaits"] == "exact"
 
@@ -539,6 +539,7 @@ def test_wrapped_meanwhile(tmp_path: Path, read_trace: Reader) -> None:
     assert asyncio.events.Handle.__dict__["_run"] is run
 
 
+@pytest.mark.parametrize("core", ["python"], indirect=True)
 def test_failure_unplugs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_trace: Reader) -> None:
     """
     What fails of ours is unplugged and noted; the program does not notice.

@@ -38,6 +38,9 @@
 #else
 #include <opcode.h>
 #endif
+#if PY_VERSION_HEX >= 0x030D0000
+#include <internal/pycore_traceback.h>
+#endif
 #include <stdbool.h>
 #include <stdint.h>
 

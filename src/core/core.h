@@ -56,14 +56,14 @@ typedef struct Chunk {
 typedef enum {
     NOTE_THREAD,  /* track, time, number: native id */
     NOTE_TASK,    /* track, time, number: loop, and above 16 bits that of its default name, name, root: its coroutine's name */
-    NOTE_NAME,    /* track, name */
+    NOTE_NAME,    /* track, name, number: 1 where it is to count as the first one */
     NOTE_END,     /* track, time */
     NOTE_PARENT,  /* track, number: the parent's track */
     NOTE_LOOP,    /* track: its index, name: its class */
     NOTE_PLACE,   /* track: index of a loop, name: of its thread */
     NOTE_WAIT,    /* track: index, number: kind, name: class of the waiter, time: track of the task or -1 */
     NOTE_GAP,     /* track: 0 late, 1 skipped; time, number: end, ticks */
-    NOTE_EXACT,   /* track: index of a loop whose steps are noted, time: from when on */
+    NOTE_EXACT,   /* track: index of a loop whose steps are noted, time: from when on, or with number 1, until when */
     NOTE_CALLBACK, /* track: its number, number: index of a code, or -1 and name: of what is of C */
 } NoteKind;
 
@@ -220,7 +220,7 @@ typedef struct {
     PyObject *loop;      /* its address */
     unsigned long ident; /* of its thread, 0: unknown */
     int64_t ready;       /* the length of its ready queue, -1: unknown */
-    bool is_exact, is_begun; /* its steps are noted; and those that were under way at the start are settled */
+    bool is_exact, is_begun, is_ended; /* its steps are noted; those under way at the start are settled; it was closed */
 } Loop;
 
 typedef struct { /* the search of a list of tasks was cut short: it goes on here */
@@ -291,7 +291,7 @@ typedef struct StepChunk StepChunk;
 
 typedef struct { /* of one trace with exact awaits */
     StepChunk *first, *last;
-    uint64_t count, written, read, lost; /* steps: noted, in the file, read of it, not noted */
+    uint64_t count, written, lost; /* steps: noted, in the file, not noted */
     size_t chunks, most_chunks;
     pthread_mutex_t lock; /* the list of chunks, between the program's threads and the clock's */
     char *folder;
@@ -309,6 +309,7 @@ typedef struct Core {
     Threads threads;
     Tasks tasks;
     Exact *exact; /* or NULL */
+    const StepChunk *next_chunk; /* to be read */
     Clock *clock;
     int64_t last_look;   /* its time */
     int64_t tick_budget; /* ns that one look at the tasks may take */
@@ -341,7 +342,7 @@ void tasks_catch_up(Core *core, int64_t now);
 bool tasks_look_at(Core *core, Task *record, bool ran, int64_t now);
 void tasks_drop(Tasks *tasks, size_t item);
 void tasks_forget(Tasks *tasks, Task *record);
-void tasks_rename(Core *core, Task *record, PyObject *task);
+void tasks_rename(Core *core, Task *record, PyObject *task, bool is_first);
 int32_t tasks_chain(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now, uint32_t *detail,
                     AskKind *ask);
 Task *tasks_by_reference(Tasks *tasks, uint32_t hash, const PyObject *reference, size_t *item);
@@ -352,6 +353,8 @@ void tasks_free(Tasks *tasks);
 Task *tasks_find(Tasks *tasks, PyObject *task);
 uint32_t tasks_wait(Core *core, uint32_t kind, PyTypeObject *type, uint32_t track);
 void tasks_discover(Core *core, int64_t now, int64_t until);
+bool tasks_may_be_new(Core *core, PyObject *loop, const void **newest); /* since the last time that it was asked */
+void tasks_discover_here(Core *core, int64_t now); /* those of this thread */
 Task *tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now);
 void tasks_promote(Core *core, Task *record, PyObject *task, int64_t now);
 void waits_read(Core *core, Task *record, PyObject *waiter, Gen *leaf, int64_t now, uint32_t *detail,
@@ -376,6 +379,8 @@ typedef struct {
     PyObject *append, *get_debug, *debug_name, *ready_name, *get_debug_name; /* strong: see `plain_queue` */
     /* where a handle has them */
     Py_ssize_t context, callback, args, loop, cancelled, repr, source_traceback;
+    char *file; /* where `run` calls the callback */
+    int line;
     bool is_stock, is_stock_soon; /* `run`, `call_soon` are asyncio's own */
 } Asyncio;
 
@@ -412,7 +417,7 @@ void exact_scheduled(PyObject *loop, PyObject *handle);
 void exact_look(Core *core, int64_t now);
 void exact_spill(Core *core); /* by the clock, without the GIL */
 void exact_free(Core *core);
-PyObject *exact_take(Core *core);
+PyObject *exact_block(Core *core, size_t number);
 bool exact_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail);
 void exact_assume(PyObject *loop, PyObject *task); /* a step of it is under way in this thread */
 

@@ -8,6 +8,7 @@
 #include "core.h"
 
 #define A_BATCH 32   /* slots or nodes between two readings of the clock: a new task costs a microsecond */
+#define LONGEST_SEARCH 100000 /* ns, after a step */
 #define FEW 500      /* below so many tasks, the lists are searched to their ends */
 
 static bool
@@ -200,5 +201,46 @@ tasks_discover(Core *core, int64_t now, int64_t until)
 #else
     search_set(core, now, until);
     search_eager(core, now);
+#endif
+}
+
+/* --- eager tasks, which begin within a step of another --- */
+
+bool
+tasks_may_be_new(Core *core, PyObject *loop, const void **newest)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    (void)core;
+    (void)loop;
+    const void *there = ((_PyThreadStateImpl *)PyThreadState_Get())->asyncio_tasks_head.prev;
+    bool is_new = there != *newest;
+    *newest = there;
+    return is_new;
+#else
+    const void *there = (const void *)(uintptr_t)core->tasks.tasks->used;
+    if (there == *newest || core->tasks.eager == NULL) {
+        return false;
+    }
+    *newest = there;
+    PyObject *factory = attribute(loop, "_task_factory"); /* others are seen when they are scheduled */
+    bool is_new = factory != NULL && factory != Py_None;
+    Py_XDECREF(factory);
+    return is_new;
+#endif
+}
+
+void
+tasks_discover_here(Core *core, int64_t now)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    struct llist_node *head = &((_PyThreadStateImpl *)PyThreadState_Get())->asyncio_tasks_head;
+    for (struct llist_node *node = head->prev; node != head; node = node->prev) {
+        PyObject *task = (PyObject *)((char *)node - core->tasks.at.node);
+        if (tasks_find(&core->tasks, task) != NULL || tasks_add(core, task, NULL, now) == NULL) {
+            return;
+        }
+    }
+#else
+    search_set(core, now, now_ns() + LONGEST_SEARCH);
 #endif
 }

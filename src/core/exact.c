@@ -50,6 +50,8 @@ typedef struct ExactLoop {
     Scheduled *ring;
     uint32_t first, used, room;
     Turn *turn;          /* the one under way */
+    unsigned long ident; /* the thread in which it was seen to run, 0: none */
+    const void *newest;  /* of its thread's list of tasks (3.14+), or as many as asyncio's set had */
     uint32_t index[MOST_EXACT]; /* its number in each core, NONE: not asked yet */
 } ExactLoop;
 
@@ -160,6 +162,13 @@ exact_spill(Core *core)
 
 /* --- loops and what they are to run --- */
 
+static int64_t
+relative(Core *core, int64_t time)
+{
+    time -= clock_pace(core->clock)->start;
+    return time > 0 ? time : 0;
+}
+
 static ExactLoop *
 add_loop(PyObject *loop)
 {
@@ -184,6 +193,8 @@ add_loop(PyObject *loop)
     Py_XSETREF(found->reference, reference);
     found->loop = loop;
     found->first = found->used = 0;
+    found->ident = 0;
+    found->newest = NULL;
     memset(found->index, 0xff, sizeof found->index);
     return found;
 }
@@ -207,7 +218,9 @@ index_in(ExactLoop *loop, size_t place)
         if (index >= 0) {
             loop->index[place] = (uint32_t)index;
             cores[place]->tasks.loops[index].is_exact = true;
-            tables_note(&cores[place]->tables, NOTE_EXACT, (uint32_t)index, 0, 0, NULL);
+            Core *core = cores[place];
+            int64_t since = core->exact->count > 0 || core->last_look > 0 ? relative(core, now_ns()) : 0;
+            tables_note(&core->tables, NOTE_EXACT, (uint32_t)index, since, 0, NULL);
         }
     }
     return loop->index[place];
@@ -252,33 +265,6 @@ take(ExactLoop *loop, const PyObject *handle, const PyObject *callback, Schedule
     return false;
 }
 
-/* Who schedules something now, as a core's numbers say it. */
-static uint32_t
-waker_in(size_t place)
-{
-    Turn *turn = current;
-    if (turn == NULL || turn->loop == NULL) {
-        return NOBODY;
-    }
-    if (turn->task == NULL) {
-        uint32_t index = index_in(turn->loop, place);
-        return index == NONE ? NOBODY : CALLBACK | (uint32_t)turn->source << 24 | index;
-    }
-    if (turn->track[place] == NONE) {
-        const Task *record = tasks_find(&cores[place]->tasks, turn->task);
-        turn->track[place] = record != NULL ? record->track : NONE;
-    }
-    return turn->track[place];
-}
-
-/* Whether a loop runs in another thread than this one, where no step is under way. */
-static bool
-is_from_thread(PyObject *loop)
-{
-    long ident = current == NULL || current->loop == NULL ? thread_of(loop) : -1;
-    return ident > 0 && (unsigned long)ident != PyThread_get_thread_ident();
-}
-
 static bool
 begin_work(Core *core, int *collects)
 {
@@ -300,11 +286,61 @@ end_work(Core *core, int collects)
     core->is_looking = false;
 }
 
-static int64_t
-relative(Core *core, int64_t time)
+/* The record of the task whose turn it is, with its track, or NULL. */
+static Task *
+known(Core *core, const Turn *turn)
 {
-    time -= clock_pace(core->clock)->start;
-    return time > 0 ? time : 0;
+    Task *record = tasks_find(&core->tasks, turn->task);
+    int64_t since = relative(core, turn->ready > 0 ? turn->ready : turn->start);
+    if (record == NULL) {
+        record = tasks_add(core, turn->task, NULL, since);
+    }
+    else if (record->flags & TASK_WAITS_FOR_LOOP) {
+        tasks_promote(core, record, turn->task, since);
+    }
+    return record;
+}
+
+/* Who schedules something now, as a core's numbers say it. */
+static uint32_t
+waker_in(size_t place)
+{
+    Turn *turn = current;
+    if (turn == NULL || turn->loop == NULL) {
+        return NOBODY;
+    }
+    if (turn->task == NULL) {
+        uint32_t index = index_in(turn->loop, place);
+        return index == NONE ? NOBODY : CALLBACK | (uint32_t)turn->source << 24 | index;
+    }
+    if (turn->track[place] == NONE) {
+        const Task *record = known(cores[place], turn);
+        turn->track[place] = record != NULL ? record->track : NONE;
+    }
+    return turn->track[place];
+}
+
+/* Whether a loop runs in another thread than this one. */
+static bool
+is_from_thread(const ExactLoop *loop)
+{
+    unsigned long ident = loop->ident;
+    if (ident == 0) {
+        long found = thread_of(loop->loop);
+        ident = found > 0 ? (unsigned long)found : 0;
+    }
+    return ident != 0 && ident != PyThread_get_thread_ident();
+}
+
+/* A task is new: what it is to run, and whose child it is. */
+static void
+begun(Core *core, Task *record, uint32_t creator, int64_t now)
+{
+    if (creator < CALLBACK) {
+        tables_note(&core->tables, NOTE_PARENT, record->track, 0, creator, NULL);
+    }
+    record->flags |= TASK_HAS_OWNER;
+    tasks_look_at(core, record, true, now);
 }
 
 /* A task's first step is scheduled by its creator, in the middle of `Task.__init__`. */
@@ -317,8 +353,8 @@ created(size_t place, PyObject *task, uint32_t creator, int64_t now)
         return;
     }
     Task *record = tasks_add(core, task, NULL, relative(core, now));
-    if (record != NULL && record->track != NONE && creator < CALLBACK) {
-        tables_note(&core->tables, NOTE_PARENT, record->track, 0, creator, NULL);
+    if (record != NULL && record->track != NONE) {
+        begun(core, record, creator, relative(core, now));
     }
     end_work(core, collects);
 }
@@ -339,10 +375,13 @@ exact_scheduled(PyObject *loop, PyObject *handle)
         return;
     }
     scheduled->time = now_ns();
-    scheduled->is_from_thread = is_from_thread(loop);
+    scheduled->is_from_thread = is_from_thread(found);
     for (size_t place = 0; place < MOST_EXACT; place++) {
-        if (cores[place] != NULL) {
-            scheduled->waker[place] = scheduled->is_from_thread ? THREAD : waker_in(place);
+        int collects;
+        if (cores[place] != NULL && begin_work(cores[place], &collects)) {
+            bool is_outside = current == NULL || current->loop == NULL;
+            scheduled->waker[place] = is_outside && scheduled->is_from_thread ? THREAD : waker_in(place);
+            end_work(cores[place], collects);
             if (task != NULL) {
                 created(place, task, scheduled->waker[place], scheduled->time);
             }
@@ -356,8 +395,8 @@ static void
 step_of_task(Core *core, Task *record, PyObject *task, Step *step)
 {
     PyObject *waiter = tasks_field(task, core->tasks.at.waiter), *coro = tasks_field(task, core->tasks.at.coro);
+    tasks_rename(core, record, task, !(record->flags & TASK_HAS_STEPPED));
     record->flags |= TASK_HAS_STEPPED;
-    tasks_rename(core, record, task);
     if (waiter == NULL && (coro == NULL || future_state(&core->tasks, task) != 0)) {
         tables_note(&core->tables, NOTE_END, record->track, step->end, 0, NULL);
         step->stack = (uint32_t)GONE;
@@ -380,13 +419,7 @@ static void
 note_task(size_t place, Turn *turn, Step *step)
 {
     Core *core = cores[place];
-    Task *record = tasks_find(&core->tasks, turn->task);
-    if (record == NULL) {
-        record = tasks_add(core, turn->task, NULL, turn->ready > 0 ? relative(core, turn->ready) : step->start);
-    }
-    else if (record->flags & TASK_WAITS_FOR_LOOP) {
-        tasks_promote(core, record, turn->task, turn->ready > 0 ? relative(core, turn->ready) : step->start);
-    }
+    Task *record = known(core, turn);
     if (record == NULL || record->track == NONE || (record->flags & TASK_DONE)) {
         return;
     }
@@ -549,9 +582,33 @@ exact_enter(PyObject *handle, PyObject *task)
             turn->source = scheduled.is_from_thread ? FROM_THREAD : SOON;
         }
         loop->turn = turn;
+        loop->ident = PyThread_get_thread_ident();
     }
     current = turn;
     return turn;
+}
+
+/* Tasks that began within a step, and wait where it ends: no handle of theirs has run. */
+static void
+find_eager(const Turn *turn, int64_t end)
+{
+    for (size_t place = 0; place < MOST_EXACT; place++) {
+        Core *core = cores[place];
+        int collects;
+        if (core == NULL || !tasks_may_be_new(core, turn->loop->loop, &turn->loop->newest) ||
+            !begin_work(core, &collects)) {
+            continue;
+        }
+        size_t first = core->tasks.used;
+        tasks_discover_here(core, relative(core, end));
+        for (size_t item = first; item < core->tasks.used; item++) {
+            Task *record = tasks_at(&core->tasks, item);
+            if (record->track != NONE && !(record->flags & TASK_DONE)) {
+                begun(core, record, turn->track[place], relative(core, end));
+            }
+        }
+        end_work(core, collects);
+    }
 }
 
 void
@@ -561,6 +618,9 @@ exact_leave(Turn *turn)
     PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
     current = turn->outer;
     note_in_all(turn, end);
+    if (turn->loop != NULL) {
+        find_eager(turn, end);
+    }
     if (turn->again != NULL && turn->loop != NULL) {
         turn->again->time = end;
         memcpy(turn->again->waker, turn->track, sizeof turn->track);
@@ -573,11 +633,26 @@ exact_leave(Turn *turn)
 
 /* --- a tick --- */
 
+static void
+end_closed(Core *core, ExactLoop *loop, int64_t now)
+{
+    PyObject *alive = weak_referent(loop->reference);
+    PyObject *closed = alive != NULL ? attribute(alive, "_closed") : NULL;
+    for (size_t place = 0; place < MOST_EXACT && (alive == NULL || closed == Py_True); place++) {
+        if (cores[place] == core && loop->index[place] != NONE && !core->tasks.loops[loop->index[place]].is_ended) {
+            core->tasks.loops[loop->index[place]].is_ended = true;
+            tables_note(&core->tables, NOTE_EXACT, loop->index[place], now, 1, NULL);
+        }
+    }
+    Py_XDECREF(closed);
+}
+
 /* Look at the tasks that are in a step, whose frames the ticks show, and at a few others, which may be gone. */
 void
 exact_look(Core *core, int64_t now)
 {
     for (ExactLoop *loop = loops; loop != NULL; loop = loop->next) {
+        end_closed(core, loop, now);
         PyObject *task = loop->turn != NULL ? loop->turn->task : NULL;
         Task *record = task != NULL ? tasks_find(&core->tasks, task) : NULL;
         if (record != NULL) {
@@ -723,35 +798,31 @@ exact_free(Core *core)
     free(exact);
 }
 
-/* The next block of steps (bytes), from the file first; None at the end. The trace is over. */
+/* A block of steps (bytes), None behind the last; they are asked for one after the other, from 0 on. The trace is
+ * over. */
 PyObject *
-exact_take(Core *core)
+exact_block(Core *core, size_t number)
 {
     Exact *exact = core->exact;
-    size_t size = STEPS_A_CHUNK * sizeof(Step);
-    if (exact != NULL && exact->read < exact->written) {
-        size_t left = (exact->written - exact->read) * sizeof(Step);
-        PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(left < size ? left : size));
-        ssize_t done = bytes != NULL ? pread(exact->file, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes),
-                                             (off_t)(exact->read * sizeof(Step)))
-                                     : 0;
-        if (bytes != NULL && done != PyBytes_GET_SIZE(bytes)) {
+    size_t first = number * STEPS_A_CHUNK;
+    if (exact != NULL && first < exact->written) { /* chunks are written when they are full */
+        PyObject *bytes = PyBytes_FromStringAndSize(NULL, STEPS_A_CHUNK * sizeof(Step));
+        if (bytes != NULL && pread(exact->file, PyBytes_AS_STRING(bytes), STEPS_A_CHUNK * sizeof(Step),
+                                   (off_t)(first * sizeof(Step))) != STEPS_A_CHUNK * sizeof(Step)) {
             Py_DECREF(bytes);
             return PyErr_SetFromErrno(PyExc_OSError);
         }
-        exact->read += STEPS_A_CHUNK;
         return bytes;
     }
-    if (exact == NULL || exact->first == NULL) {
+    if (exact == NULL || first == exact->written) {
+        core->next_chunk = exact != NULL ? exact->first : NULL;
+    }
+    const StepChunk *chunk = core->next_chunk;
+    if (chunk == NULL) {
         Py_RETURN_NONE;
     }
-    StepChunk *chunk = exact->first;
-    PyObject *bytes = PyBytes_FromStringAndSize((const char *)chunk->steps, (Py_ssize_t)(chunk->used * sizeof(Step)));
-    if (bytes != NULL) {
-        exact->first = chunk->next;
-        free(chunk);
-    }
-    return bytes;
+    core->next_chunk = chunk->next;
+    return PyBytes_FromStringAndSize((const char *)chunk->steps, (Py_ssize_t)(chunk->used * sizeof(Step)));
 }
 
 /* Amend a step whose wait was not clear at once; false where it is in the file by now. */

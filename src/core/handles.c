@@ -3,7 +3,7 @@
  *
  * ``Handle._run`` is done here as asyncio does it (3.11 to 3.15 agree): the callback in its context; whatever it
  * raises goes to the loop's exception handler, but for SystemExit and KeyboardInterrupt. Where somebody else had
- * replaced it, theirs is called. What differs: no frame of ``_run`` is on the stack or in a traceback.
+ * replaced it, theirs is called. What differs: no frame of ``_run`` is on the stack; in tracebacks there is one.
  */
 #include "core.h"
 #if PY_VERSION_HEX < 0x030C0000
@@ -51,6 +51,7 @@ handle_slot(PyObject *handle, Py_ssize_t offset)
 static PyObject *
 failed(PyObject *handle)
 {
+    _PyTraceback_Add("_run", asyncio.file, asyncio.line); /* as if its frame had been there */
     if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
         return NULL;
     }
@@ -227,15 +228,20 @@ handles_learn(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-/* A method to put in the place of ``Handle._run``. Arguments: the class, what is there, whether that is asyncio's. */
+/* A method to put in the place of ``Handle._run``. Arguments: the class, what is there, whether that is asyncio's,
+ * and the file and line from which it calls. */
 PyObject *
 handles_run(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *type, *before;
-    int is_stock;
-    if (!PyArg_ParseTuple(arguments, "O!Op", &PyType_Type, &type, &before, &is_stock)) {
+    const char *file;
+    int is_stock, line;
+    if (!PyArg_ParseTuple(arguments, "O!Opsi", &PyType_Type, &type, &before, &is_stock, &file, &line)) {
         return NULL;
     }
+    free(asyncio.file);
+    asyncio.file = strdup(file);
+    asyncio.line = line;
     Py_XSETREF(asyncio.run, Py_NewRef(before));
     asyncio.is_stock = is_stock != 0;
     return PyDescr_NewMethod((PyTypeObject *)type, &run_definition);

@@ -466,9 +466,10 @@ finish(Core *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-take_steps(Core *self, PyObject *Py_UNUSED(ignored))
+steps_block(Core *self, PyObject *number)
 {
-    return exact_take(self);
+    size_t place = PyLong_AsSize_t(number);
+    return place == (size_t)-1 && PyErr_Occurred() ? NULL : exact_block(self, place);
 }
 
 static PyObject *
@@ -571,9 +572,9 @@ static PyMethodDef core_methods[] = {
     METHOD("take_asks", take_asks, METH_NOARGS),
     METHOD("take_counters", take_counters, METH_NOARGS),
     METHOD("take_notes", take_notes, METH_NOARGS),
+    METHOD("steps_block", steps_block, METH_O),
     METHOD("steps_stats", steps_stats, METH_NOARGS),
     METHOD("take_rows", take_rows, METH_NOARGS),
-    METHOD("take_steps", take_steps, METH_NOARGS),
     METHOD("track_of", track_of, METH_O),
     METHOD("wait", wait_, METH_NOARGS),
     METHOD("wait_number", wait_number, METH_VARARGS),

@@ -266,13 +266,13 @@ name_of(Tasks *tasks, PyObject *task)
 }
 
 void
-tasks_rename(Core *core, Task *record, PyObject *task)
+tasks_rename(Core *core, Task *record, PyObject *task, bool is_first)
 {
     PyObject *there = tasks_field(task, core->tasks.at.name);
     if (mark_of_name(there) != record->name) {
         PyObject *name = name_of(&core->tasks, task);
         if (name != NULL) {
-            tables_note(&core->tables, NOTE_NAME, record->track, 0, 0, name);
+            tables_note(&core->tables, NOTE_NAME, record->track, 0, is_first, name);
         }
         record->name = mark_of_name(there);
         Py_XDECREF(name); /* the note keeps it */
@@ -397,7 +397,7 @@ gone(Core *core, Task *record, PyObject *task, int64_t now)
     forget_waiter(record);
     if (record->track != NONE) {
         if (task != NULL) {
-            tasks_rename(core, record, task);
+            tasks_rename(core, record, task, false);
         }
         tables_note(&core->tables, NOTE_END, record->track, now, 0, NULL);
         tables_observe(&core->tables, now, record->track, GONE, 0);
@@ -510,7 +510,7 @@ changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
     if (waiter == NULL && core->is_catching_up && is_executing(coro)) {
         return; /* the threads' frames are not at hand: the next tick has them */
     }
-    tasks_rename(core, record, task);
+    tasks_rename(core, record, task, false);
     if (is_told(core, record) && !(waiter == NULL && is_executing(coro))) {
         return;
     }

@@ -133,10 +133,11 @@ class CoreSampler:
             return
         self._core.look(0)
         folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - a file without a name
-        if not self._core.begin_exact(folder, self._options.max_memory // 2):
-            self.stats.failed["exact awaits"] = "too many traces with exact awaits at once"
-        elif not mark_steps(self._module, self._step, exact=True):
-            self.stats.failed["exact awaits"] = "asyncio's methods are not its own, and ours lie below another's"
+        if not mark_steps(self._module, self._step, exact=True):
+            self.stats.failed["awaits"] = "another tool's wrapper lies over ours in asyncio"
+        elif not self._core.begin_exact(folder, self._options.max_memory // 2):
+            leave_steps(exact=True)
+            self.stats.failed["awaits"] = "too many traces with exact awaits at once"
         else:
             self._exact = True
             self._collections.start()

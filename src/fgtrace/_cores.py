@@ -32,7 +32,7 @@ def make_sampler(options: Options) -> AnySampler:
     wanted = os.environ.get(VARIABLE, "")
     if wanted not in ("", "c", "python"):
         raise ConfigError(VARIABLE, wanted, "allowed is 'c' or 'python'")
-    if wanted == "python" or options.awaits == "exact":  # exact awaits are in Python so far
+    if wanted == "python":
         return Sampler(options)
     try:
         return CoreSampler(options)

@@ -15,7 +15,8 @@ from fgtrace._states import RUNNABLE, RUNNING
 
 __all__ = ["StepPaths"]
 
-_RUN = FrameName("asyncio.events", "Handle._run")
+#: What calls a callback: with the C core nothing of the first is on the stack.
+_CALLERS = {FrameName("asyncio.events", "Handle._run"), FrameName("asyncio.base_events", "BaseEventLoop._run_once")}
 _RUNNING = Frame(RUNNING, "state")
 
 
@@ -73,9 +74,9 @@ class StepPaths:
         """
         located = self._located(stack)
         names = [self._recording.codes[code].name for code, _ in located]
-        if _RUN in names:  # a callback's: what the loop is, everybody knows
-            names = names[len(names) - names[::-1].index(_RUN) :]
-        return " > ".join(frame_name(name) for name in names)
+        callers = [place for place, name in enumerate(names) if name in _CALLERS]
+        inner = names[callers[-1] + 1 :] if callers else names  # what the loop is, everybody knows
+        return " > ".join(frame_name(name) for name in inner)
 
     def _between(self, before: int, after: int, root: str) -> Path:
         old, new = self._located(before), self._located(after)

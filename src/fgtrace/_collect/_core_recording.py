@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
+from itertools import count
 from types import CodeType
 from typing import Any, TypeVar
 
@@ -166,7 +167,7 @@ class CoreRecording(Recording):
         entry, name = self.tracks[note[1]], note[5]
         if name == entry.name:
             return
-        if note[1] not in self._named:
+        if note[1] not in self._named or note[3]:
             self._named.add(note[1])
         elif entry.kind == "thread":
             entry.args["former name"] = entry.name
@@ -196,7 +197,12 @@ class CoreRecording(Recording):
 
 
     def _exact(self, note: _Note) -> None:
-        self.loops[note[1]].exact = True
+        loop = self.loops[note[1]]
+        loop.exact = True
+        if note[3]:
+            loop.end = note[2]
+        else:
+            loop.start = note[2]
 
     def _callback(self, note: _Note) -> None:
         _put(self._callbacks, note[1], (note[3], note[5] or ""), (-1, ""))
@@ -215,10 +221,10 @@ class CoreRecording(Recording):
         return found
 
     def _step_blocks(self) -> Iterator[bytes]:
-        """
-        As of `Recording`, but once only: a block is given out and forgotten.
-        """
-        return iter(self.core.take_steps, None)
+        for number in count():
+            if (block := self.core.steps_block(number)) is None:
+                return
+            yield block
 
 
 def _put(items: list[T], place: int, item: T, empty: T) -> None:

@@ -38,7 +38,7 @@ def mark_steps(core: Any, step: type, *, exact: bool = False) -> bool:
         return False
     handle, loop = events.Handle, sys.modules["asyncio.base_events"].BaseEventLoop
     run = _patch("_run", handle)
-    if not run.put(lambda before: core.handles_run(handle, before, is_stock(before, events))):
+    if not run.put(lambda before: core.handles_run(handle, before, is_stock(before, events), *_place(before))):
         return False
     if exact and not _patch("_call_soon", loop).put(lambda before: _call_soon(core, loop, before)):
         run.take_back()
@@ -59,6 +59,14 @@ def leave_steps(*, exact: bool = False) -> None:
     _patches["_run"].take_back()
     if exact:
         _patches["_call_soon"].take_back()
+
+
+def _place(run: Any) -> tuple[str, int]:
+    """
+    The file and the line from which ``Handle._run`` calls, as tracebacks show it.
+    """
+    code = getattr(run, "__code__", None)
+    return (code.co_filename, code.co_firstlineno + 2) if code is not None else ("", 0)
 
 
 def _patch(name: str, owner: type) -> Patch:
