@@ -800,3 +800,88 @@ def test_labels_and_names(exact: Traced) -> None:
     trace = exact(main)
     names = {e["args"]["name"]: e["args"] for e in trace.events("M") if e["name"] == "thread_name"}
     assert names["└ later child"]["former name"] == "first"
+
+
+# in the midst of it
+
+
+def test_finalizers_that_schedule(exact: Traced) -> None:
+    """
+    Finalizers that run in the midst of our bookkeeping, and schedule callbacks and tasks, do no harm.
+    """
+    ran: list[int] = []
+
+    class Ring:
+        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+            self.loop, self.me = loop, self
+
+        def __del__(self) -> None:
+            self.loop.call_soon_threadsafe(ran.append, 1)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        before = gc.get_threshold()
+        gc.set_threshold(5, 1, 1)
+        try:
+            for _ in range(300):
+                Ring(loop)
+                await asyncio.create_task(asyncio.sleep(0))
+        finally:
+            gc.set_threshold(*before)
+        gc.collect()
+        await asyncio.sleep(0.01)
+
+    trace = exact(main)
+    assert len(ran) == 300
+    assert trace.metadata["stats"]["failed"] == {}
+    assert_contiguous(trace)
+
+
+def test_a_loop_within_a_step(exact: Traced) -> None:
+    """
+    A callback that runs its loop (as some tools for notebooks do) has what ran within it beside it.
+    """
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+
+        def outer() -> None:
+            loop.call_soon(sum, [1])
+            loop._run_once()
+
+        loop.call_soon(outer)
+        await asyncio.sleep(0.01)
+
+    trace = exact(main)
+    names = {row.name.rpartition(".")[2] for row in trace.track("callbacks")}
+    assert {"outer", "sum"} <= names
+    assert_contiguous(trace)
+
+
+def test_many_loops_at_once(exact: Traced) -> None:
+    """
+    Loops of several threads that make new tasks and new stacks all the time leave a sound recording.
+    """
+
+    async def leaf(depth: int) -> None:
+        if depth:
+            await leaf(depth - 1)
+        else:
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        for round_ in range(30):
+            await asyncio.gather(*(leaf((round_ + number) % 17) for number in range(10)))
+
+    def work() -> None:
+        threads = [threading.Thread(target=lambda: asyncio.run(main()), name=f"loop {n}") for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    trace = exact(work, hz=1000, max_memory=1024 * 1024)
+    assert trace.metadata["stats"]["failed"] == {}
+    found = list(trace.all("*leaf"))
+    assert len(found) == 4 * 30 * 10
+    assert all(states(rows, "running") for rows in found)

@@ -199,7 +199,8 @@ class ThreadLane:
         return self._advance(time)
 
     def _advance(self, time: int) -> array[int]:
-        self._since = max(self._since, time)  # a late look is noted as of when it was due
+        # a late look, also the one that misses the thread, is noted as of when it was due
+        self._since = min(max(self._since, time), self.track.end)
         path = (*self._path, *self._collecting) if self._path else ()
         return self._lane.advance(self._since, path) or array("q")
 

@@ -110,5 +110,5 @@ def _names(callback: Any) -> tuple[str, str]:
     if issubclass(kind, BuiltinMethodType):
         module = callback.__module__ or type(callback.__self__).__module__
         return module if type(module) is str else "", callback.__qualname__
-    module = kind.__dict__.get("__module__", "")
+    module = type.__getattribute__(kind, "__module__")  # a metaclass would be the program's
     return module if type(module) is str else "", kind.__qualname__

@@ -71,6 +71,6 @@ def source_of_handle(handle: Any, queued: tuple[Callable[[], Any], int, int, boo
     """
     if hasattr(handle, "_when"):
         return TIMER
-    if queued is None:
-        return SELECTOR
+    if queued is None:  # from 3.14 on those of other threads are queued without `_call_soon`
+        return THREADSAFE if type(handle).__name__ == "_ThreadSafeHandle" else SELECTOR
     return THREADSAFE if queued[3] else SOON
