@@ -218,3 +218,34 @@ def test_somebody_else_wraps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     asyncio.run(main())
     monkeypatch.undo()
     asyncio.events.Handle._run = run  # type: ignore[method-assign]  # the other tool has gone before us
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="switches of contexts are told from Python 3.14 on")
+def test_uvloop_is_marked(tmp_path: Path, read_trace: Reader) -> None:
+    """
+    With very many tasks on uvloop, those that ran are known by their contexts, and shown as on asyncio.
+    """
+    uvloop = pytest.importorskip("uvloop")
+
+    async def busy() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0.05)
+            block()
+
+    async def main() -> bool:
+        async with asyncio.TaskGroup() as group:
+            with fgtrace.trace(tmp_path / "t.json", hz=200, max_overhead=1.0) as trace:
+                event = await crowd(group)
+                await marked(trace)
+                await group.create_task(busy(), name="busy")
+                sampler = trace._sampler
+                assert isinstance(sampler, CoreSampler)
+                found: bool = sampler._core.marks_serve()
+            event.set()
+        return found
+
+    assert uvloop.run(main())
+    trace = read_trace()
+    states = [state for state in trace.track("busy *").states() if state != "runnable"]
+    assert states == ["sleep", "running"] * 3
+    assert asyncio.events.Handle._run is run

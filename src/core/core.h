@@ -220,6 +220,7 @@ typedef struct {
     PyObject *loop;      /* its address */
     unsigned long ident; /* of its thread, 0: unknown */
     int64_t ready;       /* the length of its ready queue, -1: unknown */
+    bool is_compiled; /* it has handles of its own */
     bool is_exact, is_begun, is_ended; /* its steps are noted; those under way at the start are settled; it was closed */
 } Loop;
 
@@ -250,7 +251,7 @@ typedef struct {
 } Ask;
 
 typedef struct { /* where a task's and a future's fields are; found out by calibration */
-    Py_ssize_t waiter, coro, loop, name, state, callback, callbacks, node;
+    Py_ssize_t waiter, coro, loop, name, state, callback, callbacks, node, context;
 } Offsets;
 
 typedef struct {
@@ -269,6 +270,9 @@ typedef struct {
     size_t segments_used, segments_room;
     size_t used, next, left_over;
     Index index[PARTS]; /* by address */
+    uint32_t **contexts; /* where loops are compiled, for each record the hash of its context; 0: not noted */
+    size_t contexts_used, contexts_room;
+    Index context_index[PARTS];
     Loop *loops;
     size_t loops_used, loops_room;
     Array waits; /* of WaitKey */
@@ -348,6 +352,7 @@ int32_t tasks_chain(Core *core, Task *record, PyObject *task, PyObject *waiter, 
 Task *tasks_by_reference(Tasks *tasks, uint32_t hash, const PyObject *reference, size_t *item);
 void tasks_note_waiter(Tasks *tasks, Task *record, PyObject *waiter);
 bool task_waits(const Task *record);
+Task *tasks_in_context(Tasks *tasks, PyObject *context);
 void tasks_end_all(Core *core, int64_t now);
 void tasks_free(Tasks *tasks);
 Task *tasks_find(Tasks *tasks, PyObject *task);
@@ -400,6 +405,7 @@ bool steps_all_mark(const Tasks *tasks); /* whether every loop's steps are marke
 bool steps_serve(const Tasks *tasks);    /* whether marks tell all that ran */
 void steps_mark(Tasks *tasks, Task *record);
 void steps_ran(PyObject *task);
+PyObject *steps_in_context(PyObject *context); /* borrowed: the task that has it, or NULL */
 void steps_in_turn(Core *core, int64_t now);
 void steps_look(Core *core, int64_t now, int64_t until);
 void steps_free(Tasks *tasks);
@@ -412,7 +418,10 @@ bool exact_begin(Core *core, const char *folder, size_t most_bytes);
 void exact_end(Core *core, int64_t now);
 bool exact_is_wanted(void);
 Turn *exact_enter(PyObject *handle, PyObject *task);
+Turn *exact_enter_task(PyObject *task);
 void exact_leave(Turn *turn);
+bool exact_discover(void);
+Core *exact_core(size_t place); /* NULL: none */
 void exact_scheduled(PyObject *loop, PyObject *handle);
 void exact_look(Core *core, int64_t now);
 void exact_spill(Core *core); /* by the clock, without the GIL */
@@ -421,7 +430,14 @@ PyObject *exact_block(Core *core, size_t number);
 bool exact_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail);
 void exact_assume(PyObject *loop, PyObject *task); /* a step of it is under way in this thread */
 
+#define MOST_EXACT 4 /* cores with exact awaits at once */
 #define STEP_ROW (1ULL << 62) /* in a question: the number is a step's, not a row's */
+
+/* --- contexts.c --- */
+
+bool contexts_watch(void);
+void contexts_leave(void);
+bool contexts_are_watched(void);
 
 /* --- callbacks.c --- */
 

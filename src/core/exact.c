@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define MOST_EXACT 4   /* cores at once */
 #define FARTHEST 64    /* places of the queue in which a handle is looked for */
 #define STEPS_A_CHUNK 4096
 #define MOST_ASKS 1000 /* questions that wait for Python; more are not put */
@@ -215,7 +214,8 @@ index_in(ExactLoop *loop, size_t place)
 {
     if (loop->index[place] == NONE) {
         int index = loop_index(cores[place], loop->loop);
-        if (index >= 0) {
+        bool is_told = index >= 0 && (!cores[place]->tasks.loops[index].is_compiled || contexts_are_watched());
+        if (is_told) {
             loop->index[place] = (uint32_t)index;
             cores[place]->tasks.loops[index].is_exact = true;
             Core *core = cores[place];
@@ -466,6 +466,17 @@ note(size_t place, Turn *turn, int64_t end)
     end_work(core, collects);
 }
 
+static PyObject * /* borrowed, or NULL */
+task_loop(PyObject *task)
+{
+    for (size_t place = 0; place < MOST_EXACT; place++) {
+        if (cores[place] != NULL && cores[place]->tasks.is_attached) {
+            return tasks_field(task, cores[place]->tasks.at.loop);
+        }
+    }
+    return NULL;
+}
+
 /* The tasks of a loop that were in a step when the trace began: its end was seen by nobody, but it was just now,
  * before the first handle that we see. */
 static void
@@ -551,6 +562,36 @@ end_assumed(int64_t now)
     }
 }
 
+Core *
+exact_core(size_t place)
+{
+    return cores[place];
+}
+
+/* A task of a loop with handles of its own is stepped: nothing is known of who scheduled it. */
+Turn *
+exact_enter_task(PyObject *task)
+{
+    int64_t now = now_ns();
+    end_assumed(now);
+    ExactLoop *loop = loop_of(task_loop(task));
+    Turn *turn = loop != NULL ? new_turn() : NULL;
+    if (turn == NULL) {
+        return NULL;
+    }
+    *turn = (Turn){.outer = current, .loop = loop, .task = Py_NewRef(task), .start = now, .ready = -1,
+                   .waker = {NOBODY, NOBODY, NOBODY, NOBODY}, .track = {NONE, NONE, NONE, NONE}};
+    for (size_t place = 0; place < MOST_EXACT; place++) {
+        turn->is_seen[place] = cores[place] != NULL;
+        if (cores[place] != NULL) {
+            end_first_steps(place, index_in(loop, place), now);
+        }
+    }
+    loop->turn = current = turn;
+    loop->ident = PyThread_get_thread_ident();
+    return turn;
+}
+
 Turn *
 exact_enter(PyObject *handle, PyObject *task)
 {
@@ -609,6 +650,24 @@ find_eager(const Turn *turn, int64_t end)
         }
         end_work(core, collects);
     }
+}
+
+/* Find tasks that were made in this thread since it was asked last; false where there are none. */
+bool
+exact_discover(void)
+{
+    static _Thread_local const void *newest;
+    bool is_any = false;
+    for (size_t place = 0; place < MOST_EXACT; place++) {
+        Core *core = cores[place];
+        int collects;
+        if (core != NULL && (is_any || tasks_may_be_new(core, NULL, &newest)) && begin_work(core, &collects)) {
+            is_any = true;
+            tasks_discover_here(core, relative(core, now_ns()));
+            end_work(core, collects);
+        }
+    }
+    return is_any;
 }
 
 void

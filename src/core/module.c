@@ -388,13 +388,13 @@ static PyObject *
 attach(Core *self, PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"tasks",  "eager", "task",  "future", "waiter",   "coro",      "loop",
-                            "name",   "state", "callback", "callbacks", "node", "labels", "ends", NULL};
+                            "name",   "state", "callback", "callbacks", "node", "context", "labels", "ends", NULL};
     PyObject *set, *eager, *task, *future, *ends;
     Offsets at;
     int labels;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!OO!O!nnnnnnnnpO", names, &PySet_Type, &set, &eager,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!OO!O!nnnnnnnnnpO", names, &PySet_Type, &set, &eager,
                                      &PyType_Type, &task, &PyType_Type, &future, &at.waiter, &at.coro, &at.loop,
-                                     &at.name, &at.state, &at.callback, &at.callbacks, &at.node, &labels, &ends) ||
+                                     &at.name, &at.state, &at.callback, &at.callbacks, &at.node, &at.context, &labels, &ends) ||
         !take_types(ends, self->links.ends, Py_ARRAY_LENGTH(self->links.ends))) {
         return NULL;
     }
@@ -481,6 +481,12 @@ steps_stats(Core *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
+marks_serve(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(steps_serve(&self->tasks));
+}
+
+static PyObject *
 core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"period", "max_overhead", "most_nodes", "tick_budget", "threads", "tasks",
@@ -563,6 +569,7 @@ static PyMethodDef core_methods[] = {
     METHOD("new_wait", new_wait, METH_NOARGS),
     METHOD("place", place, METH_VARARGS),
     METHOD("mark_steps", mark_steps, METH_O),
+    METHOD("marks_serve", marks_serve, METH_NOARGS),
     METHOD("new_track", new_track, METH_NOARGS),
     METHOD("nodes_since", nodes_since, METH_O),
     METHOD("observe", observe, METH_VARARGS),
@@ -633,12 +640,23 @@ assume(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+watch_contexts(PyObject *Py_UNUSED(module), PyObject *wanted)
+{
+    if (PyObject_IsTrue(wanted)) {
+        return PyBool_FromLong(contexts_watch());
+    }
+    contexts_leave();
+    Py_RETURN_TRUE;
+}
+
 static PyMethodDef functions[] = {
     {"assume", assume, METH_VARARGS, NULL},
     {"handles_call_soon", handles_call_soon, METH_VARARGS, NULL},
     {"handles_learn", handles_learn, METH_VARARGS, NULL},
     {"handles_run", handles_run, METH_VARARGS, NULL},
     {"newest_task", newest_task, METH_NOARGS, NULL},
+    {"watch_contexts", watch_contexts, METH_O, NULL},
     {"words", words, METH_O, NULL},
     {0},
 };

@@ -37,6 +37,26 @@ steps_ran(PyObject *task)
     }
 }
 
+/* A context was entered: mark the task that is stepped in it. */
+PyObject *
+steps_in_context(PyObject *context)
+{
+    PyObject *task = NULL;
+    for (size_t place = 0; place < MOST_CORES && marking[place] != NULL; place++) {
+        Task *record = tasks_in_context(&marking[place]->tasks, context);
+        if (record != NULL) {
+            task = weak_referent(record->reference);
+            steps_mark(&marking[place]->tasks, record);
+        }
+    }
+    for (size_t place = 0; place < MOST_EXACT && task == NULL; place++) {
+        Core *core = exact_core(place);
+        const Task *record = core != NULL ? tasks_in_context(&core->tasks, context) : NULL;
+        task = record != NULL ? weak_referent(record->reference) : NULL;
+    }
+    return task;
+}
+
 bool
 steps_begin(Core *core)
 {
@@ -76,8 +96,9 @@ bool
 steps_all_mark(const Tasks *tasks)
 {
     for (size_t index = 0; index < tasks->loops_used; index++) {
-        if (tasks->loops[index].ready < 0 && weak_referent(tasks->loops[index].reference) != NULL) {
-            return false; /* compiled: it has handles of its own */
+        if (tasks->loops[index].is_compiled && weak_referent(tasks->loops[index].reference) != NULL &&
+            !contexts_are_watched()) {
+            return false;
         }
     }
     return true;

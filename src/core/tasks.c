@@ -67,6 +67,81 @@ tasks_by_reference(Tasks *tasks, uint32_t hash, const PyObject *reference, size_
     return NULL;
 }
 
+/* --- by context, where loops are compiled --- */
+
+static uint32_t *
+context_at(const Tasks *tasks, uint32_t item)
+{
+    return &tasks->contexts[item / TASKS_A_SEGMENT][item % TASKS_A_SEGMENT];
+}
+
+static uint32_t
+hash_context(void *tasks, uint32_t item)
+{
+    return *context_at(tasks, item) << 8;
+}
+
+static bool
+has_context(const Tasks *tasks, size_t item)
+{
+    return item < tasks->contexts_used * TASKS_A_SEGMENT && *context_at(tasks, (uint32_t)item) != 0;
+}
+
+Task *
+tasks_in_context(Tasks *tasks, PyObject *context)
+{
+    uint32_t hash = hash_of((uint64_t)(uintptr_t)context) | 1, found;
+    const Index *index = &tasks->context_index[hash >> 24];
+    uint32_t slot = index->size > 0 ? index_first(index, hash << 8) : 0;
+    while (index->size > 0 && (found = index->slots[slot]) != 0) {
+        Task *record = tasks_at(tasks, found - 1);
+        PyObject *task = *context_at(tasks, found - 1) == hash ? weak_referent(record->reference) : NULL;
+        if (task != NULL && tasks_field(task, tasks->at.context) == context) {
+            return record;
+        }
+        slot = index_next(index, slot);
+    }
+    return NULL;
+}
+
+static void
+note_context(Tasks *tasks, uint32_t item, PyObject *context)
+{
+    while (tasks->contexts_used < tasks->segments_used) {
+        uint32_t **contexts = grown(tasks->contexts, &tasks->contexts_room, tasks->contexts_used, sizeof *contexts);
+        uint32_t *segment = contexts != NULL ? calloc(TASKS_A_SEGMENT, sizeof *segment) : NULL;
+        tasks->contexts = contexts != NULL ? contexts : tasks->contexts;
+        if (segment == NULL) {
+            return;
+        }
+        tasks->contexts[tasks->contexts_used++] = segment;
+    }
+    uint32_t hash = hash_of((uint64_t)(uintptr_t)context) | 1;
+    if (!has_context(tasks, item)) {
+        *context_at(tasks, item) = hash;
+        if (!index_put(&tasks->context_index[hash >> 24], item, hash_context, tasks)) {
+            *context_at(tasks, item) = 0;
+        }
+    }
+}
+
+static void
+drop_context(Tasks *tasks, size_t item, size_t last)
+{
+    if (has_context(tasks, item)) {
+        index_remove(&tasks->context_index[*context_at(tasks, (uint32_t)item) >> 24], (uint32_t)item, hash_context, tasks);
+        *context_at(tasks, (uint32_t)item) = 0;
+    }
+    if (item != last && has_context(tasks, last)) {
+        uint32_t hash = *context_at(tasks, (uint32_t)last);
+        index_replace(&tasks->context_index[hash >> 24], (uint32_t)last, (uint32_t)item, hash_context, tasks);
+        *context_at(tasks, (uint32_t)item) = hash;
+        *context_at(tasks, (uint32_t)last) = 0;
+    }
+}
+
+/* --- their waiters --- */
+
 static void
 forget_waiter(Task *record)
 {
@@ -86,6 +161,7 @@ tasks_drop(Tasks *tasks, size_t item)
     Py_DECREF(record->reference);
     forget_waiter(record);
     size_t last = tasks->used - 1;
+    drop_context(tasks, item, last);
     if (item != last) {
         const Task *moved = tasks_at(tasks, last);
         index_replace(part_of(tasks, moved->hash), (uint32_t)last, (uint32_t)item, hash_task, tasks);
@@ -229,7 +305,10 @@ loop_index(Core *core, PyObject *loop)
         return -1;
     }
     size_t index = tasks->loops_used++;
-    tasks->loops[index] = (Loop){.reference = reference, .loop = loop, .ready = -1};
+    PyObject *ready = attribute(loop, "_ready");
+    tasks->loops[index] =
+        (Loop){.reference = reference, .loop = loop, .ready = -1, .is_compiled = ready == NULL};
+    Py_XDECREF(ready);
     tables_note(&core->tables, NOTE_LOOP, (uint32_t)index, 0, 0, name);
     Py_XDECREF(name);
     if (ident > 0) {
@@ -322,6 +401,11 @@ tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
     }
     record->flags &= (uint16_t)~TASK_WAITS_FOR_LOOP;
     record->loop = (uint16_t)index;
+    size_t item;
+    if (tasks->loops[index].is_compiled && tasks->at.context > 0 &&
+        tasks_by_reference(tasks, record->hash, record->reference, &item) != NULL) {
+        note_context(tasks, (uint32_t)item, tasks_field(task, tasks->at.context));
+    }
     record->track = core->tables.tracks++;
     int64_t number = number_of_name(tasks_field(task, tasks->at.name));
     PyObject *name = number > 0 ? NULL : name_of(tasks, task);
@@ -751,7 +835,12 @@ tasks_free(Tasks *tasks)
     }
     for (size_t part = 0; part < PARTS; part++) {
         free(tasks->index[part].slots);
+        free(tasks->context_index[part].slots);
     }
+    for (size_t segment = 0; segment < tasks->contexts_used; segment++) {
+        free(tasks->contexts[segment]);
+    }
+    free(tasks->contexts);
     for (size_t index = 0; index < tasks->loops_used; index++) {
         Py_DECREF(tasks->loops[index].reference);
     }

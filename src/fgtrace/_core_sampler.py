@@ -21,7 +21,7 @@ from fgtrace._collect._core_recording import CoreRecording
 from fgtrace._collect._collections import CollectionWatch
 from fgtrace._collect._native import CoreError, end_types, fields_of, load, marks, opaque_types
 from fgtrace._collect._sources import LoopFinder
-from fgtrace._collect._steps import leave_steps, mark_steps, nothing
+from fgtrace._collect._steps import Hooks, leave_steps, mark_steps, nothing
 from fgtrace._collect.asyncio_tasks import TaskCollector
 from fgtrace._collect.threads import LOOKS
 from fgtrace._config import Options
@@ -76,8 +76,9 @@ class CoreSampler:
         self.end = 0
         self._answerer: Answerer | None = None
         self._all: TaskCollector | None = None  # where the core cannot look at the tasks
-        self._marks = False
-        self._exact = False
+        self._marks: Hooks | None = None  # where very many tasks ask for them
+        self._asked = False
+        self._exact: Hooks | None = None
         self._collections = CollectionWatch(self.recording, self._now)
         self._step: type = type(None)  # asyncio's wrapper of a task's step
         self._paused = False
@@ -133,23 +134,27 @@ class CoreSampler:
             return
         self._core.look(0)
         folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - a file without a name
-        if not mark_steps(self._module, self._step, exact=True):
+        hooks = mark_steps(self._module, self._step, exact=True)
+        if hooks is None:
             self.stats.failed["awaits"] = "another tool's wrapper lies over ours in asyncio"
         elif not self._core.begin_exact(folder, self._options.max_memory // 2):
-            leave_steps(exact=True)
+            leave_steps(hooks)
             self.stats.failed["awaits"] = "too many traces with exact awaits at once"
         else:
-            self._exact = True
+            self._exact = hooks
             self._collections.start()
             self._assume()
 
     def _end_exact(self) -> None:
-        if self._exact:
-            self._exact = False
+        hooks, self._exact = self._exact, None
+        if hooks is not None:
             self._collections.stop()
-            leave_steps(exact=True)
+            leave_steps(hooks)
 
     def _assume(self) -> None:
+        """
+        What runs in this thread is under way.
+        """
         events, tasks = sys.modules["asyncio.events"], sys.modules["asyncio.tasks"]
         loop = events._get_running_loop()
         if isinstance(loop, sys.modules["asyncio.base_events"].BaseEventLoop):
@@ -218,9 +223,9 @@ class CoreSampler:
                 self._guarded(self._last)
             else:
                 self._thread.join()
-        if self._marks:
+        if self._marks is not None:
             self._core.mark_steps(False)
-            leave_steps()
+            leave_steps(self._marks)
         self._end_exact()
         self._settle()
 
@@ -267,9 +272,10 @@ class CoreSampler:
             self._hand_over()
         if self._all is not None:
             self._all.look(now, sys._current_frames())
-        elif stats["tasks"] > MANY_TASKS and not (self._marks or self._exact or self._paused):
-            self._marks = True
-            self._core.mark_steps(mark_steps(self._module, self._step))
+        elif stats["tasks"] > MANY_TASKS and not (self._asked or self._exact or self._paused):
+            self._asked = True
+            self._marks = mark_steps(self._module, self._step)
+            self._core.mark_steps(self._marks is not None)
         if stats["pending"] >= MOST_ROWS:
             self.recording.absorb_rows()
             self.recording.trim()

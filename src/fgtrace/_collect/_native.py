@@ -126,6 +126,7 @@ def _measure(core: Any, tasks: ModuleType, loop: _Loop, future_type: Any) -> Fie
             "name": _place(words, name),
             "state": _state(core, pending, cancelled, done),
             "node": newest - id(task) if newest else 0,
+            "context": _place(words, task.get_context()) if newest else 0,  # wanted from 3.14 on
             **_callbacks(core, future_type(loop=loop)),
         }
         if newest and not 0 < found["node"] < WORD * len(words):

@@ -10,16 +10,27 @@ from __future__ import annotations
 
 import sys
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from fgtrace._collect._patch import Patch
 
-__all__ = ["is_stock", "leave_steps", "mark_steps", "nothing", "report"]
+__all__ = ["Hooks", "is_stock", "leave_steps", "mark_steps", "nothing", "report"]
 
 _patches: dict[str, Patch] = {}
 
 
-def mark_steps(core: Any, step: type, *, exact: bool = False) -> bool:
+class Hooks(NamedTuple):
+    """
+    What was put for one that asked: for exact awaits two methods, else one; where loops may be compiled, switches
+    of contexts are watched, too.
+    """
+
+    core: Any
+    is_exact: bool
+    is_watching: bool
+
+
+def mark_steps(core: Any, step: type, *, exact: bool = False) -> Hooks | None:
     """
     Have the core told of the steps of tasks.
 
@@ -29,21 +40,21 @@ def mark_steps(core: Any, step: type, *, exact: bool = False) -> bool:
         exact: also of what is scheduled.
 
     Returns:
-        Whether that could be done.
+        What to give back with `leave_steps`; None where it could not be done.
     """
     events = sys.modules["asyncio.events"]
     try:
         core.handles_learn(events.Handle, events.TimerHandle, step, report, nothing)
     except (TypeError, AttributeError):  # a Handle that is not asyncio's own
-        return False
+        return None
     handle, loop = events.Handle, sys.modules["asyncio.base_events"].BaseEventLoop
     run = _patch("_run", handle)
     if not run.put(lambda before: core.handles_run(handle, before, is_stock(before, events), *_place(before))):
-        return False
+        return None
     if exact and not _patch("_call_soon", loop).put(lambda before: _call_soon(core, loop, before)):
         run.take_back()
-        return False
-    return True
+        return None
+    return Hooks(core, exact, "uvloop" in sys.modules and core.watch_contexts(True))
 
 
 def _call_soon(core: Any, loop: type, before: Any) -> Any:
@@ -52,12 +63,14 @@ def _call_soon(core: Any, loop: type, before: Any) -> Any:
     return core.handles_call_soon(loop, before, plain, sys.modules["collections"].deque)
 
 
-def leave_steps(*, exact: bool = False) -> None:
+def leave_steps(hooks: Hooks) -> None:
     """
     One that asked for it needs them no more.
     """
+    if hooks.is_watching:
+        hooks.core.watch_contexts(False)
     _patches["_run"].take_back()
-    if exact:
+    if hooks.is_exact:
         _patches["_call_soon"].take_back()
 
 

@@ -1,0 +1,121 @@
+/* Steps of tasks whose loop is compiled, as uvloop is, and has handles of its own: from Python 3.14 on the interpreter
+ * tells of each switch of contexts, and a task is stepped in its context.
+ *
+ * A switch names the new context only. One that lies below the present one was there before: then something has
+ * ended; else something begins. (A context cannot be entered twice.) Until 3.13 nothing is told.
+ */
+#include "core.h"
+
+#if PY_VERSION_HEX >= 0x030E0000
+#define DEEPEST 16
+
+typedef struct { /* what this thread is in */
+    unsigned epoch; /* of the watch: what is of an earlier one is forgotten */
+    int depth;
+    PyObject *contexts[DEEPEST]; /* addresses: they are entered, so they are there */
+    Turn *turns[DEEPEST];        /* of exact awaits, or NULL */
+} Entered;
+
+static int watcher = -1, wanted;
+static unsigned epoch;
+static _Thread_local Entered entered __attribute__((tls_model("initial-exec")));
+
+static void
+leave_until(int depth)
+{
+    while (entered.depth > depth) {
+        Turn *turn = entered.turns[--entered.depth];
+        if (turn != NULL) {
+            exact_leave(turn);
+        }
+    }
+}
+
+static void
+enter(PyObject *context)
+{
+    if (entered.depth == DEEPEST) {
+        return;
+    }
+    PyObject *task = steps_in_context(context); /* marks it, too */
+    if (task == NULL && exact_is_wanted() && exact_discover()) {
+        task = steps_in_context(context); /* its first step */
+    }
+    entered.contexts[entered.depth] = context;
+    entered.turns[entered.depth++] = task != NULL && exact_is_wanted() ? exact_enter_task(task) : NULL;
+}
+
+static int
+switched(PyContextEvent event, PyObject *context)
+{
+    if (event != Py_CONTEXT_SWITCHED) {
+        return 0;
+    }
+    if (entered.epoch != epoch) {
+        entered.epoch = epoch;
+        entered.depth = 0;
+    }
+    PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
+    int depth = context != Py_None ? entered.depth : 0;
+    while (depth > 0 && entered.contexts[depth - 1] != context) {
+        depth--;
+    }
+    if (depth > 0 || context == Py_None) {
+        leave_until(depth);
+    }
+    else {
+        enter(context);
+    }
+    if (error != NULL) {
+        put_exception(error);
+    }
+    return 0;
+}
+
+bool
+contexts_watch(void)
+{
+    if (wanted == 0) {
+        watcher = PyContext_AddWatcher(switched);
+        if (watcher < 0) { /* there are eight at most */
+            PyErr_Clear();
+            return false;
+        }
+        epoch++;
+    }
+    wanted++;
+    return true;
+}
+
+void
+contexts_leave(void)
+{
+    if (--wanted == 0 && PyContext_ClearWatcher(watcher) < 0) {
+        PyErr_Clear();
+    }
+}
+
+bool
+contexts_are_watched(void)
+{
+    return wanted > 0;
+}
+
+#else
+bool
+contexts_watch(void)
+{
+    return false;
+}
+
+void
+contexts_leave(void)
+{
+}
+
+bool
+contexts_are_watched(void)
+{
+    return false;
+}
+#endif
