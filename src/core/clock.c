@@ -258,12 +258,12 @@ run(void *argument)
         bool goes_on = true;
         for (int64_t now = now_ns(); goes_on && clock->core->exact != NULL && now + LONGEST_NAP < clock->aim; now = now_ns()) {
             goes_on = sleep_until(clock, now + LONGEST_NAP);
-            exact_spill(clock->core);
+            chunks_spill(clock->core);
         }
         if (!goes_on || !sleep_until(clock, clock->aim)) {
             break;
         }
-        exact_spill(clock->core);
+        chunks_spill(clock->core);
         clock->is_extra = false;
         tick(clock, &state);
         clock->is_extra = true;

@@ -104,6 +104,7 @@ typedef struct {
     uint32_t tracks, waits;
     uint64_t cut;
     bool failed; /* no memory: nothing more is noted */
+    bool has_spawner; /* there are greenlets, whose frames are no part of a chain */
 } Tables;
 
 void *grown(void *items, size_t *room, size_t used, size_t size); /* with room for one more; NULL: no memory */
@@ -132,7 +133,6 @@ void tables_free(Tables *tables);
 void tables_mark(Tables *tables, PyCodeObject *code, uint32_t flags);
 uint32_t tables_marked(Tables *tables, PyCodeObject *code);
 uint32_t tables_code(Tables *tables, PyCodeObject *code, PyObject *globals);
-bool tables_is_stack(const Tables *tables, int32_t node, const uint64_t *root_first, size_t count);
 int32_t tables_stack(Tables *tables, const uint64_t *root_first, size_t count);
 int32_t tables_stack_reversed(Tables *tables, const uint64_t *leaf_first, size_t count);
 Row *tables_observe(Tables *tables, int64_t time, uint32_t track, int32_t stack, uint32_t detail);
@@ -152,6 +152,12 @@ typedef struct {
     PyTypeObject *ends[2];   /* FutureIter and the like: nothing follows */
 } Links;
 
+typedef struct { /* one frame of an await chain; nothing of it is kept */
+    PyCodeObject *code;
+    PyObject *globals;
+    uint64_t offset;
+} Link;
+
 typedef struct {
     Frame *frame;  /* of a generator on a thread's stack */
     size_t first;  /* the thread's leaf, in `Path` */
@@ -162,7 +168,8 @@ typedef struct {
 bool path_push(Path *path, uint64_t element);
 uint64_t walk_element(Tables *tables, Frame *frame, PyCodeObject *code);
 bool walk_frames(Tables *tables, Path *path, Frame *frame, Array *on_stack, unsigned long ident);
-bool walk_chain(Tables *tables, const Links *links, Path *path, PyObject *coro, Gen **leaf);
+bool walk_chain(const Links *links, Array *frames, PyObject *coro, Gen **leaf);
+int32_t walk_stack(Tables *tables, Path *path, const Array *frames, int32_t before, bool *is_whole);
 bool gen_check(PyObject *object);
 
 /* --- threads.c --- */
@@ -310,6 +317,7 @@ typedef struct Core {
     Links links;
     Path path;
     Array on_stack; /* of OnStack */
+    Array chain;    /* of Link */
     Threads threads;
     Tasks tasks;
     Exact *exact; /* or NULL */
@@ -340,6 +348,12 @@ tasks_at(const Tasks *tasks, size_t item)
 {
     return &tasks->segments[item / TASKS_A_SEGMENT][item % TASKS_A_SEGMENT];
 }
+
+/* records.c */
+Task *records_new(Core *core, PyObject *task, PyObject *reference);
+void records_forget_waiter(Task *record);
+void records_note_context(Tasks *tasks, uint32_t item, PyObject *context);
+void records_free(Tasks *tasks);
 
 void tasks_look(Core *core, int64_t now);
 void tasks_catch_up(Core *core, int64_t now);
@@ -424,14 +438,25 @@ bool exact_discover(void);
 Core *exact_core(size_t place); /* NULL: none */
 void exact_scheduled(PyObject *loop, PyObject *handle);
 void exact_look(Core *core, int64_t now);
-void exact_spill(Core *core); /* by the clock, without the GIL */
 void exact_free(Core *core);
-PyObject *exact_block(Core *core, size_t number);
-bool exact_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail);
 void exact_assume(PyObject *loop, PyObject *task); /* a step of it is under way in this thread */
 
 #define MOST_EXACT 4 /* cores with exact awaits at once */
 #define STEP_ROW (1ULL << 62) /* in a question: the number is a step's, not a row's */
+
+/* --- chunks.c --- */
+
+typedef struct {
+    int64_t start, end, ready;
+    uint32_t track, waker, stack, detail;
+} Step;
+
+Exact *chunks_new(const char *folder, size_t most_bytes);
+void chunks_free(Exact *exact);
+void chunks_keep(Core *core, const Step *step);
+void chunks_spill(Core *core); /* by the clock, without the GIL */
+PyObject *chunks_block(Core *core, size_t number);
+bool chunks_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail);
 
 /* --- contexts.c --- */
 

@@ -6,34 +6,17 @@
  * out, with what lies before it: cancelled handles, which a loop passes over. A handle that is not in there comes
  * from the selector or from a timer.
  *
- * A step is 40 bytes in a chunk. Chunks that are full and more than the memory allows are written to a file by the
- * clock's thread, which needs no GIL for it: the program is not held, and our own thread cannot be starved by it.
+ * chunks.c keeps the steps.
  */
 #include "core.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #define FARTHEST 64    /* places of the queue in which a handle is looked for */
-#define STEPS_A_CHUNK 4096
 #define MOST_ASKS 1000 /* questions that wait for Python; more are not put */
 
 #define CALLBACK 0x80000000U
 #define THREAD 0xFFFFFFFEU
 #define NOBODY 0xFFFFFFFFU
 enum { SOON, TIMER, SELECTOR, FROM_THREAD };
-
-typedef struct {
-    int64_t start, end, ready;
-    uint32_t track, waker, stack, detail;
-} Step;
-
-struct StepChunk {
-    struct StepChunk *next;
-    size_t used;
-    Step steps[STEPS_A_CHUNK];
-};
 
 typedef struct {
     PyObject *handle, *callback; /* addresses only */
@@ -70,6 +53,7 @@ struct Turn {
 
 static Core *cores[MOST_EXACT]; /* borrowed, each in its place; NULL: free */
 static int wanted;              /* how many there are */
+static size_t places;           /* none is behind these */
 static ExactLoop *loops;
 static Turn *spare;             /* turns that are not in use */
 static _Thread_local Turn *current __attribute__((tls_model("initial-exec")));
@@ -78,85 +62,6 @@ bool
 exact_is_wanted(void)
 {
     return wanted > 0;
-}
-
-/* --- steps --- */
-
-static void
-keep(Core *core, const Step *step)
-{
-    Exact *exact = core->exact;
-    if (exact->last->used == STEPS_A_CHUNK) {
-        StepChunk *chunk = malloc(sizeof *chunk);
-        if (chunk == NULL) {
-            exact->lost++;
-            return;
-        }
-        chunk->next = NULL;
-        chunk->used = 0;
-        pthread_mutex_lock(&exact->lock); /* nobody who has it waits for the GIL */
-        exact->last->next = chunk;
-        exact->last = chunk;
-        exact->chunks++;
-        pthread_mutex_unlock(&exact->lock);
-    }
-    exact->last->steps[exact->last->used++] = *step;
-    exact->count++;
-}
-
-static bool
-open_file(Exact *exact)
-{
-    exact->file = open(exact->folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (exact->file < 0) { /* a file system that has no nameless files */
-        char path[4096];
-        snprintf(path, sizeof path, "%s/fgtrace-XXXXXX", exact->folder);
-        exact->file = mkostemp(path, O_CLOEXEC);
-        if (exact->file >= 0) {
-            unlink(path);
-        }
-    }
-    return exact->file >= 0;
-}
-
-static bool
-write_whole(int file, const char *bytes, size_t size)
-{
-    while (size > 0) {
-        ssize_t done = write(file, bytes, size);
-        if (done < 0 && errno != EINTR) {
-            return false;
-        }
-        bytes += done > 0 ? done : 0;
-        size -= done > 0 ? (size_t)done : 0;
-    }
-    return true;
-}
-
-/* Write chunks that are full to the file, until what is left is within bounds. Called by one thread only. */
-void
-exact_spill(Core *core)
-{
-    Exact *exact = core->exact;
-    while (exact != NULL && exact->failed == 0) {
-        pthread_mutex_lock(&exact->lock);
-        StepChunk *chunk = exact->chunks > exact->most_chunks ? exact->first : NULL;
-        pthread_mutex_unlock(&exact->lock);
-        if (chunk == NULL) {
-            return;
-        }
-        if ((exact->file < 0 && !open_file(exact)) ||
-            !write_whole(exact->file, (const char *)chunk->steps, chunk->used * sizeof(Step))) {
-            exact->failed = errno;
-            return;
-        }
-        pthread_mutex_lock(&exact->lock);
-        exact->first = chunk->next;
-        exact->chunks--;
-        exact->written += chunk->used;
-        pthread_mutex_unlock(&exact->lock);
-        free(chunk);
-    }
 }
 
 /* --- loops and what they are to run --- */
@@ -376,7 +281,7 @@ exact_scheduled(PyObject *loop, PyObject *handle)
     }
     scheduled->time = now_ns();
     scheduled->is_from_thread = is_from_thread(found);
-    for (size_t place = 0; place < MOST_EXACT; place++) {
+    for (size_t place = 0; place < places; place++) {
         int collects;
         if (cores[place] != NULL && begin_work(cores[place], &collects)) {
             bool is_outside = current == NULL || current->loop == NULL;
@@ -426,7 +331,7 @@ note_task(size_t place, Turn *turn, Step *step)
     step->track = record->track;
     turn->track[place] = record->track;
     step_of_task(core, record, turn->task, step);
-    keep(core, step);
+    chunks_keep(core, step);
     if (step->stack == (uint32_t)GONE) {
         tasks_forget(&core->tasks, record);
     }
@@ -440,7 +345,7 @@ note_callback(size_t place, const Turn *turn, Step *step)
         step->track = CALLBACK | index;
         step->stack = callbacks_number(cores[place], turn->callback);
         step->detail = (uint32_t)turn->source;
-        keep(cores[place], step);
+        chunks_keep(cores[place], step);
     }
 }
 
@@ -469,7 +374,7 @@ note(size_t place, Turn *turn, int64_t end)
 static PyObject * /* borrowed, or NULL */
 task_loop(PyObject *task)
 {
-    for (size_t place = 0; place < MOST_EXACT; place++) {
+    for (size_t place = 0; place < places; place++) {
         if (cores[place] != NULL && cores[place]->tasks.is_attached) {
             return tasks_field(task, cores[place]->tasks.at.loop);
         }
@@ -495,7 +400,7 @@ end_first_steps(size_t place, uint32_t index, int64_t now)
         if (task != NULL && was_running && !(record->flags & (TASK_HAS_STEPPED | TASK_DONE))) {
             Step step = {.start = 0, .end = relative(core, now), .ready = -1, .track = record->track, .waker = NOBODY};
             step_of_task(core, record, task, &step);
-            keep(core, &step);
+            chunks_keep(core, &step);
             if (step.stack == (uint32_t)GONE) {
                 record->flags |= TASK_DONE;
             }
@@ -542,7 +447,7 @@ note_in_all(Turn *turn, int64_t end)
 {
     if (turn->loop != NULL) {
         turn->loop->turn = NULL;
-        for (size_t place = 0; place < MOST_EXACT; place++) {
+        for (size_t place = 0; place < places; place++) {
             if (cores[place] != NULL && turn->is_seen[place]) {
                 note(place, turn, end);
             }
@@ -581,7 +486,7 @@ exact_enter_task(PyObject *task)
     }
     *turn = (Turn){.outer = current, .loop = loop, .task = Py_NewRef(task), .start = now, .ready = -1,
                    .waker = {NOBODY, NOBODY, NOBODY, NOBODY}, .track = {NONE, NONE, NONE, NONE}};
-    for (size_t place = 0; place < MOST_EXACT; place++) {
+    for (size_t place = 0; place < places; place++) {
         turn->is_seen[place] = cores[place] != NULL;
         if (cores[place] != NULL) {
             end_first_steps(place, index_in(loop, place), now);
@@ -611,7 +516,7 @@ exact_enter(PyObject *handle, PyObject *task)
         Scheduled scheduled;
         bool was_scheduled = take(loop, handle, callback, &scheduled);
         turn->source = source_of(handle, was_scheduled);
-        for (size_t place = 0; place < MOST_EXACT; place++) {
+        for (size_t place = 0; place < places; place++) {
             turn->waker[place] = was_scheduled ? scheduled.waker[place] : turn->source == FROM_THREAD ? THREAD : NOBODY;
             turn->is_seen[place] = cores[place] != NULL;
             if (cores[place] != NULL) {
@@ -633,7 +538,7 @@ exact_enter(PyObject *handle, PyObject *task)
 static void
 find_eager(const Turn *turn, int64_t end)
 {
-    for (size_t place = 0; place < MOST_EXACT; place++) {
+    for (size_t place = 0; place < places; place++) {
         Core *core = cores[place];
         int collects;
         if (core == NULL || !tasks_may_be_new(core, turn->loop->loop, &turn->loop->newest) ||
@@ -658,7 +563,7 @@ exact_discover(void)
 {
     static _Thread_local const void *newest;
     bool is_any = false;
-    for (size_t place = 0; place < MOST_EXACT; place++) {
+    for (size_t place = 0; place < places; place++) {
         Core *core = cores[place];
         int collects;
         if (core != NULL && (is_any || tasks_may_be_new(core, NULL, &newest)) && begin_work(core, &collects)) {
@@ -697,7 +602,7 @@ end_closed(Core *core, ExactLoop *loop, int64_t now)
 {
     PyObject *alive = weak_referent(loop->reference);
     PyObject *closed = alive != NULL ? attribute(alive, "_closed") : NULL;
-    for (size_t place = 0; place < MOST_EXACT && (alive == NULL || closed == Py_True); place++) {
+    for (size_t place = 0; place < places && (alive == NULL || closed == Py_True); place++) {
         if (cores[place] == core && loop->index[place] != NONE && !core->tasks.loops[loop->index[place]].is_ended) {
             core->tasks.loops[loop->index[place]].is_ended = true;
             tables_note(&core->tables, NOTE_EXACT, loop->index[place], now, 1, NULL);
@@ -731,24 +636,13 @@ exact_begin(Core *core, const char *folder, size_t most_bytes)
     while (place < MOST_EXACT && cores[place] != NULL) {
         place++;
     }
-    Exact *exact = place < MOST_EXACT ? calloc(1, sizeof *exact) : NULL;
+    Exact *exact = place < MOST_EXACT ? chunks_new(folder, most_bytes) : NULL;
     if (exact == NULL) {
         return false;
     }
-    exact->first = exact->last = calloc(1, sizeof *exact->first);
-    exact->folder = strdup(folder);
-    if (exact->first == NULL || exact->folder == NULL) {
-        free(exact->first);
-        free(exact->folder);
-        free(exact);
-        return false;
-    }
-    exact->chunks = 1;
-    exact->most_chunks = most_bytes / sizeof(StepChunk) > 2 ? most_bytes / sizeof(StepChunk) : 2;
-    exact->file = -1;
-    pthread_mutex_init(&exact->lock, NULL);
     core->exact = exact;
     cores[place] = core;
+    places = place + 1 > places ? place + 1 : places;
     wanted++;
     for (ExactLoop *loop = loops; loop != NULL; loop = loop->next) {
         loop->index[place] = NONE;
@@ -774,7 +668,7 @@ exact_assume(PyObject *loop, PyObject *task)
     }
     *turn = (Turn){.loop = found, .task = Py_NewRef(task), .ready = -1, .is_assumed = true,
                    .waker = {NOBODY, NOBODY, NOBODY, NOBODY}, .track = {NONE, NONE, NONE, NONE}};
-    for (size_t place = 0; place < MOST_EXACT; place++) {
+    for (size_t place = 0; place < places; place++) {
         turn->is_seen[place] = cores[place] != NULL;
         if (cores[place] != NULL && index_in(found, place) != NONE) {
             cores[place]->tasks.loops[found->index[place]].is_begun = true;
@@ -787,7 +681,7 @@ exact_assume(PyObject *loop, PyObject *task)
 void
 exact_end(Core *core, int64_t now)
 {
-    for (size_t place = 0; place < MOST_EXACT; place++) {
+    for (size_t place = 0; place < places; place++) {
         if (cores[place] != core) {
             continue;
         }
@@ -803,7 +697,7 @@ exact_end(Core *core, int64_t now)
             if (record != NULL && record->track != NONE) {
                 step.track = record->track;
                 step.stack = (uint32_t)record->stack;
-                keep(core, &step);
+                chunks_keep(core, &step);
             }
             else if (turn->task == NULL) {
                 note_callback(place, turn, &step);
@@ -816,6 +710,9 @@ exact_end(Core *core, int64_t now)
         }
         cores[place] = NULL;
         wanted--;
+    }
+    while (places > 0 && cores[places - 1] == NULL) {
+        places--;
     }
     if (wanted == 0) {
         for (ExactLoop **link = &loops; *link != NULL;) {
@@ -843,72 +740,6 @@ exact_free(Core *core)
     }
     exact_end(core, 0);
     core->exact = NULL;
-    while (exact->first != NULL) {
-        StepChunk *next = exact->first->next;
-        free(exact->first);
-        exact->first = next;
-    }
-    if (exact->file >= 0) {
-        close(exact->file);
-    }
-    pthread_mutex_destroy(&exact->lock);
-    callbacks_free(exact);
-    free(exact->folder);
-    free(exact);
+    chunks_free(exact);
 }
 
-/* A block of steps (bytes), None behind the last; they are asked for one after the other, from 0 on. The trace is
- * over. */
-PyObject *
-exact_block(Core *core, size_t number)
-{
-    Exact *exact = core->exact;
-    size_t first = number * STEPS_A_CHUNK;
-    if (exact != NULL && first < exact->written) { /* chunks are written when they are full */
-        PyObject *bytes = PyBytes_FromStringAndSize(NULL, STEPS_A_CHUNK * sizeof(Step));
-        if (bytes != NULL && pread(exact->file, PyBytes_AS_STRING(bytes), STEPS_A_CHUNK * sizeof(Step),
-                                   (off_t)(first * sizeof(Step))) != STEPS_A_CHUNK * sizeof(Step)) {
-            Py_DECREF(bytes);
-            return PyErr_SetFromErrno(PyExc_OSError);
-        }
-        return bytes;
-    }
-    if (exact == NULL || first == exact->written) {
-        core->next_chunk = exact != NULL ? exact->first : NULL;
-    }
-    const StepChunk *chunk = core->next_chunk;
-    if (chunk == NULL) {
-        Py_RETURN_NONE;
-    }
-    core->next_chunk = chunk->next;
-    return PyBytes_FromStringAndSize((const char *)chunk->steps, (Py_ssize_t)(chunk->used * sizeof(Step)));
-}
-
-/* Amend a step whose wait was not clear at once; false where it is in the file by now. */
-bool
-exact_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail)
-{
-    Exact *exact = core->exact;
-    bool is_found = false;
-    if (exact == NULL) {
-        return false;
-    }
-    pthread_mutex_lock(&exact->lock);
-    uint64_t place = number - exact->written;
-    StepChunk *chunk = exact->first;
-    while (number >= exact->written && chunk != NULL && place >= chunk->used) {
-        place -= chunk->used;
-        chunk = chunk->next;
-    }
-    /* the first one may be on its way to the file just now: it is left alone where there is another */
-    if (number >= exact->written && chunk != NULL && (chunk != exact->first || exact->chunks <= exact->most_chunks)) {
-        Step *step = &chunk->steps[place];
-        if (stack >= GONE) {
-            step->stack = (uint32_t)stack;
-        }
-        step->detail = detail;
-        is_found = true;
-    }
-    pthread_mutex_unlock(&exact->lock);
-    return is_found;
-}

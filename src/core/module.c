@@ -229,7 +229,7 @@ amend(Core *self, PyObject *arguments)
         return NULL;
     }
     if (number & STEP_ROW && number != UINT64_MAX) {
-        return PyBool_FromLong(exact_amend(self, number & ~STEP_ROW, stack, detail));
+        return PyBool_FromLong(chunks_amend(self, number & ~STEP_ROW, stack, detail));
     }
     Row *row = tables_row(&self->tables, number);
     if (row == NULL) {
@@ -469,7 +469,7 @@ static PyObject *
 steps_block(Core *self, PyObject *number)
 {
     size_t place = PyLong_AsSize_t(number);
-    return place == (size_t)-1 && PyErr_Occurred() ? NULL : exact_block(self, place);
+    return place == (size_t)-1 && PyErr_Occurred() ? NULL : chunks_block(self, place);
 }
 
 static PyObject *
@@ -547,6 +547,7 @@ core_dealloc(Core *self)
     tables_free(&self->tables);
     free(self->path.items);
     array_free(&self->on_stack);
+    array_free(&self->chain);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 

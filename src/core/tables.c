@@ -261,17 +261,6 @@ child(Tables *tables, uint32_t parent, uint64_t element)
     return add_node(tables, parent, element);
 }
 
-/* Whether a node is just this stack. */
-bool
-tables_is_stack(const Tables *tables, int32_t node, const uint64_t *root_first, size_t count)
-{
-    while (node > 0 && count > 0 && tables->elements[node] == root_first[count - 1]) {
-        node = (int32_t)tables->parents[node];
-        count--;
-    }
-    return node == 0 && count == 0;
-}
-
 int32_t
 tables_stack(Tables *tables, const uint64_t *root_first, size_t count)
 {

@@ -11,175 +11,6 @@
 #define THOROUGHLY 16 /* each record is looked at in full at one round of so many */
 #define A_BATCH 64    /* records between two readings of the clock */
 
-/* --- the table --- */
-
-static uint32_t
-hash_task(void *tasks, uint32_t item)
-{
-    return tasks_at(tasks, item)->hash << 8; /* the first eight bits told the part */
-}
-
-static uint32_t
-hash_of_task(PyObject *task)
-{
-    return hash_of((uint64_t)(uintptr_t)task);
-}
-
-static Index *
-part_of(Tasks *tasks, uint32_t hash)
-{
-    return &tasks->index[hash >> 24];
-}
-
-/* The record of a task, or NULL; an old one may lie at the same address. */
-Task *
-tasks_find(Tasks *tasks, PyObject *task)
-{
-    uint32_t hash = hash_of_task(task), found;
-    const Index *index = part_of(tasks, hash);
-    if (index->size == 0) {
-        return NULL;
-    }
-    uint32_t slot = index_first(index, hash << 8);
-    while ((found = index->slots[slot]) != 0) {
-        Task *record = tasks_at(tasks, found - 1);
-        if (record->hash == hash && weak_referent(record->reference) == task) {
-            return record;
-        }
-        slot = index_next(index, slot);
-    }
-    return NULL;
-}
-
-/* The record that has this weak reference, or NULL; the task may be gone. */
-Task *
-tasks_by_reference(Tasks *tasks, uint32_t hash, const PyObject *reference, size_t *item)
-{
-    const Index *index = part_of(tasks, hash);
-    uint32_t slot = index->size > 0 ? index_first(index, hash << 8) : 0, found;
-    while (index->size > 0 && (found = index->slots[slot]) != 0) {
-        if (tasks_at(tasks, found - 1)->reference == reference) {
-            *item = found - 1;
-            return tasks_at(tasks, found - 1);
-        }
-        slot = index_next(index, slot);
-    }
-    return NULL;
-}
-
-/* --- by context, where loops are compiled --- */
-
-static uint32_t *
-context_at(const Tasks *tasks, uint32_t item)
-{
-    return &tasks->contexts[item / TASKS_A_SEGMENT][item % TASKS_A_SEGMENT];
-}
-
-static uint32_t
-hash_context(void *tasks, uint32_t item)
-{
-    return *context_at(tasks, item) << 8;
-}
-
-static bool
-has_context(const Tasks *tasks, size_t item)
-{
-    return item < tasks->contexts_used * TASKS_A_SEGMENT && *context_at(tasks, (uint32_t)item) != 0;
-}
-
-Task *
-tasks_in_context(Tasks *tasks, PyObject *context)
-{
-    uint32_t hash = hash_of((uint64_t)(uintptr_t)context) | 1, found;
-    const Index *index = &tasks->context_index[hash >> 24];
-    uint32_t slot = index->size > 0 ? index_first(index, hash << 8) : 0;
-    while (index->size > 0 && (found = index->slots[slot]) != 0) {
-        Task *record = tasks_at(tasks, found - 1);
-        PyObject *task = *context_at(tasks, found - 1) == hash ? weak_referent(record->reference) : NULL;
-        if (task != NULL && tasks_field(task, tasks->at.context) == context) {
-            return record;
-        }
-        slot = index_next(index, slot);
-    }
-    return NULL;
-}
-
-static void
-note_context(Tasks *tasks, uint32_t item, PyObject *context)
-{
-    while (tasks->contexts_used < tasks->segments_used) {
-        uint32_t **contexts = grown(tasks->contexts, &tasks->contexts_room, tasks->contexts_used, sizeof *contexts);
-        uint32_t *segment = contexts != NULL ? calloc(TASKS_A_SEGMENT, sizeof *segment) : NULL;
-        tasks->contexts = contexts != NULL ? contexts : tasks->contexts;
-        if (segment == NULL) {
-            return;
-        }
-        tasks->contexts[tasks->contexts_used++] = segment;
-    }
-    uint32_t hash = hash_of((uint64_t)(uintptr_t)context) | 1;
-    if (!has_context(tasks, item)) {
-        *context_at(tasks, item) = hash;
-        if (!index_put(&tasks->context_index[hash >> 24], item, hash_context, tasks)) {
-            *context_at(tasks, item) = 0;
-        }
-    }
-}
-
-static void
-drop_context(Tasks *tasks, size_t item, size_t last)
-{
-    if (has_context(tasks, item)) {
-        index_remove(&tasks->context_index[*context_at(tasks, (uint32_t)item) >> 24], (uint32_t)item, hash_context, tasks);
-        *context_at(tasks, (uint32_t)item) = 0;
-    }
-    if (item != last && has_context(tasks, last)) {
-        uint32_t hash = *context_at(tasks, (uint32_t)last);
-        index_replace(&tasks->context_index[hash >> 24], (uint32_t)last, (uint32_t)item, hash_context, tasks);
-        *context_at(tasks, (uint32_t)item) = hash;
-        *context_at(tasks, (uint32_t)last) = 0;
-    }
-}
-
-/* --- their waiters --- */
-
-static void
-forget_waiter(Task *record)
-{
-    if (record->flags & TASK_HAS_WEAK) {
-        Py_XDECREF(record->waiter);
-    }
-    record->waiter = NULL;
-    record->flags &= (uint16_t)~(TASK_HAS_WEAK | TASK_WAITS_PLAINLY);
-}
-
-void
-tasks_drop(Tasks *tasks, size_t item)
-{
-    Task *record = tasks_at(tasks, item);
-    tasks->foreign -= (record->flags & TASK_FOREIGN) != 0;
-    index_remove(part_of(tasks, record->hash), (uint32_t)item, hash_task, tasks);
-    Py_DECREF(record->reference);
-    forget_waiter(record);
-    size_t last = tasks->used - 1;
-    drop_context(tasks, item, last);
-    if (item != last) {
-        const Task *moved = tasks_at(tasks, last);
-        index_replace(part_of(tasks, moved->hash), (uint32_t)last, (uint32_t)item, hash_task, tasks);
-        *record = *moved;
-    }
-    tasks->used = last;
-}
-
-/* It has ended: nothing is to be seen of it any more. */
-void
-tasks_forget(Tasks *tasks, Task *record)
-{
-    size_t item;
-    if (tasks_by_reference(tasks, record->hash, record->reference, &item) != NULL) {
-        tasks_drop(tasks, item);
-    }
-}
-
 /* --- first sight --- */
 
 int32_t
@@ -404,7 +235,7 @@ tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
     size_t item;
     if (tasks->loops[index].is_compiled && tasks->at.context > 0 &&
         tasks_by_reference(tasks, record->hash, record->reference, &item) != NULL) {
-        note_context(tasks, (uint32_t)item, tasks_field(task, tasks->at.context));
+        records_note_context(tasks, (uint32_t)item, tasks_field(task, tasks->at.context));
     }
     record->track = core->tables.tracks++;
     int64_t number = number_of_name(tasks_field(task, tasks->at.name));
@@ -420,54 +251,20 @@ tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
     }
 }
 
-/* Room for one more record. */
-static bool
-reserve(Core *core)
-{
-    Tasks *tasks = &core->tasks;
-    if (tasks->used < tasks->segments_used * TASKS_A_SEGMENT) {
-        return true;
-    }
-    Task **segments = grown(tasks->segments, &tasks->segments_room, tasks->segments_used, sizeof *segments);
-    Task *segment = segments != NULL ? malloc(TASKS_A_SEGMENT * sizeof *segment) : NULL;
-    tasks->segments = segments != NULL ? segments : tasks->segments;
-    if (segment == NULL) {
-        core->tables.failed = true;
-        return false;
-    }
-    tasks->segments[tasks->segments_used++] = segment;
-    return true;
-}
-
-/* Make a record of a task never seen before; the weak reference is made if there is none. */
+/* Make a record of a task never seen before, and give it its track; the weak reference is made if there is none. */
 Task *
 tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now)
 {
-    Tasks *tasks = &core->tasks;
-    if (!reserve(core)) {
+    Task *record = records_new(core, task, reference);
+    if (record == NULL) {
         return NULL;
     }
-    reference = reference != NULL ? Py_NewRef(reference) : PyWeakref_NewRef(task, NULL);
-    if (reference == NULL) {
-        PyErr_Clear();
-        return NULL;
-    }
-    uint32_t item = (uint32_t)tasks->used;
-    Task *record = tasks_at(tasks, item);
-    *record = (Task){
-        .reference = reference, .hash = hash_of_task(task), .track = NONE, .detail = NONE, .stack = GONE};
-    if (!index_put(part_of(tasks, record->hash), item, hash_task, tasks)) {
-        Py_DECREF(reference);
-        core->tables.failed = true;
-        return NULL;
-    }
-    tasks->used++;
-    if (PyType_IsSubtype(Py_TYPE(task), tasks->task_type)) {
+    if (PyType_IsSubtype(Py_TYPE(task), core->tasks.task_type)) {
         tasks_promote(core, record, task, now);
     }
     else { /* a task of Python: its fields are attributes, which the Python twin reads */
         record->flags |= TASK_FOREIGN | TASK_DONE;
-        tasks->foreign++;
+        core->tasks.foreign++;
     }
     return record;
 }
@@ -478,7 +275,7 @@ static void
 gone(Core *core, Task *record, PyObject *task, int64_t now)
 {
     record->flags |= TASK_DONE;
-    forget_waiter(record);
+    records_forget_waiter(record);
     if (record->track != NONE) {
         if (task != NULL) {
             tasks_rename(core, record, task, false);
@@ -536,7 +333,7 @@ tasks_note_waiter(Tasks *tasks, Task *record, PyObject *waiter)
         !tasks->marks_tell) {
         return;
     }
-    forget_waiter(record);
+    records_forget_waiter(record);
     if (waiter == NULL) {
         return;
     }
@@ -558,16 +355,12 @@ int32_t
 tasks_chain(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now, uint32_t *detail, AskKind *ask)
 {
     Gen *leaf;
-    size_t start = core->path.used;
-    PyObject *coro = tasks_field(task, core->tasks.at.coro);
-    if (!walk_chain(&core->tables, &core->links, &core->path, coro, &leaf)) {
+    core->chain.used = 0;
+    bool is_whole = walk_chain(&core->links, &core->chain, tasks_field(task, core->tasks.at.coro), &leaf);
+    int32_t stack = walk_stack(&core->tables, &core->path, &core->chain, record->stack, &is_whole);
+    if (!is_whole) {
         *ask = ASK_CHAIN;
     }
-    int32_t stack = record->stack; /* most often a task waits where it waited before */
-    if (!tables_is_stack(&core->tables, stack, core->path.items + start, core->path.used - start)) {
-        stack = tables_stack(&core->tables, core->path.items + start, core->path.used - start);
-    }
-    core->path.used = start;
     *detail = 1; /* runnable */
     if (waiter != NULL && future_state(&core->tasks, waiter) <= 0) {
         waits_read(core, record, waiter, leaf, now, detail, ask);
@@ -826,21 +619,7 @@ tasks_end_all(Core *core, int64_t now)
 void
 tasks_free(Tasks *tasks)
 {
-    for (size_t item = 0; item < tasks->used; item++) {
-        Py_DECREF(tasks_at(tasks, item)->reference);
-        forget_waiter(tasks_at(tasks, item));
-    }
-    for (size_t segment = 0; segment < tasks->segments_used; segment++) {
-        free(tasks->segments[segment]);
-    }
-    for (size_t part = 0; part < PARTS; part++) {
-        free(tasks->index[part].slots);
-        free(tasks->context_index[part].slots);
-    }
-    for (size_t segment = 0; segment < tasks->contexts_used; segment++) {
-        free(tasks->contexts[segment]);
-    }
-    free(tasks->contexts);
+    records_free(tasks);
     for (size_t index = 0; index < tasks->loops_used; index++) {
         Py_DECREF(tasks->loops[index].reference);
     }
@@ -860,7 +639,6 @@ tasks_free(Tasks *tasks)
     }
     array_free(&tasks->cuts);
     steps_free(tasks);
-    free(tasks->segments);
     free(tasks->shadow);
     free(tasks->loops);
     free(tasks->wait_index.slots);

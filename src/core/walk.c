@@ -67,13 +67,12 @@ is_one_of(PyTypeObject *type, PyTypeObject *const *types, size_t count)
     return false;
 }
 
-/* What a suspended coroutine awaits, link by link, from the root.
+/* What a suspended coroutine awaits, link by link, from the root: its frames are added to those of the path.
  * False where a link is met that only Python can follow: the path ends before it. */
 bool
-walk_chain(Tables *tables, const Links *links, Path *path, PyObject *link, Gen **leaf)
+walk_chain(const Links *links, Array *frames, PyObject *link, Gen **leaf)
 {
     *leaf = NULL;
-    bool is_whole = true;
     for (int count = 0; link != NULL && count < LONGEST_CHAIN; count++) {
         PyTypeObject *type = Py_TYPE(link);
         if (gen_check(link)) {
@@ -83,22 +82,63 @@ walk_chain(Tables *tables, const Links *links, Path *path, PyObject *link, Gen *
             }
             Frame *frame = gen_frame(gen);
             PyCodeObject *code = frame_code(frame);
-            if (code == NULL || !path_push(path, walk_element(tables, frame, code))) {
+            Link *found = code != NULL ? array_push(frames, sizeof *found) : NULL;
+            if (found == NULL) {
                 return false;
             }
+            *found = (Link){code, frame->f_globals, frame_offset(frame, code) & ((1U << OFFSET_BITS) - 1)};
             *leaf = gen;
-            uint64_t index = path->items[path->used - 1] >> OFFSET_BITS;
-            if (tables->codes[index].flags & CODE_SPAWNER) {
-                is_whole = false; /* the frames of its greenlet are missing */
-            }
             link = gen_delegate(gen);
         }
         else if (is_one_of(type, links->opaque, Py_ARRAY_LENGTH(links->opaque))) {
             link = first_field(link);
         }
         else {
-            return is_whole && is_one_of(type, links->ends, Py_ARRAY_LENGTH(links->ends));
+            return is_one_of(type, links->ends, Py_ARRAY_LENGTH(links->ends));
         }
     }
-    return is_whole;
+    return true;
+}
+
+/* Whether these frames are just a stack that is known. */
+static bool
+is_stack(const Tables *tables, int32_t node, const Array *frames)
+{
+    const Link *links = frames->items;
+    size_t count = frames->used;
+    while (node > 0 && count > 0) {
+        uint64_t element = tables->elements[node];
+        const Link *link = &links[count - 1];
+        if (tables->codes[element >> OFFSET_BITS].code != link->code ||
+            (element & ((1U << OFFSET_BITS) - 1)) != link->offset) {
+            return false;
+        }
+        node = (int32_t)tables->parents[node];
+        count--;
+    }
+    return node == 0 && count == 0;
+}
+
+/* The stack of frames that `walk_chain` found; `before` is one that it may well be again. `is_whole` becomes false
+ * where frames are missing: those of a greenlet. */
+int32_t
+walk_stack(Tables *tables, Path *path, const Array *frames, int32_t before, bool *is_whole)
+{
+    const Link *links = frames->items;
+    bool is_same = is_stack(tables, before, frames) && !tables->has_spawner;
+    if (is_same) {
+        return before;
+    }
+    size_t start = path->used;
+    for (size_t place = 0; place < frames->used; place++) {
+        uint64_t index = tables_code(tables, links[place].code, links[place].globals);
+        if (tables->codes[index].flags & CODE_SPAWNER) {
+            tables->has_spawner = true;
+            *is_whole = false;
+        }
+        path_push(path, index << OFFSET_BITS | links[place].offset);
+    }
+    int32_t stack = tables_stack(tables, path->items + start, path->used - start);
+    path->used = start;
+    return stack;
 }

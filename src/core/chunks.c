@@ -1,0 +1,191 @@
+/* Keeps the steps of a trace with exact awaits: 40 bytes each, in chunks.
+ *
+ * Chunks that are full and more than the memory allows are written to a file by the clock's thread, which needs no
+ * GIL for it: the program is not held, and nobody who wants the GIL can be starved by it.
+ */
+#include "core.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define STEPS_A_CHUNK 4096
+
+struct StepChunk {
+    struct StepChunk *next;
+    size_t used;
+    Step steps[STEPS_A_CHUNK];
+};
+
+Exact *
+chunks_new(const char *folder, size_t most_bytes)
+{
+    Exact *exact = calloc(1, sizeof *exact);
+    if (exact == NULL) {
+        return NULL;
+    }
+    exact->first = exact->last = calloc(1, sizeof *exact->first);
+    exact->folder = strdup(folder);
+    if (exact->first == NULL || exact->folder == NULL) {
+        free(exact->first);
+        free(exact->folder);
+        free(exact);
+        return NULL;
+    }
+    size_t most = most_bytes / sizeof(StepChunk);
+    exact->chunks = 1;
+    exact->most_chunks = most > 2 ? most : 2;
+    exact->file = -1;
+    pthread_mutex_init(&exact->lock, NULL);
+    return exact;
+}
+
+void
+chunks_free(Exact *exact)
+{
+    while (exact->first != NULL) {
+        StepChunk *next = exact->first->next;
+        free(exact->first);
+        exact->first = next;
+    }
+    if (exact->file >= 0) {
+        close(exact->file);
+    }
+    pthread_mutex_destroy(&exact->lock);
+    callbacks_free(exact);
+    free(exact->folder);
+    free(exact);
+}
+
+void
+chunks_keep(Core *core, const Step *step)
+{
+    Exact *exact = core->exact;
+    if (exact->last->used == STEPS_A_CHUNK) {
+        StepChunk *chunk = malloc(sizeof *chunk);
+        if (chunk == NULL) {
+            exact->lost++;
+            return;
+        }
+        chunk->next = NULL;
+        chunk->used = 0;
+        pthread_mutex_lock(&exact->lock); /* nobody who has it waits for the GIL */
+        exact->last->next = chunk;
+        exact->last = chunk;
+        exact->chunks++;
+        pthread_mutex_unlock(&exact->lock);
+    }
+    exact->last->steps[exact->last->used++] = *step;
+    exact->count++;
+}
+
+static bool
+open_file(Exact *exact)
+{
+    exact->file = open(exact->folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (exact->file < 0) { /* a file system that has no nameless files */
+        char path[4096];
+        snprintf(path, sizeof path, "%s/fgtrace-XXXXXX", exact->folder);
+        exact->file = mkostemp(path, O_CLOEXEC);
+        if (exact->file >= 0) {
+            unlink(path);
+        }
+    }
+    return exact->file >= 0;
+}
+
+static bool
+write_whole(int file, const char *bytes, size_t size)
+{
+    while (size > 0) {
+        ssize_t done = write(file, bytes, size);
+        if (done < 0 && errno != EINTR) {
+            return false;
+        }
+        bytes += done > 0 ? done : 0;
+        size -= done > 0 ? (size_t)done : 0;
+    }
+    return true;
+}
+
+/* Write chunks that are full to the file, until what is left is within bounds. Called by one thread only. */
+void
+chunks_spill(Core *core)
+{
+    Exact *exact = core->exact;
+    while (exact != NULL && exact->failed == 0) {
+        pthread_mutex_lock(&exact->lock);
+        StepChunk *chunk = exact->chunks > exact->most_chunks ? exact->first : NULL;
+        pthread_mutex_unlock(&exact->lock);
+        if (chunk == NULL) {
+            return;
+        }
+        if ((exact->file < 0 && !open_file(exact)) ||
+            !write_whole(exact->file, (const char *)chunk->steps, chunk->used * sizeof(Step))) {
+            exact->failed = errno;
+            return;
+        }
+        pthread_mutex_lock(&exact->lock);
+        exact->first = chunk->next;
+        exact->chunks--;
+        exact->written += chunk->used;
+        pthread_mutex_unlock(&exact->lock);
+        free(chunk);
+    }
+}
+
+/* A block of steps (bytes), None behind the last; they are asked for one after the other, from 0 on. The trace is
+ * over. */
+PyObject *
+chunks_block(Core *core, size_t number)
+{
+    Exact *exact = core->exact;
+    size_t first = number * STEPS_A_CHUNK;
+    if (exact != NULL && first < exact->written) { /* chunks are written when they are full */
+        PyObject *bytes = PyBytes_FromStringAndSize(NULL, STEPS_A_CHUNK * sizeof(Step));
+        if (bytes != NULL && pread(exact->file, PyBytes_AS_STRING(bytes), STEPS_A_CHUNK * sizeof(Step),
+                                   (off_t)(first * sizeof(Step))) != STEPS_A_CHUNK * sizeof(Step)) {
+            Py_DECREF(bytes);
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        return bytes;
+    }
+    if (exact == NULL || first == exact->written) {
+        core->next_chunk = exact != NULL ? exact->first : NULL;
+    }
+    const StepChunk *chunk = core->next_chunk;
+    if (chunk == NULL) {
+        Py_RETURN_NONE;
+    }
+    core->next_chunk = chunk->next;
+    return PyBytes_FromStringAndSize((const char *)chunk->steps, (Py_ssize_t)(chunk->used * sizeof(Step)));
+}
+
+/* Amend a step whose wait was not clear at once; false where it is in the file by now. */
+bool
+chunks_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail)
+{
+    Exact *exact = core->exact;
+    bool is_found = false;
+    if (exact == NULL) {
+        return false;
+    }
+    pthread_mutex_lock(&exact->lock);
+    uint64_t place = number - exact->written;
+    StepChunk *chunk = exact->first;
+    while (number >= exact->written && chunk != NULL && place >= chunk->used) {
+        place -= chunk->used;
+        chunk = chunk->next;
+    }
+    /* the first one may be on its way to the file just now: it is left alone where there is another */
+    if (number >= exact->written && chunk != NULL && (chunk != exact->first || exact->chunks <= exact->most_chunks)) {
+        Step *step = &chunk->steps[place];
+        if (stack >= GONE) {
+            step->stack = (uint32_t)stack;
+        }
+        step->detail = detail;
+        is_found = true;
+    }
+    pthread_mutex_unlock(&exact->lock);
+    return is_found;
+}

@@ -1,0 +1,237 @@
+/* The table of tasks: records of 40 bytes in segments, found by the task's address, by their weak reference, and
+ * where loops are compiled by the task's context. An index has 256 parts, so that none takes long to grow.
+ */
+#include "core.h"
+
+static uint32_t
+hash_task(void *tasks, uint32_t item)
+{
+    return tasks_at(tasks, item)->hash << 8; /* the first eight bits told the part */
+}
+
+static uint32_t
+hash_of_task(PyObject *task)
+{
+    return hash_of((uint64_t)(uintptr_t)task);
+}
+
+static Index *
+part_of(Tasks *tasks, uint32_t hash)
+{
+    return &tasks->index[hash >> 24];
+}
+
+/* The record of a task, or NULL; an old one may lie at the same address. */
+Task *
+tasks_find(Tasks *tasks, PyObject *task)
+{
+    uint32_t hash = hash_of_task(task), found;
+    const Index *index = part_of(tasks, hash);
+    if (index->size == 0) {
+        return NULL;
+    }
+    uint32_t slot = index_first(index, hash << 8);
+    while ((found = index->slots[slot]) != 0) {
+        Task *record = tasks_at(tasks, found - 1);
+        if (record->hash == hash && weak_referent(record->reference) == task) {
+            return record;
+        }
+        slot = index_next(index, slot);
+    }
+    return NULL;
+}
+
+/* The record that has this weak reference, or NULL; the task may be gone. */
+Task *
+tasks_by_reference(Tasks *tasks, uint32_t hash, const PyObject *reference, size_t *item)
+{
+    const Index *index = part_of(tasks, hash);
+    uint32_t slot = index->size > 0 ? index_first(index, hash << 8) : 0, found;
+    while (index->size > 0 && (found = index->slots[slot]) != 0) {
+        if (tasks_at(tasks, found - 1)->reference == reference) {
+            *item = found - 1;
+            return tasks_at(tasks, found - 1);
+        }
+        slot = index_next(index, slot);
+    }
+    return NULL;
+}
+
+/* --- by context, where loops are compiled --- */
+
+static uint32_t *
+context_at(const Tasks *tasks, uint32_t item)
+{
+    return &tasks->contexts[item / TASKS_A_SEGMENT][item % TASKS_A_SEGMENT];
+}
+
+static uint32_t
+hash_context(void *tasks, uint32_t item)
+{
+    return *context_at(tasks, item) << 8;
+}
+
+static bool
+has_context(const Tasks *tasks, size_t item)
+{
+    return item < tasks->contexts_used * TASKS_A_SEGMENT && *context_at(tasks, (uint32_t)item) != 0;
+}
+
+Task *
+tasks_in_context(Tasks *tasks, PyObject *context)
+{
+    uint32_t hash = hash_of((uint64_t)(uintptr_t)context) | 1, found;
+    const Index *index = &tasks->context_index[hash >> 24];
+    uint32_t slot = index->size > 0 ? index_first(index, hash << 8) : 0;
+    while (index->size > 0 && (found = index->slots[slot]) != 0) {
+        Task *record = tasks_at(tasks, found - 1);
+        PyObject *task = *context_at(tasks, found - 1) == hash ? weak_referent(record->reference) : NULL;
+        if (task != NULL && tasks_field(task, tasks->at.context) == context) {
+            return record;
+        }
+        slot = index_next(index, slot);
+    }
+    return NULL;
+}
+
+void
+records_note_context(Tasks *tasks, uint32_t item, PyObject *context)
+{
+    while (tasks->contexts_used < tasks->segments_used) {
+        uint32_t **contexts = grown(tasks->contexts, &tasks->contexts_room, tasks->contexts_used, sizeof *contexts);
+        uint32_t *segment = contexts != NULL ? calloc(TASKS_A_SEGMENT, sizeof *segment) : NULL;
+        tasks->contexts = contexts != NULL ? contexts : tasks->contexts;
+        if (segment == NULL) {
+            return;
+        }
+        tasks->contexts[tasks->contexts_used++] = segment;
+    }
+    uint32_t hash = hash_of((uint64_t)(uintptr_t)context) | 1;
+    if (!has_context(tasks, item)) {
+        *context_at(tasks, item) = hash;
+        if (!index_put(&tasks->context_index[hash >> 24], item, hash_context, tasks)) {
+            *context_at(tasks, item) = 0;
+        }
+    }
+}
+
+static void
+drop_context(Tasks *tasks, size_t item, size_t last)
+{
+    if (has_context(tasks, item)) {
+        index_remove(&tasks->context_index[*context_at(tasks, (uint32_t)item) >> 24], (uint32_t)item, hash_context, tasks);
+        *context_at(tasks, (uint32_t)item) = 0;
+    }
+    if (item != last && has_context(tasks, last)) {
+        uint32_t hash = *context_at(tasks, (uint32_t)last);
+        index_replace(&tasks->context_index[hash >> 24], (uint32_t)last, (uint32_t)item, hash_context, tasks);
+        *context_at(tasks, (uint32_t)item) = hash;
+        *context_at(tasks, (uint32_t)last) = 0;
+    }
+}
+
+/* --- their waiters --- */
+
+void
+records_forget_waiter(Task *record)
+{
+    if (record->flags & TASK_HAS_WEAK) {
+        Py_XDECREF(record->waiter);
+    }
+    record->waiter = NULL;
+    record->flags &= (uint16_t)~(TASK_HAS_WEAK | TASK_WAITS_PLAINLY);
+}
+
+void
+tasks_drop(Tasks *tasks, size_t item)
+{
+    Task *record = tasks_at(tasks, item);
+    tasks->foreign -= (record->flags & TASK_FOREIGN) != 0;
+    index_remove(part_of(tasks, record->hash), (uint32_t)item, hash_task, tasks);
+    Py_DECREF(record->reference);
+    records_forget_waiter(record);
+    size_t last = tasks->used - 1;
+    drop_context(tasks, item, last);
+    if (item != last) {
+        const Task *moved = tasks_at(tasks, last);
+        index_replace(part_of(tasks, moved->hash), (uint32_t)last, (uint32_t)item, hash_task, tasks);
+        *record = *moved;
+    }
+    tasks->used = last;
+}
+
+/* It has ended: nothing is to be seen of it any more. */
+void
+tasks_forget(Tasks *tasks, Task *record)
+{
+    size_t item;
+    if (tasks_by_reference(tasks, record->hash, record->reference, &item) != NULL) {
+        tasks_drop(tasks, item);
+    }
+}
+
+/* Room for one more record. */
+static bool
+reserve(Core *core)
+{
+    Tasks *tasks = &core->tasks;
+    if (tasks->used < tasks->segments_used * TASKS_A_SEGMENT) {
+        return true;
+    }
+    Task **segments = grown(tasks->segments, &tasks->segments_room, tasks->segments_used, sizeof *segments);
+    Task *segment = segments != NULL ? malloc(TASKS_A_SEGMENT * sizeof *segment) : NULL;
+    tasks->segments = segments != NULL ? segments : tasks->segments;
+    if (segment == NULL) {
+        core->tables.failed = true;
+        return false;
+    }
+    tasks->segments[tasks->segments_used++] = segment;
+    return true;
+}
+
+/* Make a record of a task; its weak reference is made if there is none. */
+Task *
+records_new(Core *core, PyObject *task, PyObject *reference)
+{
+    Tasks *tasks = &core->tasks;
+    if (!reserve(core)) {
+        return NULL;
+    }
+    reference = reference != NULL ? Py_NewRef(reference) : PyWeakref_NewRef(task, NULL);
+    if (reference == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    uint32_t item = (uint32_t)tasks->used;
+    Task *record = tasks_at(tasks, item);
+    *record = (Task){
+        .reference = reference, .hash = hash_of_task(task), .track = NONE, .detail = NONE, .stack = GONE};
+    if (!index_put(part_of(tasks, record->hash), item, hash_task, tasks)) {
+        Py_DECREF(reference);
+        core->tables.failed = true;
+        return NULL;
+    }
+    tasks->used++;
+    return record;
+}
+
+void
+records_free(Tasks *tasks)
+{
+    for (size_t item = 0; item < tasks->used; item++) {
+        Py_DECREF(tasks_at(tasks, item)->reference);
+        records_forget_waiter(tasks_at(tasks, item));
+    }
+    for (size_t segment = 0; segment < tasks->segments_used; segment++) {
+        free(tasks->segments[segment]);
+    }
+    for (size_t part = 0; part < PARTS; part++) {
+        free(tasks->index[part].slots);
+        free(tasks->context_index[part].slots);
+    }
+    for (size_t segment = 0; segment < tasks->contexts_used; segment++) {
+        free(tasks->contexts[segment]);
+    }
+    free(tasks->contexts);
+    free(tasks->segments);
+}
