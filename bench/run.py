@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import encoding
+import exact
 import fgtrace
 import lateness
 import leaving
@@ -23,12 +24,11 @@ PAGE = Path(__file__).parent.parent / "docs" / "speed.md"
 INTRO = """# What it costs
 
 Made by `scripts/bench --write --peers`: read as ratios, machines differ. Slowdowns are medians of ratios
-of traced to untraced segments of the same work, taken in turn in one process, with glibc's allocator
-thresholds pinned (importing large modules moves them, and asyncio reads into buffers of just that size).
-On a shared machine they vary by some per cent from one run to the next: the quartiles tell. "Own cost" is
-the share of the wall clock that the ticks took, by the processor's clock: it varies less. The sampler keeps
-within `max_overhead` (5 %) by skipping ticks, so "ticks taken" belongs to every slowdown; "each task" is
-how often a second every task was looked at.
+of untraced to traced throughput in short windows of the same work, taken in turn in one process, with
+glibc's allocator thresholds pinned (importing large modules moves them, and asyncio reads into buffers of
+just that size). "Own cost" is the share of the wall clock that the ticks took, by the processor's clock. The
+sampler keeps within `max_overhead` (5 %) by skipping ticks, so "ticks taken" belongs to every slowdown;
+"each task" is how often a second every task was looked at.
 """
 
 
@@ -55,7 +55,7 @@ def machine() -> str:
 def main(*arguments: str) -> None:
     count = int(next((each for each in arguments if each.isdigit()), "5"))
     parts = [INTRO, machine()]
-    modules = [ticks, encoding, leaving, memory, lateness, slowdown]
+    modules = [ticks, encoding, leaving, memory, lateness, slowdown, exact]
     for module in [*modules, peers] if "--peers" in arguments else modules:
         parts += [f"\n## {module.TITLE}\n", table(module.rows(count))]
         if note := getattr(module, "NOTE", ""):

@@ -1,5 +1,7 @@
 """
-Runs CPython's own tests of asyncio, with or without an exact trace: ``python asyncio_suite.py OUT TRACED [MODULE...]``.
+Runs CPython's own tests of asyncio, with or without an exact trace.
+
+    python asyncio_suite.py OUT yes|no [MODULE...]
 
 What each test came to is written to OUT as JSON, by its id.
 """
@@ -14,7 +16,7 @@ import sys
 import unittest
 from typing import Any
 
-#: Modules of the package that are no tests of ours to run: other systems', and such as need the network or are long.
+#: Modules of the package that are for another system.
 LEFT_OUT = {"test_windows_events", "test_windows_utils", "test_proactor_events"}
 
 
@@ -30,25 +32,25 @@ class Outcomes(unittest.TestResult):
     def _note(self, test: Any, what: str) -> None:
         self.found[test.id()] = what
 
-    def addSuccess(self, test: Any) -> None:
+    def addSuccess(self, test: Any) -> None:  # noqa: N802 - unittest's name
         super().addSuccess(test)
         self.found.setdefault(test.id(), "passed")
 
-    def addError(self, test: Any, err: Any) -> None:
+    def addError(self, test: Any, err: Any) -> None:  # noqa: N802 - unittest's name
         super().addError(test, err)
         self._note(test, f"error: {err[0].__name__}")
-        print(self.errors[-1][1], file=sys.stderr)
+        sys.stderr.write(self.errors[-1][1])
 
-    def addFailure(self, test: Any, err: Any) -> None:
+    def addFailure(self, test: Any, err: Any) -> None:  # noqa: N802 - unittest's name
         super().addFailure(test, err)
         self._note(test, "failed")
-        print(self.failures[-1][1], file=sys.stderr)
+        sys.stderr.write(self.failures[-1][1])
 
-    def addSkip(self, test: Any, reason: str) -> None:
+    def addSkip(self, test: Any, reason: str) -> None:  # noqa: N802 - unittest's name
         super().addSkip(test, reason)
         self._note(test, "skipped")
 
-    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
+    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802 - unittest's name
         super().addSubTest(test, subtest, err)
         if err is not None:
             self._note(test, "failed in a part")
@@ -65,7 +67,8 @@ def modules() -> list[str]:
 
 def main(out: str, traced: str, *names: str) -> None:
     suite = unittest.TestSuite(
-        unittest.defaultTestLoader.loadTestsFromName(f"test.test_asyncio.{name}") for name in names or modules()
+        unittest.defaultTestLoader.loadTestsFromName(f"test.test_asyncio.{name}")
+        for name in names or modules()
     )
     found = Outcomes()
     if traced == "yes":
@@ -76,7 +79,7 @@ def main(out: str, traced: str, *names: str) -> None:
         trace.abandon()
         if trace.stats.failed or not trace.stats.steps:
             raise RuntimeError(f"the trace failed: {trace.stats}")
-        print(trace.stats, file=sys.stderr)
+        sys.stderr.write(f"{trace.stats}\n")
     else:
         suite.run(found)
     with open(out, "w", encoding="utf-8") as file:

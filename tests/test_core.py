@@ -733,3 +733,41 @@ def test_pending_calls_of_the_program(core: str, tmp_path: Path) -> None:
     assert trace.stats.ticks_taken > 100
     assert answers == [0] * 31
     assert len(ran) == 31
+
+
+@only_c
+@pytest.mark.parametrize("awaits", ["sampled", "exact"])
+def test_ticks_at_once(tmp_path: Path, awaits: str) -> None:
+    """
+    A loop that gives the interpreter away for a moment at each turn does not keep a trace from beginning.
+    """
+
+    async def main() -> fgtrace.Stats:
+        with fgtrace.trace(tmp_path / "t.json", hz=100, awaits=awaits) as trace:
+            until = time.perf_counter() + 0.5
+            while time.perf_counter() < until:
+                for _ in range(20):
+                    sum(number & 7 for number in range(2000))
+                await asyncio.sleep(0)
+        return trace.stats
+
+    stats = asyncio.run(main())
+    assert stats.core == "c"
+    assert stats.ticks_taken > 10, stats
+
+
+@only_c
+def test_no_generator_is_left_to_the_loop(tmp_path: Path) -> None:
+    """
+    A trace that begins beside a running loop leaves it nothing to run and no generator to close.
+    """
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with fgtrace.trace(tmp_path / "t.json"):
+            gc.collect()
+            assert len(loop._asyncgens) == 0  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+            assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())

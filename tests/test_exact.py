@@ -660,7 +660,7 @@ def sees_uvloop(core: str) -> bool:
 
 def test_uvloop(tmp_path: Path, read_trace: Reader, core: str) -> None:
     """
-    A compiled loop's tasks are exact where the interpreter tells of contexts; else sampled, and the trace says so.
+    A compiled loop's tasks are exact where the interpreter tells of contexts; else sampled, as is said.
     """
     uvloop = pytest.importorskip("uvloop")
 

@@ -372,6 +372,22 @@ def test_server_ends(example: Example) -> None:
     assert "sleep" in trace.track("Task-1 _run_app").states()
 
 
+def test_exact(tmp_path: Path, trace_engine: Engine) -> None:
+    """
+    With exact awaits all ten sleeps are there, and each wait for the lock but a first one; sampled, few are.
+    """
+    finish(start("exact", tmp_path))
+    counts = {}
+    for name in ("sampled", "exact"):
+        trace = read_file(trace_engine, tmp_path / f"{name}.json")
+        waits = [len(trace.track(f"{each} player").named("lock wait")) for each in ("ping", "pong")]
+        counts[name] = (len(trace.track("naps naps").named("sleep")), sum(waits))
+    assert counts["exact"][0] == 10
+    assert counts["exact"][1] >= 70
+    assert counts["sampled"][0] < 10
+    assert counts["sampled"][1] < counts["exact"][1]
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_is_short(path: Path) -> None:
     """

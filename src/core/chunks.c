@@ -11,6 +11,8 @@
 
 #define STEPS_A_CHUNK 4096
 
+_Static_assert(sizeof(Step) == 40, "fgtrace._step_records reads five words");
+
 struct StepChunk {
     struct StepChunk *next;
     size_t used;

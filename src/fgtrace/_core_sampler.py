@@ -16,9 +16,9 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+from fgtrace._collect._collections import CollectionWatch
 from fgtrace._collect._core_answers import Answerer, CoreTaskCollector
 from fgtrace._collect._core_recording import CoreRecording
-from fgtrace._collect._collections import CollectionWatch
 from fgtrace._collect._native import CoreError, end_types, fields_of, load, marks, opaque_types
 from fgtrace._collect._sources import LoopFinder
 from fgtrace._collect._steps import Hooks, leave_steps, mark_steps, nothing
@@ -174,9 +174,7 @@ class CoreSampler:
 
     def _begin(self) -> None:
         hidden = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(hidden,), name="fgtrace sampler", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=(hidden,), name="fgtrace sampler", daemon=True)
         self._thread.start()
         hidden.wait()  # else the first tick would see our thread among the program's
         try:

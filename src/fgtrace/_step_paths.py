@@ -16,7 +16,10 @@ from fgtrace._states import RUNNABLE, RUNNING
 __all__ = ["StepPaths"]
 
 #: What calls a callback: with the C core nothing of the first is on the stack.
-_CALLERS = {FrameName("asyncio.events", "Handle._run"), FrameName("asyncio.base_events", "BaseEventLoop._run_once")}
+_CALLERS = {
+    FrameName("asyncio.events", "Handle._run"),
+    FrameName("asyncio.base_events", "BaseEventLoop._run_once"),
+}
 _RUNNING = Frame(RUNNING, "state")
 
 

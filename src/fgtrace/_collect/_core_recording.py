@@ -195,7 +195,6 @@ class CoreRecording(Recording):
         _, skipped, start, end, ticks, *_ = note
         self.gaps.append(Gap(start, end, "skipped" if skipped else "late", ticks))
 
-
     def _exact(self, note: _Note) -> None:
         loop = self.loops[note[1]]
         loop.exact = True

@@ -233,8 +233,8 @@ def opaque_types() -> tuple[type, ...]:
     """
     CPython's own awaitables whose first field is the next link of a chain.
 
-    The thread's hooks for asynchronous generators are a running loop's: it would count ours among its own, and
-    close it in a task.
+    The thread's hooks for asynchronous generators are a running loop's: it would count ours among its own,
+    and close it in a task.
     """
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)

@@ -1,12 +1,11 @@
 """
-The C core's hooks: ``Handle._run``, and for exact awaits ``BaseEventLoop._call_soon``, in C while they are wanted.
+The C core's hooks: ``Handle._run``, and for exact awaits ``BaseEventLoop._call_soon``, in C while wanted.
 
 They are the only attributes of the standard library that a trace may exchange, and only with very many tasks
 (then the steps of tasks are marked) or with exact awaits. With the last core that asks they are taken back.
 """
 
 from __future__ import annotations
-
 
 import sys
 from types import FunctionType, ModuleType
@@ -21,8 +20,8 @@ _patches: dict[str, Patch] = {}
 
 class Hooks(NamedTuple):
     """
-    What was put for one that asked: for exact awaits two methods, else one; where loops may be compiled, switches
-    of contexts are watched, too.
+    What was put for one that asked: for exact awaits two methods, else one; where loops may be compiled,
+    switches of contexts are watched, too.
     """
 
     core: Any
@@ -49,7 +48,9 @@ def mark_steps(core: Any, step: type, *, exact: bool = False) -> Hooks | None:
         return None
     handle, loop = events.Handle, sys.modules["asyncio.base_events"].BaseEventLoop
     run = _patch("_run", handle)
-    if not run.put(lambda before: core.handles_run(handle, before, is_stock(before, events), *_place(before))):
+    if not run.put(
+        lambda before: core.handles_run(handle, before, is_stock(before, events), *_place(before))
+    ):
         return None
     if exact and not _patch("_call_soon", loop).put(lambda before: _call_soon(core, loop, before)):
         run.take_back()
