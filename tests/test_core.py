@@ -737,7 +737,7 @@ def test_pending_calls_of_the_program(core: str, tmp_path: Path) -> None:
 
 @only_c
 @pytest.mark.parametrize("awaits", ["sampled", "exact"])
-def test_ticks_at_once(tmp_path: Path, awaits: str) -> None:
+def test_ticks_at_once(core: str, tmp_path: Path, awaits: str) -> None:
     """
     A loop that gives the interpreter away for a moment at each turn does not keep a trace from beginning.
     """
@@ -752,19 +752,20 @@ def test_ticks_at_once(tmp_path: Path, awaits: str) -> None:
         return trace.stats
 
     stats = asyncio.run(main())
-    assert stats.core == "c"
+    assert stats.core == core
     assert stats.ticks_taken > 10, stats
 
 
 @only_c
-def test_no_generator_is_left_to_the_loop(tmp_path: Path) -> None:
+def test_no_generator_is_left_to_the_loop(core: str, tmp_path: Path) -> None:
     """
     A trace that begins beside a running loop leaves it nothing to run and no generator to close.
     """
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        with fgtrace.trace(tmp_path / "t.json"):
+        with fgtrace.trace(tmp_path / "t.json") as trace:
+            assert trace.stats.core == core
             gc.collect()
             assert len(loop._asyncgens) == 0  # type: ignore[attr-defined]
             await asyncio.sleep(0)

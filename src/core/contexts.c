@@ -95,6 +95,14 @@ contexts_leave(void)
     }
 }
 
+void
+contexts_forget(void)
+{
+    while (wanted > 0) {
+        contexts_leave();
+    }
+}
+
 bool
 contexts_are_watched(void)
 {
@@ -110,6 +118,11 @@ contexts_watch(void)
 
 void
 contexts_leave(void)
+{
+}
+
+void
+contexts_forget(void)
 {
 }
 

@@ -385,7 +385,7 @@ void place_loop(Core *core, size_t index, unsigned long ident);
 int32_t future_state(const Tasks *tasks, PyObject *future);
 PyObject *attribute(PyObject *object, const char *name);
 PyObject *class_name(PyTypeObject *type);
-void put_question(Core *core, Task *record, AskKind kind, const Row *row);
+Ask *put_question(Core *core, Task *record, AskKind kind, const Row *row);
 
 /* --- handles.c --- */
 
@@ -423,6 +423,7 @@ PyObject *steps_in_context(PyObject *context); /* borrowed: the task that has it
 void steps_in_turn(Core *core, int64_t now);
 void steps_look(Core *core, int64_t now, int64_t until);
 void steps_free(Tasks *tasks);
+void steps_forget(void);
 
 /* --- exact.c --- */
 
@@ -439,6 +440,7 @@ Core *exact_core(size_t place); /* NULL: none */
 void exact_scheduled(PyObject *loop, PyObject *handle);
 void exact_look(Core *core, int64_t now);
 void exact_free(Core *core);
+void exact_forget(void);
 void exact_assume(PyObject *loop, PyObject *task); /* a step of it is under way in this thread */
 
 #define MOST_EXACT 4 /* cores with exact awaits at once */
@@ -462,6 +464,7 @@ bool chunks_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail);
 
 bool contexts_watch(void);
 void contexts_leave(void);
+void contexts_forget(void); /* these three: in the child of a fork nothing is traced */
 bool contexts_are_watched(void);
 
 /* --- callbacks.c --- */

@@ -49,6 +49,7 @@ struct Turn {
     int source;
     bool is_seen[MOST_EXACT]; /* by a core that was there when it began */
     bool is_assumed;          /* it began before there was anybody to see it; nobody will tell of its end */
+    bool is_over;             /* the traces that saw it are over; whoever began it may still tell of its end */
 };
 
 static Core *cores[MOST_EXACT]; /* borrowed, each in its place; NULL: free */
@@ -313,10 +314,11 @@ step_of_task(Core *core, Task *record, PyObject *task, Step *step)
     step->detail = record->detail;
     if (ask != ASK_KINDS && core->tasks.asks.used < MOST_ASKS) {
         tasks_note_waiter(&core->tasks, record, waiter); /* the question goes by it */
-        put_question(core, record, ask, NULL);
-        Ask *asked = (Ask *)core->tasks.asks.items + core->tasks.asks.used - 1;
-        asked->row = core->exact->count | STEP_ROW;
-        asked->time = step->end;
+        Ask *asked = put_question(core, record, ask, NULL);
+        if (asked != NULL) {
+            asked->row = core->exact->count | STEP_ROW;
+            asked->time = step->end;
+        }
     }
 }
 
@@ -460,6 +462,9 @@ static void
 end_assumed(int64_t now)
 {
     Turn *turn = current;
+    while (turn != NULL && turn->is_over && !turn->is_assumed) { /* its own end frees it */
+        turn = current = turn->outer;
+    }
     if (turn != NULL && turn->is_assumed) {
         current = turn->outer;
         note_in_all(turn, now);
@@ -580,7 +585,9 @@ exact_leave(Turn *turn)
 {
     int64_t end = now_ns();
     PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
-    current = turn->outer;
+    if (current == turn) {
+        current = turn->outer;
+    }
     note_in_all(turn, end);
     if (turn->loop != NULL) {
         find_eager(turn, end);
@@ -677,6 +684,29 @@ exact_assume(PyObject *loop, PyObject *task)
     found->turn = current = turn;
 }
 
+/* A core is gone; with the last one all that is known of loops. */
+static void
+settle_places(void)
+{
+    while (places > 0 && cores[places - 1] == NULL) {
+        places--;
+    }
+    if (wanted == 0) {
+        for (ExactLoop **link = &loops; *link != NULL;) {
+            ExactLoop *loop = *link;
+            *link = loop->next;
+            if (loop->turn != NULL) { /* whoever began it still has it; an assumed one goes at its thread's next turn */
+                loop->turn->loop = NULL;
+                loop->turn->is_over = true;
+                Py_CLEAR(loop->turn->task);
+            }
+            Py_DECREF(loop->reference);
+            free(loop->ring);
+            free(loop);
+        }
+    }
+}
+
 /* The trace is over: what is under way ends with it. */
 void
 exact_end(Core *core, int64_t now)
@@ -711,24 +741,16 @@ exact_end(Core *core, int64_t now)
         cores[place] = NULL;
         wanted--;
     }
-    while (places > 0 && cores[places - 1] == NULL) {
-        places--;
-    }
-    if (wanted == 0) {
-        for (ExactLoop **link = &loops; *link != NULL;) {
-            ExactLoop *loop = *link;
-            *link = loop->next;
-            if (loop->turn != NULL) {
-                loop->turn->loop = NULL;
-            }
-            if (loop->turn != NULL && loop->turn->is_assumed) { /* of another thread, which forgets it at its next turn */
-                Py_CLEAR(loop->turn->task);
-            }
-            Py_DECREF(loop->reference);
-            free(loop->ring);
-            free(loop);
-        }
-    }
+    settle_places();
+}
+
+/* In the child of a fork nothing is traced. */
+void
+exact_forget(void)
+{
+    memset(cores, 0, sizeof cores);
+    wanted = 0;
+    settle_places();
 }
 
 void

@@ -82,12 +82,13 @@ stats(Core *self, PyObject *Py_UNUSED(ignored))
 {
     const Pace *pace = clock_pace(self->clock);
     return Py_BuildValue(
-        "{s:L,s:L,s:K,s:K,s:L,s:L,s:K,s:n,s:K,s:K,s:z,s:O,s:K,s:n}", "now", (long long)(now_ns() - pace->start), "start",
+        "{s:L,s:L,s:K,s:K,s:L,s:L,s:K,s:n,s:K,s:K,s:z,s:O,s:O,s:K,s:n}", "now", (long long)(now_ns() - pace->start), "start",
         (long long)pace->start, "taken", (unsigned long long)pace->taken, "missed", (unsigned long long)pace->missed,
         "spent", (long long)pace->spent, "longest", (long long)pace->longest, "rounds",
         (unsigned long long)self->tasks.rounds, "foreign", (Py_ssize_t)self->tasks.foreign, "cut",
         (unsigned long long)self->tables.cut, "rows", (unsigned long long)self->tables.rows_used, "broken",
-        self->tasks.broken, "failed", self->tables.failed ? Py_True : Py_False, "pending",
+        self->tasks.broken, "failed", self->tables.failed ? Py_True : Py_False, "behind",
+        self->tasks.is_behind ? Py_True : Py_False, "pending",
         (unsigned long long)(self->tables.rows_used - self->tables.rows_taken), "tasks",
         (Py_ssize_t)self->tasks.used);
 }
@@ -651,7 +652,17 @@ watch_contexts(PyObject *Py_UNUSED(module), PyObject *wanted)
     Py_RETURN_TRUE;
 }
 
+static PyObject *
+forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    steps_forget();
+    exact_forget();
+    contexts_forget();
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+    {"forget", forget, METH_NOARGS, NULL},
     {"assume", assume, METH_VARARGS, NULL},
     {"handles_call_soon", handles_call_soon, METH_VARARGS, NULL},
     {"handles_learn", handles_learn, METH_VARARGS, NULL},

@@ -90,6 +90,15 @@ steps_end(Core *core)
     core->tasks.no_marks = true;
 }
 
+/* In the child of a fork nothing is traced. */
+void
+steps_forget(void)
+{
+    while (marking[0] != NULL) {
+        steps_end(marking[0]);
+    }
+}
+
 /* --- a look at those that ran --- */
 
 bool

@@ -190,7 +190,7 @@ tasks_rename(Core *core, Task *record, PyObject *task, bool is_first)
 }
 
 /* Ask Python about a task; `row` is the one just noted, if the answer amends it. */
-void
+Ask *
 put_question(Core *core, Task *record, AskKind kind, const Row *row)
 {
     Ask *ask = array_push(&core->tasks.asks, sizeof *ask);
@@ -205,6 +205,7 @@ put_question(Core *core, Task *record, AskKind kind, const Row *row)
                      row != NULL ? core->tables.rows_used - 1 : UINT64_MAX, row != NULL ? row->time : 0,
                      record->track, kind};
     }
+    return ask;
 }
 
 /* Give a task its track, if its loop runs and the task is not about to go. */

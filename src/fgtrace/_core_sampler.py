@@ -34,6 +34,8 @@ __all__ = ["CoreSampler"]
 TASKS_SHARE, SHORTEST_LOOK, LONGEST_LOOK = 0.6, 20_000, 300_000
 #: Bytes of a node of the core's tree with its place in the index.
 NODE_BYTES = 28
+#: Looks that a trace with exact awaits begins with, at most: 100,000 tasks take some hundred.
+MOST_LOOKS = 2000
 #: From so many tasks on it pays to know which of them ran (clock.c has the same).
 MANY_TASKS = 2000
 #: Rows that wait in the core until they are fetched (clock.c has the same).
@@ -133,6 +135,10 @@ class CoreSampler:
         if self._answerer is None:  # no asyncio yet: see `_attach_late`
             return
         self._core.look(0)
+        for _ in range(MOST_LOOKS):  # all tasks that are there: a step may be any one's
+            if not self._core.stats()["behind"]:
+                break
+            self._core.look(0)
         folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - a file without a name
         hooks = mark_steps(self._module, self._step, exact=True)
         if hooks is None:

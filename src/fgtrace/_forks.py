@@ -20,6 +20,7 @@ from typing import Protocol
 from fgtrace._collect._collections import forget_collections
 from fgtrace._collect._hooks import forget_listeners
 from fgtrace._collect._patch import forget_patches
+from fgtrace._collect._steps import forget_hooks
 from fgtrace._gil import forget as forget_interval
 
 __all__ = ["Pausable", "forget", "wait_for_end", "watch"]
@@ -89,6 +90,7 @@ def _resume_all() -> None:
 
 def _forget_all() -> None:
     forget_interval()
+    forget_hooks()
     forget_listeners()
     forget_patches()
     forget_collections()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fgtrace._collect._patch import Patch
 
-__all__ = ["Hooks", "is_stock", "leave_steps", "mark_steps", "nothing", "report"]
+__all__ = ["Hooks", "forget_hooks", "is_stock", "leave_steps", "mark_steps", "nothing", "report"]
 
 _patches: dict[str, Patch] = {}
 
@@ -73,6 +73,15 @@ def leave_steps(hooks: Hooks) -> None:
     _patches["_run"].take_back()
     if hooks.is_exact:
         _patches["_call_soon"].take_back()
+
+
+def forget_hooks() -> None:
+    """
+    In the child of a fork nothing is traced.
+    """
+    core = sys.modules.get("fgtrace._core")
+    if core is not None:
+        core.forget()
 
 
 def _place(run: Any) -> tuple[str, int]:
