@@ -384,6 +384,7 @@ long thread_of(PyObject *loop);
 void place_loop(Core *core, size_t index, unsigned long ident);
 int32_t future_state(const Tasks *tasks, PyObject *future);
 PyObject *attribute(PyObject *object, const char *name);
+PyObject *ready_queue(PyObject *loop);
 PyObject *class_name(PyTypeObject *type);
 Ask *put_question(Core *core, Task *record, AskKind kind, const Row *row);
 

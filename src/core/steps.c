@@ -139,7 +139,7 @@ visit_ready(Core *core, int64_t now)
     for (size_t index = 0; index < core->tasks.loops_used; index++) {
         const Loop *loop = &core->tasks.loops[index];
         PyObject *alive = weak_referent(loop->reference);
-        PyObject *ready = loop->ready > 0 && alive != NULL ? attribute(alive, "_ready") : NULL;
+        PyObject *ready = loop->ready > 0 && alive != NULL ? ready_queue(alive) : NULL;
         Py_ssize_t count = ready != NULL ? PyObject_Size(ready) : 0;
         for (Py_ssize_t place = 0; place < count && place < MOST_READY; place++) {
             PyObject *handle = PySequence_GetItem(ready, place);

@@ -474,13 +474,25 @@ tasks_look_at(Core *core, Task *record, bool ran, int64_t now)
     return true;
 }
 
+/* What a loop is to run next; strong, or NULL: it is none of asyncio's own, whose length would be the program's
+ * code to tell. */
+PyObject *
+ready_queue(PyObject *loop)
+{
+    PyObject *ready = attribute(loop, "_ready");
+    if (ready != NULL && strcmp(Py_TYPE(ready)->tp_name, "collections.deque") != 0) {
+        Py_CLEAR(ready);
+    }
+    return ready;
+}
+
 static void
 ready_counts(Core *core, int64_t now)
 {
     for (size_t index = 0; index < core->tasks.loops_used; index++) {
         Loop *loop = &core->tasks.loops[index];
         PyObject *alive = weak_referent(loop->reference);
-        PyObject *ready = alive != NULL ? attribute(alive, "_ready") : NULL;
+        PyObject *ready = alive != NULL ? ready_queue(alive) : NULL;
         Py_ssize_t count = ready != NULL ? PyObject_Size(ready) : -1;
         Py_XDECREF(ready);
         PyErr_Clear();

@@ -20,6 +20,7 @@ import gc
 import sys
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from types import FrameType
@@ -278,7 +279,7 @@ class TaskCollector:
         """
         for known in list(self._loops.values()):
             ready = getattr(known.loop(), "_ready", None)
-            if ready is not None and len(ready) != known.ready:
+            if type(ready) is deque and len(ready) != known.ready:
                 known.ready = len(ready)
                 self._recording.count(now, known.index, known.ready)
 

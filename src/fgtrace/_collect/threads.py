@@ -268,5 +268,7 @@ def _wants_to_run(native_id: int) -> bool:
         return False
     try:
         return os.read(file, 100).rpartition(b") ")[2][:1] == b"R"
+    except OSError:  # it has ended since
+        return False
     finally:
         os.close(file)
