@@ -64,7 +64,8 @@ chunks_keep(Core *core, const Step *step)
 {
     Exact *exact = core->exact;
     if (exact->last->used == STEPS_A_CHUNK) {
-        StepChunk *chunk = malloc(sizeof *chunk);
+        bool is_full = exact->failed != 0 && exact->chunks >= exact->most_chunks; /* they cannot be written */
+        StepChunk *chunk = is_full ? NULL : malloc(sizeof *chunk);
         if (chunk == NULL) {
             exact->lost++;
             return;
@@ -136,8 +137,7 @@ chunks_spill(Core *core)
     }
 }
 
-/* A block of steps (bytes), None behind the last; they are asked for one after the other, from 0 on. The trace is
- * over. */
+/* A block of steps (bytes), None behind the last. The trace is over. */
 PyObject *
 chunks_block(Core *core, size_t number)
 {
@@ -152,14 +152,13 @@ chunks_block(Core *core, size_t number)
         }
         return bytes;
     }
-    if (exact == NULL || first == exact->written) {
-        core->next_chunk = exact != NULL ? exact->first : NULL;
+    const StepChunk *chunk = exact != NULL ? exact->first : NULL;
+    for (size_t place = exact != NULL ? exact->written : 0; chunk != NULL && place < first; place += STEPS_A_CHUNK) {
+        chunk = chunk->next;
     }
-    const StepChunk *chunk = core->next_chunk;
     if (chunk == NULL) {
         Py_RETURN_NONE;
     }
-    core->next_chunk = chunk->next;
     return PyBytes_FromStringAndSize((const char *)chunk->steps, (Py_ssize_t)(chunk->used * sizeof(Step)));
 }
 

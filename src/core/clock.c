@@ -210,7 +210,7 @@ has_work(const Core *core)
     return tasks->asks.used > 0 || tasks->foreign > 0 || tasks->wants_asyncio || tasks->is_handed_over ||
            tasks->broken != NULL || tables->failed ||
            (tasks->used > MANY_TASKS && core->exact == NULL && !tasks->is_marking && !tasks->no_marks) ||
-           tables->rows_used - tables->rows_taken > MOST_ROWS;
+           tables->rows_used - tables->rows_taken > MOST_ROWS || (core->exact != NULL && core->exact->has_closed);
 }
 
 static int64_t

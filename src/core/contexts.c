@@ -1,10 +1,13 @@
 /* Steps of tasks whose loop is compiled, as uvloop is, and has handles of its own: from Python 3.14 on the interpreter
  * tells of each switch of contexts, and a task is stepped in its context.
  *
- * A switch names the new context only. One that lies below the present one was there before: then something has
+ * A switch names the new context only. Where the innermost one that we know is not entered any more, something has
  * ended; else something begins. (A context cannot be entered twice.) Until 3.13 nothing is told.
  */
 #include "core.h"
+#if PY_VERSION_HEX >= 0x030E0000
+#include <internal/pycore_context.h>
+#endif
 
 #if PY_VERSION_HEX >= 0x030E0000
 #define DEEPEST 16
@@ -56,14 +59,13 @@ switched(PyContextEvent event, PyObject *context)
         entered.depth = 0;
     }
     PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
+    /* The one that was left just now is alive yet, for whoever left it has it; those below are entered. */
     int depth = context != Py_None ? entered.depth : 0;
-    while (depth > 0 && entered.contexts[depth - 1] != context) {
-        depth--;
+    bool has_ended = context == Py_None || (depth > 0 && !((PyContext *)entered.contexts[depth - 1])->ctx_entered);
+    if (has_ended) {
+        leave_until(depth > 0 ? depth - 1 : 0);
     }
-    if (depth > 0 || context == Py_None) {
-        leave_until(depth);
-    }
-    else {
+    else if (((PyContext *)context)->ctx_entered) { /* else the thread's own, made because somebody asked for it */
         enter(context);
     }
     if (error != NULL) {

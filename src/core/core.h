@@ -307,6 +307,8 @@ typedef struct { /* of one trace with exact awaits */
     pthread_mutex_t lock; /* the list of chunks, between the program's threads and the clock's */
     char *folder;
     int file, failed; /* failed: the error of the file */
+    bool is_watching; /* it is told of compiled loops' steps */
+    bool has_closed;  /* a closed loop has a queue yet: see `exact_purge` */
     Array callbacks;
     Index callback_index;
 } Exact;
@@ -321,7 +323,6 @@ typedef struct Core {
     Threads threads;
     Tasks tasks;
     Exact *exact; /* or NULL */
-    const StepChunk *next_chunk; /* to be read */
     Clock *clock;
     int64_t last_look;   /* its time */
     int64_t tick_budget; /* ns that one look at the tasks may take */
@@ -372,7 +373,8 @@ void tasks_free(Tasks *tasks);
 Task *tasks_find(Tasks *tasks, PyObject *task);
 uint32_t tasks_wait(Core *core, uint32_t kind, PyTypeObject *type, uint32_t track);
 void tasks_discover(Core *core, int64_t now, int64_t until);
-bool tasks_may_be_new(Core *core, PyObject *loop, const void **newest); /* since the last time that it was asked */
+bool tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int64_t now);
+void tasks_have_been_searched(int64_t *next_search, int64_t began);
 void tasks_discover_here(Core *core, int64_t now); /* those of this thread */
 Task *tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now);
 void tasks_promote(Core *core, Task *record, PyObject *task, int64_t now);
@@ -430,7 +432,7 @@ void steps_forget(void);
 
 typedef struct Turn Turn;
 
-bool exact_begin(Core *core, const char *folder, size_t most_bytes);
+bool exact_begin(Core *core, const char *folder, size_t most_bytes, bool is_watching);
 void exact_end(Core *core, int64_t now);
 bool exact_is_wanted(void);
 Turn *exact_enter(PyObject *handle, PyObject *task);
@@ -442,6 +444,7 @@ void exact_scheduled(PyObject *loop, PyObject *handle);
 void exact_look(Core *core, int64_t now);
 void exact_free(Core *core);
 void exact_forget(void);
+void exact_purge(Core *core);
 void exact_assume(PyObject *loop, PyObject *task); /* a step of it is under way in this thread */
 
 #define MOST_EXACT 4 /* cores with exact awaits at once */

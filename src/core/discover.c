@@ -9,6 +9,7 @@
 
 #define A_BATCH 32   /* slots or nodes between two readings of the clock: a new task costs a microsecond */
 #define LONGEST_SEARCH 100000 /* ns, after a step */
+#define SEARCH_SHARE 20       /* so much of the time between two that take long */
 #define FEW 500      /* below so many tasks, the lists are searched to their ends */
 
 static bool
@@ -46,15 +47,12 @@ reshape_shadow(Tasks *tasks)
     tasks->shadow_next = 0;
 }
 
-/* Until 3.13: whatever of the set is not as it was. As many as we have records for: then nothing is new. */
+/* Until 3.13: whatever of the set is not as it was. */
 static void
-search_set(Core *core, int64_t now, int64_t until)
+search_changes(Core *core, int64_t now, int64_t until)
 {
     Tasks *tasks = &core->tasks;
     reshape_shadow(tasks);
-    if ((size_t)tasks->tasks->used == tasks->used) {
-        return;
-    }
     for (size_t count = 1; count <= tasks->shadow_size; count++) {
         size_t slot = tasks->shadow_next;
         PyObject *key = tasks->tasks->table[slot].key;
@@ -66,7 +64,12 @@ search_set(Core *core, int64_t now, int64_t until)
                     return;
                 }
                 if (known != NULL && known->reference != key) {
+                    bool is_marked = known->flags & TASK_IS_MARKED; /* the mark goes by the reference */
                     Py_SETREF(known->reference, Py_NewRef(key)); /* ours was another, made when it was eager */
+                    known->flags &= (uint16_t)~TASK_IS_MARKED;
+                    if (is_marked) {
+                        steps_mark(tasks, known);
+                    }
                 }
             }
             tasks->shadow[slot] = task != NULL ? mark_of(key) : 0;
@@ -80,6 +83,15 @@ search_set(Core *core, int64_t now, int64_t until)
     if ((size_t)tasks->tasks->used > tasks->used && tasks->shadow_size > 0) {
         /* A slot that looks the same holds another: its old one went while no search came by. All anew. */
         memset(tasks->shadow, 0, tasks->shadow_size * sizeof *tasks->shadow);
+    }
+}
+
+/* As many as we have records for: then nothing is new. */
+static void
+search_set(Core *core, int64_t now, int64_t until)
+{
+    if ((size_t)core->tasks.tasks->used != core->tasks.used) {
+        search_changes(core, now, until);
     }
 }
 
@@ -206,27 +218,45 @@ tasks_discover(Core *core, int64_t now, int64_t until)
 
 /* --- eager tasks, which begin within a step of another --- */
 
+/* Whether tasks may have come since it was asked last, that no handle has told of. */
 bool
-tasks_may_be_new(Core *core, PyObject *loop, const void **newest)
+tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int64_t now)
 {
 #if PY_VERSION_HEX >= 0x030E0000
-    (void)core;
     (void)loop;
+    (void)next_search;
+    (void)now;
     const void *there = ((_PyThreadStateImpl *)PyThreadState_Get())->asyncio_tasks_head.prev;
     bool is_new = there != *newest;
     *newest = there;
     return is_new;
-#else
-    const void *there = (const void *)(uintptr_t)core->tasks.tasks->used;
-    if (there == *newest || core->tasks.eager == NULL) {
+#elif PY_VERSION_HEX >= 0x030C0000
+    (void)newest; /* nothing cheap tells of a set that has changed: as many may have come as went */
+    static PyObject *name;
+    if (name == NULL && (name = PyUnicode_InternFromString("_task_factory")) == NULL) {
+        PyErr_Clear();
         return false;
     }
-    *newest = there;
-    PyObject *factory = attribute(loop, "_task_factory"); /* others are seen when they are scheduled */
-    bool is_new = factory != NULL && factory != Py_None;
+    PyObject *factory = now >= *next_search ? PyObject_GenericGetAttr(loop, name) : NULL;
+    PyErr_Clear();
+    bool is_new = factory != NULL && factory != Py_None; /* others are seen when they are scheduled */
     Py_XDECREF(factory);
     return is_new;
+#else
+    (void)loop;
+    (void)newest;
+    (void)next_search;
+    (void)now;
+    return false; /* there are no eager tasks */
 #endif
+}
+
+/* Where a search takes long, it is not made after each step. */
+void
+tasks_have_been_searched(int64_t *next_search, int64_t began)
+{
+    int64_t took = now_ns() - began;
+    *next_search = took > LONGEST_SEARCH / 4 ? began + took * SEARCH_SHARE : 0;
 }
 
 void
@@ -241,6 +271,6 @@ tasks_discover_here(Core *core, int64_t now)
         }
     }
 #else
-    search_set(core, now, now_ns() + LONGEST_SEARCH);
+    search_changes(core, now, now_ns() + LONGEST_SEARCH);
 #endif
 }

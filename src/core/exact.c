@@ -19,7 +19,7 @@
 enum { SOON, TIMER, SELECTOR, FROM_THREAD };
 
 typedef struct {
-    PyObject *handle, *callback; /* addresses only */
+    PyObject *handle; /* strong: its address is no other's; NULL: it has run out of order */
     int64_t time;
     uint32_t waker[MOST_EXACT]; /* for each core */
     bool is_from_thread;        /* another one than the loop's */
@@ -29,27 +29,29 @@ typedef struct ExactLoop {
     struct ExactLoop *next;
     PyObject *loop;      /* its address */
     PyObject *reference; /* strong: a weak reference to it */
-    Scheduled *ring;
-    uint32_t first, used, room;
-    Turn *turn;          /* the one under way */
+    Scheduled *ring;     /* a queue: what is scheduled is counted */
+    uint64_t first;      /* the number of the one that comes next */
+    uint32_t used, room;
+    Turn *turn;          /* the innermost one under way */
     unsigned long ident; /* the thread in which it was seen to run, 0: none */
-    const void *newest;  /* of its thread's list of tasks (3.14+), or as many as asyncio's set had */
+    const void *newest;  /* of its thread's list of tasks (3.14+) */
+    int64_t next_search; /* for eager tasks (until 3.13) */
     uint32_t index[MOST_EXACT]; /* its number in each core, NONE: not asked yet */
 } ExactLoop;
 
 struct Turn {
-    Turn *outer;
-    ExactLoop *loop;
+    Turn *outer;         /* in the same thread; or the next spare one */
+    Turn *newer, *older; /* among all that are under way */
+    ExactLoop *loop;     /* NULL: the traces that saw it are over */
     PyObject *task;      /* strong, or NULL: a callback */
     PyObject *callback;  /* strong */
     int64_t start, ready;
     uint32_t waker[MOST_EXACT];
     uint32_t track[MOST_EXACT]; /* of the task, NONE: not asked yet */
-    Scheduled *again;           /* its own next step, scheduled by its last act: as of the end of this one */
+    uint64_t again;      /* the number of its own next step, scheduled by its last act; 0: none */
     int source;
     bool is_seen[MOST_EXACT]; /* by a core that was there when it began */
-    bool is_assumed;          /* it began before there was anybody to see it; nobody will tell of its end */
-    bool is_over;             /* the traces that saw it are over; whoever began it may still tell of its end */
+    bool is_assumed;     /* it began before there was anybody to see it; nobody will tell of its end */
 };
 
 static Core *cores[MOST_EXACT]; /* borrowed, each in its place; NULL: free */
@@ -57,6 +59,7 @@ static int wanted;              /* how many there are */
 static size_t places;           /* none is behind these */
 static ExactLoop *loops;
 static Turn *spare;             /* turns that are not in use */
+static Turn *turns;             /* those that are under way, the newest first */
 static _Thread_local Turn *current __attribute__((tls_model("initial-exec")));
 
 bool
@@ -74,34 +77,78 @@ relative(Core *core, int64_t time)
     return time > 0 ? time : 0;
 }
 
+static Scheduled *
+at_number(const ExactLoop *loop, uint64_t number)
+{
+    return &loop->ring[number & (loop->room - 1)];
+}
+
+/* The loop's queue is of no use any more; the program's code may run. */
+static void
+empty(ExactLoop *loop)
+{
+    while (loop->used > 0) {
+        PyObject *handle = at_number(loop, loop->first)->handle;
+        loop->first++;
+        loop->used--;
+        Py_XDECREF(handle);
+    }
+}
+
+/* A loop was closed, or is gone: say so in each core that knows it. */
+static void
+note_end(const ExactLoop *loop, size_t place, int64_t now)
+{
+    if (cores[place] != NULL && loop->index[place] != NONE) {
+        Loop *known = &cores[place]->tasks.loops[loop->index[place]];
+        if (!known->is_ended) {
+            known->is_ended = true;
+            tables_note(&cores[place]->tables, NOTE_EXACT, loop->index[place], now, 1, NULL);
+        }
+    }
+}
+
 static ExactLoop *
 add_loop(PyObject *loop)
 {
-    ExactLoop *found = NULL;
-    for (ExactLoop *each = loops; each != NULL && found == NULL; each = each->next) {
-        found = weak_referent(each->reference) == NULL && each->turn == NULL ? each : NULL; /* it is gone */
-    }
-    PyObject *reference = PyWeakref_NewRef(loop, NULL);
+    ExactLoop *found = calloc(1, sizeof *found);
+    PyObject *reference = found != NULL ? PyWeakref_NewRef(loop, NULL) : NULL;
     if (reference == NULL) {
         PyErr_Clear();
+        free(found);
         return NULL;
     }
-    if (found == NULL) {
-        found = calloc(1, sizeof *found);
-        if (found == NULL) {
-            Py_DECREF(reference);
-            return NULL;
-        }
-        found->next = loops;
-        loops = found;
-    }
-    Py_XSETREF(found->reference, reference);
+    found->reference = reference;
     found->loop = loop;
-    found->first = found->used = 0;
-    found->ident = 0;
-    found->newest = NULL;
+    found->first = 1;
     memset(found->index, 0xff, sizeof found->index);
+    found->next = loops;
+    loops = found;
     return found;
+}
+
+/* Forget loops that are gone. */
+static void
+sweep_loops(void)
+{
+    for (ExactLoop **link = &loops; *link != NULL;) {
+        ExactLoop *loop = *link;
+        if (weak_referent(loop->reference) != NULL || loop->turn != NULL) {
+            link = &loop->next;
+            continue;
+        }
+        for (size_t place = 0; place < places; place++) {
+            if (cores[place] != NULL) {
+                note_end(loop, place, relative(cores[place], now_ns()));
+            }
+        }
+        *link = loop->next;
+        empty(loop);
+        Py_DECREF(loop->reference);
+        free(loop->ring);
+        free(loop);
+        return; /* the program's code may have run: another one, another time */
+    }
 }
 
 static ExactLoop *
@@ -112,7 +159,11 @@ loop_of(PyObject *loop)
             return each;
         }
     }
-    return loop != NULL ? add_loop(loop) : NULL;
+    if (loop == NULL) {
+        return NULL;
+    }
+    sweep_loops();
+    return add_loop(loop);
 }
 
 static uint32_t
@@ -120,7 +171,7 @@ index_in(ExactLoop *loop, size_t place)
 {
     if (loop->index[place] == NONE) {
         int index = loop_index(cores[place], loop->loop);
-        bool is_told = index >= 0 && (!cores[place]->tasks.loops[index].is_compiled || contexts_are_watched());
+        bool is_told = index >= 0 && (!cores[place]->tasks.loops[index].is_compiled || cores[place]->exact->is_watching);
         if (is_told) {
             loop->index[place] = (uint32_t)index;
             cores[place]->tasks.loops[index].is_exact = true;
@@ -141,30 +192,45 @@ push(ExactLoop *loop)
         if (ring == NULL) {
             return NULL;
         }
-        for (uint32_t place = 0; place < loop->used; place++) {
-            ring[place] = loop->ring[(loop->first + place) & (loop->room - 1)];
-        }
-        if (loop->turn != NULL && loop->turn->again != NULL) {
-            uint32_t place = (uint32_t)(loop->turn->again - loop->ring);
-            loop->turn->again = &ring[(place - loop->first) & (loop->room - 1)];
+        for (uint64_t number = loop->first; number < loop->first + loop->used; number++) {
+            ring[number & (room - 1)] = *at_number(loop, number);
         }
         free(loop->ring);
         loop->ring = ring;
         loop->room = room;
-        loop->first = 0;
     }
-    return &loop->ring[(loop->first + loop->used++) & (loop->room - 1)];
+    return at_number(loop, loop->first + loop->used++);
 }
 
+/* Whether an entry will not be run any more: cancelled, already taken, or in no queue but ours. */
 static bool
-take(ExactLoop *loop, const PyObject *handle, const PyObject *callback, Scheduled *found)
+is_idle(const Scheduled *each)
 {
+    return each->handle == NULL || Py_REFCNT(each->handle) == 1 ||
+           handle_slot(each->handle, asyncio.cancelled) == Py_True;
+}
+
+/* Take a handle out that is about to run: it is the next one, where the loop goes by the order; else it is looked
+ * for among the next ones. */
+static bool
+take(ExactLoop *loop, const PyObject *handle, Scheduled *found)
+{
+    while (loop->used > 0 && at_number(loop, loop->first)->handle != handle && is_idle(at_number(loop, loop->first))) {
+        PyObject *idle = at_number(loop, loop->first)->handle;
+        loop->first++;
+        loop->used--;
+        Py_XDECREF(idle);
+    }
     for (uint32_t place = 0; place < loop->used && place < FARTHEST; place++) {
-        const Scheduled *each = &loop->ring[(loop->first + place) & (loop->room - 1)];
-        if (each->handle == handle && each->callback == callback) {
+        Scheduled *each = at_number(loop, loop->first + place);
+        if (each->handle == handle) {
             *found = *each;
-            loop->first = (loop->first + place + 1) & (loop->room - 1);
-            loop->used -= place + 1;
+            each->handle = NULL;
+            if (place == 0) {
+                loop->first++;
+                loop->used--;
+            }
+            Py_DECREF(found->handle); /* whoever runs it has it */
             return true;
         }
     }
@@ -265,23 +331,12 @@ created(size_t place, PyObject *task, uint32_t creator, int64_t now)
     end_work(core, collects);
 }
 
-void
-exact_scheduled(PyObject *loop, PyObject *handle)
+/* When it was, and who did it. */
+static void
+note_scheduled(ExactLoop *loop, Scheduled *scheduled, PyObject *task)
 {
-    ExactLoop *found = loop_of(loop);
-    Scheduled *scheduled = found != NULL ? push(found) : NULL;
-    if (scheduled == NULL) {
-        return;
-    }
-    PyObject *callback = handle_slot(handle, asyncio.callback);
-    PyObject *task = callback != NULL && Py_TYPE(callback) == asyncio.step ? handle_task(callback) : NULL;
-    *scheduled = (Scheduled){handle, callback, 0, {NOBODY, NOBODY, NOBODY, NOBODY}, false};
-    if (task != NULL && current != NULL && current->task == task && found == current->loop) {
-        current->again = scheduled; /* a bare yield: nothing to find out, and the time is read at the end anyway */
-        return;
-    }
     scheduled->time = now_ns();
-    scheduled->is_from_thread = is_from_thread(found);
+    scheduled->is_from_thread = is_from_thread(loop);
     for (size_t place = 0; place < places; place++) {
         int collects;
         if (cores[place] != NULL && begin_work(cores[place], &collects)) {
@@ -292,6 +347,29 @@ exact_scheduled(PyObject *loop, PyObject *handle)
                 created(place, task, scheduled->waker[place], scheduled->time);
             }
         }
+    }
+}
+
+void
+exact_scheduled(PyObject *loop, PyObject *handle)
+{
+    int collects = PyGC_Disable(); /* the references made here may be what is one too many */
+    ExactLoop *found = loop_of(loop);
+    Scheduled *scheduled = found != NULL ? push(found) : NULL;
+    if (scheduled != NULL) {
+        uint64_t number = found->first + found->used - 1;
+        PyObject *callback = handle_slot(handle, asyncio.callback);
+        PyObject *task = callback != NULL && Py_TYPE(callback) == asyncio.step ? handle_task(callback) : NULL;
+        *scheduled = (Scheduled){Py_NewRef(handle), 0, {NOBODY, NOBODY, NOBODY, NOBODY}, false};
+        if (task != NULL && current != NULL && current->task == task && found == current->loop) {
+            current->again = number; /* a bare yield: the time is read at the end anyway */
+        }
+        else {
+            note_scheduled(found, scheduled, task);
+        }
+    }
+    if (collects) {
+        PyGC_Enable();
     }
 }
 
@@ -411,15 +489,57 @@ end_first_steps(size_t place, uint32_t index, int64_t now)
     end_work(core, collects);
 }
 
+/* A turn begins in this thread. Not on the stack: a greenlet may have its part of that elsewhere meanwhile. */
 static Turn *
-new_turn(void)
+begin_turn(ExactLoop *loop, PyObject *task, PyObject *callback, int64_t now)
 {
     Turn *turn = spare;
     if (turn != NULL) {
         spare = turn->outer;
-        return turn;
     }
-    return malloc(sizeof *turn); /* not on the stack: a greenlet may have its part of that elsewhere meanwhile */
+    else if ((turn = malloc(sizeof *turn)) == NULL) {
+        return NULL;
+    }
+    *turn = (Turn){.outer = current, .older = turns, .loop = loop, .start = now, .ready = -1,
+                   .task = Py_XNewRef(task), .callback = Py_XNewRef(callback),
+                   .waker = {NOBODY, NOBODY, NOBODY, NOBODY}, .track = {NONE, NONE, NONE, NONE}};
+    if (turns != NULL) {
+        turns->newer = turn;
+    }
+    turns = current = loop->turn = turn;
+    loop->ident = PyThread_get_thread_ident();
+    for (size_t place = 0; place < places; place++) {
+        turn->is_seen[place] = cores[place] != NULL;
+    }
+    return turn;
+}
+
+/* Take a turn out of all lists; turns of greenlets need not nest. The program's code may run. */
+static void
+end_turn(Turn *turn)
+{
+    for (Turn **link = &current; *link != NULL; link = &(*link)->outer) {
+        if (*link == turn) {
+            *link = turn->outer;
+            break;
+        }
+    }
+    *(turn->newer != NULL ? &turn->newer->older : &turns) = turn->older;
+    if (turn->older != NULL) {
+        turn->older->newer = turn->newer;
+    }
+    if (turn->loop != NULL && turn->loop->turn == turn) {
+        Turn *other = turns;
+        while (other != NULL && other->loop != turn->loop) {
+            other = other->older;
+        }
+        turn->loop->turn = other;
+    }
+    PyObject *task = turn->task, *callback = turn->callback;
+    *turn = (Turn){.outer = spare};
+    spare = turn;
+    Py_XDECREF(task);
+    Py_XDECREF(callback);
 }
 
 static int
@@ -435,24 +555,11 @@ source_of(PyObject *handle, bool was_scheduled)
 }
 
 static void
-free_turn(Turn *turn)
-{
-    PyObject *task = turn->task, *callback = turn->callback;
-    turn->outer = spare;
-    spare = turn;
-    Py_XDECREF(task); /* last: it may run the program's code */
-    Py_XDECREF(callback);
-}
-
-static void
 note_in_all(Turn *turn, int64_t end)
 {
-    if (turn->loop != NULL) {
-        turn->loop->turn = NULL;
-        for (size_t place = 0; place < places; place++) {
-            if (cores[place] != NULL && turn->is_seen[place]) {
-                note(place, turn, end);
-            }
+    for (size_t place = 0; place < places && turn->loop != NULL; place++) {
+        if (cores[place] != NULL && turn->is_seen[place]) {
+            note(place, turn, end);
         }
     }
 }
@@ -462,20 +569,20 @@ static void
 end_assumed(int64_t now)
 {
     Turn *turn = current;
-    while (turn != NULL && turn->is_over && !turn->is_assumed) { /* its own end frees it */
-        turn = current = turn->outer;
-    }
     if (turn != NULL && turn->is_assumed) {
-        current = turn->outer;
         note_in_all(turn, now);
-        free_turn(turn);
+        end_turn(turn);
     }
 }
 
-Core *
-exact_core(size_t place)
+static void
+end_all_first_steps(ExactLoop *loop, int64_t now)
 {
-    return cores[place];
+    for (size_t place = 0; place < places; place++) {
+        if (cores[place] != NULL) {
+            end_first_steps(place, index_in(loop, place), now);
+        }
+    }
 }
 
 /* A task of a loop with handles of its own is stepped: nothing is known of who scheduled it. */
@@ -484,21 +591,19 @@ exact_enter_task(PyObject *task)
 {
     int64_t now = now_ns();
     end_assumed(now);
+    int collects = PyGC_Disable();
     ExactLoop *loop = loop_of(task_loop(task));
-    Turn *turn = loop != NULL ? new_turn() : NULL;
-    if (turn == NULL) {
-        return NULL;
-    }
-    *turn = (Turn){.outer = current, .loop = loop, .task = Py_NewRef(task), .start = now, .ready = -1,
-                   .waker = {NOBODY, NOBODY, NOBODY, NOBODY}, .track = {NONE, NONE, NONE, NONE}};
-    for (size_t place = 0; place < places; place++) {
-        turn->is_seen[place] = cores[place] != NULL;
-        if (cores[place] != NULL) {
-            end_first_steps(place, index_in(loop, place), now);
+    Turn *turn = NULL;
+    if (loop != NULL) {
+        end_all_first_steps(loop, now);
+        turn = begin_turn(loop, task, NULL, now);
+        for (size_t place = 0; turn != NULL && place < places; place++) {
+            turn->is_seen[place] &= cores[place] != NULL && cores[place]->exact->is_watching;
         }
     }
-    loop->turn = current = turn;
-    loop->ident = PyThread_get_thread_ident();
+    if (collects) {
+        PyGC_Enable();
+    }
     return turn;
 }
 
@@ -507,35 +612,29 @@ exact_enter(PyObject *handle, PyObject *task)
 {
     int64_t now = now_ns();
     end_assumed(now);
-    Turn *turn = new_turn();
-    if (turn == NULL) {
-        return NULL;
-    }
+    int collects = PyGC_Disable();
     ExactLoop *loop = loop_of(handle_slot(handle, asyncio.loop));
-    PyObject *callback = handle_slot(handle, asyncio.callback);
-    *turn = (Turn){.outer = current, .loop = loop, .start = now, .ready = -1};
-    turn->task = Py_XNewRef(task);
-    turn->callback = Py_XNewRef(callback);
-    memset(turn->track, 0xff, sizeof turn->track);
+    Turn *turn = NULL;
     if (loop != NULL) {
         Scheduled scheduled;
-        bool was_scheduled = take(loop, handle, callback, &scheduled);
-        turn->source = source_of(handle, was_scheduled);
-        for (size_t place = 0; place < places; place++) {
-            turn->waker[place] = was_scheduled ? scheduled.waker[place] : turn->source == FROM_THREAD ? THREAD : NOBODY;
-            turn->is_seen[place] = cores[place] != NULL;
-            if (cores[place] != NULL) {
-                end_first_steps(place, index_in(loop, place), now);
+        bool was_scheduled = !PyObject_TypeCheck(handle, asyncio.timer) && take(loop, handle, &scheduled);
+        end_all_first_steps(loop, now);
+        turn = begin_turn(loop, task, handle_slot(handle, asyncio.callback), now);
+        if (turn != NULL) {
+            turn->source = source_of(handle, was_scheduled);
+            if (was_scheduled) {
+                turn->ready = scheduled.time;
+                turn->source = scheduled.is_from_thread ? FROM_THREAD : SOON;
+                memcpy(turn->waker, scheduled.waker, sizeof turn->waker);
+            }
+            for (size_t place = 0; turn->source == FROM_THREAD && !was_scheduled && place < places; place++) {
+                turn->waker[place] = THREAD;
             }
         }
-        if (was_scheduled) {
-            turn->ready = scheduled.time;
-            turn->source = scheduled.is_from_thread ? FROM_THREAD : SOON;
-        }
-        loop->turn = turn;
-        loop->ident = PyThread_get_thread_ident();
     }
-    current = turn;
+    if (collects) {
+        PyGC_Enable();
+    }
     return turn;
 }
 
@@ -543,11 +642,14 @@ exact_enter(PyObject *handle, PyObject *task)
 static void
 find_eager(const Turn *turn, int64_t end)
 {
+    ExactLoop *loop = turn->loop;
+    if (!tasks_may_be_new(loop->loop, &loop->newest, &loop->next_search, end)) {
+        return;
+    }
     for (size_t place = 0; place < places; place++) {
         Core *core = cores[place];
         int collects;
-        if (core == NULL || !tasks_may_be_new(core, turn->loop->loop, &turn->loop->newest) ||
-            !begin_work(core, &collects)) {
+        if (core == NULL || !begin_work(core, &collects)) {
             continue;
         }
         size_t first = core->tasks.used;
@@ -560,6 +662,7 @@ find_eager(const Turn *turn, int64_t end)
         }
         end_work(core, collects);
     }
+    tasks_have_been_searched(&loop->next_search, end);
 }
 
 /* Find tasks that were made in this thread since it was asked last; false where there are none. */
@@ -567,17 +670,19 @@ bool
 exact_discover(void)
 {
     static _Thread_local const void *newest;
-    bool is_any = false;
+    int64_t unused = 0;
+    if (!tasks_may_be_new(NULL, &newest, &unused, 0)) {
+        return false;
+    }
     for (size_t place = 0; place < places; place++) {
         Core *core = cores[place];
         int collects;
-        if (core != NULL && (is_any || tasks_may_be_new(core, NULL, &newest)) && begin_work(core, &collects)) {
-            is_any = true;
+        if (core != NULL && begin_work(core, &collects)) {
             tasks_discover_here(core, relative(core, now_ns()));
             end_work(core, collects);
         }
     }
-    return is_any;
+    return true;
 }
 
 void
@@ -585,37 +690,60 @@ exact_leave(Turn *turn)
 {
     int64_t end = now_ns();
     PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
-    if (current == turn) {
-        current = turn->outer;
-    }
+    ExactLoop *loop = turn->loop;
     note_in_all(turn, end);
-    if (turn->loop != NULL) {
+    if (loop != NULL && wanted > 0) {
         find_eager(turn, end);
+        if (turn->again >= loop->first && turn->again < loop->first + loop->used) {
+            Scheduled *again = at_number(loop, turn->again);
+            again->time = end;
+            memcpy(again->waker, turn->track, sizeof again->waker);
+        }
     }
-    if (turn->again != NULL && turn->loop != NULL) {
-        turn->again->time = end;
-        memcpy(turn->again->waker, turn->track, sizeof turn->track);
-    }
-    free_turn(turn);
+    end_turn(turn);
     if (error != NULL) {
         put_exception(error);
     }
 }
 
+Core *
+exact_core(size_t place)
+{
+    return cores[place];
+}
+
 /* --- a tick --- */
 
 static void
-end_closed(Core *core, ExactLoop *loop, int64_t now)
+end_closed(Core *core, const ExactLoop *loop, int64_t now)
 {
     PyObject *alive = weak_referent(loop->reference);
     PyObject *closed = alive != NULL ? attribute(alive, "_closed") : NULL;
     for (size_t place = 0; place < places && (alive == NULL || closed == Py_True); place++) {
-        if (cores[place] == core && loop->index[place] != NONE && !core->tasks.loops[loop->index[place]].is_ended) {
-            core->tasks.loops[loop->index[place]].is_ended = true;
-            tables_note(&core->tables, NOTE_EXACT, loop->index[place], now, 1, NULL);
+        if (cores[place] == core) {
+            note_end(loop, place, now);
         }
     }
+    core->exact->has_closed |= (alive == NULL || closed == Py_True) && loop->used > 0;
     Py_XDECREF(closed);
+}
+
+/* Give back what closed loops would have run; not within a tick, for the program's code may run. */
+void
+exact_purge(Core *core)
+{
+    core->exact->has_closed = false;
+    for (ExactLoop *loop = loops; loop != NULL; loop = loop->next) {
+        PyObject *alive = weak_referent(loop->reference);
+        PyObject *closed = alive != NULL && loop->used > 0 ? attribute(alive, "_closed") : NULL;
+        bool is_closed = closed == Py_True;
+        Py_XDECREF(closed);
+        if (is_closed) {
+            empty(loop);
+            return; /* the list may be another by now; the next tick comes */
+        }
+    }
+    sweep_loops();
 }
 
 /* Look at the tasks that are in a step, whose frames the ticks show, and at a few others, which may be gone. */
@@ -637,7 +765,7 @@ exact_look(Core *core, int64_t now)
 /* --- life --- */
 
 bool
-exact_begin(Core *core, const char *folder, size_t most_bytes)
+exact_begin(Core *core, const char *folder, size_t most_bytes, bool is_watching)
 {
     size_t place = 0;
     while (place < MOST_EXACT && cores[place] != NULL) {
@@ -647,41 +775,75 @@ exact_begin(Core *core, const char *folder, size_t most_bytes)
     if (exact == NULL) {
         return false;
     }
+    exact->is_watching = is_watching;
     core->exact = exact;
     cores[place] = core;
     places = place + 1 > places ? place + 1 : places;
     wanted++;
     for (ExactLoop *loop = loops; loop != NULL; loop = loop->next) {
         loop->index[place] = NONE;
-        if (loop->turn != NULL) { /* under way: for this trace it begins now */
-            loop->turn->is_seen[place] = true;
-            loop->turn->waker[place] = NOBODY;
-        }
         for (uint32_t each = 0; each < loop->used; each++) { /* scheduled before this trace */
-            loop->ring[(loop->first + each) & (loop->room - 1)].waker[place] = NOBODY;
+            at_number(loop, loop->first + each)->waker[place] = NOBODY;
         }
+    }
+    for (Turn *turn = turns; turn != NULL; turn = turn->older) { /* under way: for this trace it begins now */
+        turn->is_seen[place] = turn->loop != NULL;
+        turn->waker[place] = NOBODY;
+        turn->track[place] = NONE;
     }
     return true;
 }
 
-/* A trace is begun in the middle of a step of which nobody told. */
+/* A trace is begun in the middle of a step of which nobody told, or whose trace is over. */
 void
 exact_assume(PyObject *loop, PyObject *task)
 {
-    ExactLoop *found = current == NULL ? loop_of(loop) : NULL;
-    Turn *turn = found != NULL && found->turn == NULL ? new_turn() : NULL;
-    if (turn == NULL) {
+    Turn *turn = current;
+    if (turn != NULL && turn->loop != NULL) {
+        return; /* it is known */
+    }
+    if (turn != NULL && turn->is_assumed) {
+        end_turn(turn);
+        turn = NULL;
+    }
+    ExactLoop *found = loop_of(loop);
+    if (found == NULL) {
         return;
     }
-    *turn = (Turn){.loop = found, .task = Py_NewRef(task), .ready = -1, .is_assumed = true,
-                   .waker = {NOBODY, NOBODY, NOBODY, NOBODY}, .track = {NONE, NONE, NONE, NONE}};
+    if (turn == NULL) {
+        turn = begin_turn(found, task, NULL, 0);
+        if (turn == NULL) {
+            return;
+        }
+        turn->is_assumed = true;
+    }
+    else { /* its end will be told */
+        turn->loop = found;
+        turn->task = Py_NewRef(task);
+        turn->start = 0;
+        turn->ready = -1;
+        found->turn = turn;
+    }
     for (size_t place = 0; place < places; place++) {
         turn->is_seen[place] = cores[place] != NULL;
         if (cores[place] != NULL && index_in(found, place) != NONE) {
             cores[place]->tasks.loops[found->index[place]].is_begun = true;
         }
     }
-    found->turn = current = turn;
+}
+
+/* The program's code may run. */
+static void
+free_loops(ExactLoop *dead)
+{
+    while (dead != NULL) {
+        ExactLoop *next = dead->next;
+        empty(dead);
+        Py_DECREF(dead->reference);
+        free(dead->ring);
+        free(dead);
+        dead = next;
+    }
 }
 
 /* A core is gone; with the last one all that is known of loops. */
@@ -691,20 +853,27 @@ settle_places(void)
     while (places > 0 && cores[places - 1] == NULL) {
         places--;
     }
-    if (wanted == 0) {
-        for (ExactLoop **link = &loops; *link != NULL;) {
-            ExactLoop *loop = *link;
-            *link = loop->next;
-            if (loop->turn != NULL) { /* whoever began it still has it; an assumed one goes at its thread's next turn */
-                loop->turn->loop = NULL;
-                loop->turn->is_over = true;
-                Py_CLEAR(loop->turn->task);
-            }
-            Py_DECREF(loop->reference);
-            free(loop->ring);
-            free(loop);
-        }
+    if (wanted > 0) {
+        return;
     }
+    ExactLoop *dead = loops;
+    loops = NULL; /* first: what follows may run the program's code */
+    for (Turn *turn = turns; turn != NULL; turn = turn->older) {
+        turn->loop = NULL;
+        turn->again = 0;
+    }
+    for (Turn *turn = turns; turn != NULL;) {
+        PyObject *task = turn->loop == NULL ? turn->task : NULL, *callback = turn->loop == NULL ? turn->callback : NULL;
+        if (task == NULL && callback == NULL) {
+            turn = turn->older;
+            continue;
+        }
+        turn->task = turn->callback = NULL;
+        Py_XDECREF(task);
+        Py_XDECREF(callback);
+        turn = turns; /* anything may have changed */
+    }
+    free_loops(dead);
 }
 
 /* The trace is over: what is under way ends with it. */
@@ -715,9 +884,8 @@ exact_end(Core *core, int64_t now)
         if (cores[place] != core) {
             continue;
         }
-        for (ExactLoop *loop = loops; loop != NULL; loop = loop->next) {
-            Turn *turn = loop->turn;
-            if (turn == NULL || !turn->is_seen[place]) {
+        for (Turn *turn = turns; turn != NULL; turn = turn->older) {
+            if (turn->loop == NULL || !turn->is_seen[place]) {
                 continue;
             }
             turn->is_seen[place] = false;
@@ -731,11 +899,6 @@ exact_end(Core *core, int64_t now)
             }
             else if (turn->task == NULL) {
                 note_callback(place, turn, &step);
-            }
-            if (turn->is_assumed && turn == current) {
-                current = turn->outer;
-                loop->turn = NULL;
-                free_turn(turn);
             }
         }
         cores[place] = NULL;

@@ -65,15 +65,41 @@ failed(PyObject *handle)
     return result;
 }
 
+/* A handle whose slots are what they seem. */
+static bool
+is_plain(PyObject *handle)
+{
+    PyTypeObject *type = Py_TYPE(handle);
+    return type == asyncio.handle || type == asyncio.timer ||
+           (type->tp_base == asyncio.handle && strcmp(type->tp_name, "_ThreadSafeHandle") == 0);
+}
+
+static _Thread_local PyObject *chained; /* the handle for which what was there before is called */
+
+static PyObject *
+call_before(PyObject *handle)
+{
+    PyObject *outer = chained;
+    chained = handle;
+    PyObject *result = PyObject_CallOneArg(asyncio.run, handle);
+    chained = outer;
+    return result;
+}
+
 static PyObject *
 run(PyObject *handle)
 {
     PyObject *context = handle_slot(handle, asyncio.context);
     PyObject *callback = handle_slot(handle, asyncio.callback), *arguments = handle_slot(handle, asyncio.args);
-    bool is_usual = context != NULL && PyContext_CheckExact(context) && callback != NULL && arguments != NULL &&
+    bool is_usual = is_plain(handle) && context != NULL && PyContext_CheckExact(context) && callback != NULL && arguments != NULL &&
                     PyTuple_CheckExact(arguments);
-    if (!asyncio.is_stock || !is_usual) {
-        return PyObject_CallOneArg(asyncio.run, handle);
+    bool is_inner = chained == handle; /* a tool that had ours calls it as what it thinks was before it */
+    if (is_inner && !is_usual) {
+        PyErr_SetString(PyExc_RuntimeError, "fgtrace cannot run this handle below another tool's wrapper");
+        return failed(handle);
+    }
+    if (!is_inner && (!asyncio.is_stock || !is_usual)) {
+        return call_before(handle);
     }
     Py_INCREF(handle); /* all of it: a callback may cancel its own handle, which then forgets them */
     Py_INCREF(context);
@@ -102,6 +128,9 @@ run(PyObject *handle)
 static PyObject *
 handle_run(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
+    if (chained == self) {
+        return run(self); /* it was told of already */
+    }
     PyObject *task = handle_task(handle_slot(self, asyncio.callback));
     if (task != NULL) {
         steps_ran(task);
@@ -142,9 +171,9 @@ new_handle(PyObject *loop, PyObject *callback, PyObject *arguments, PyObject *co
 
 /* The ready queue of a loop of asyncio's own that is not in debug mode; strong, or NULL: let asyncio do it. */
 static PyObject *
-plain_queue(PyObject *loop)
+plain_queue(PyObject *loop, bool is_inner)
 {
-    if (!asyncio.is_stock_soon || _PyType_Lookup(Py_TYPE(loop), asyncio.get_debug_name) != asyncio.get_debug) {
+    if (!(asyncio.is_stock_soon || is_inner) || _PyType_Lookup(Py_TYPE(loop), asyncio.get_debug_name) != asyncio.get_debug) {
         return NULL;
     }
     PyObject *debug = PyObject_GenericGetAttr(loop, asyncio.debug_name);
@@ -158,9 +187,11 @@ plain_queue(PyObject *loop)
 }
 
 static PyObject *
-call_soon(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+call_soon(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    PyObject *queue = count == 3 ? plain_queue(self) : NULL, *handle = NULL;
+    static _Thread_local int depth; /* a tool that had ours may call it as what it thinks was before it */
+    PyObject *queue = count == 3 && names == NULL ? plain_queue(self, depth > 0) : NULL, *handle = NULL;
+    Py_ssize_t all = count + (names != NULL ? PyTuple_GET_SIZE(names) : 0);
     if (queue != NULL) {
         handle = new_handle(self, arguments[0], arguments[1], arguments[2]);
         PyObject *both[] = {queue, handle};
@@ -171,16 +202,18 @@ call_soon(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
         Py_XDECREF(done);
         Py_DECREF(queue);
     }
-    else {
-        PyObject *all[8] = {NULL, self};
-        if (count > 6) {
-            PyErr_SetString(PyExc_TypeError, "_call_soon() takes 4 positional arguments");
-            return NULL;
-        }
-        memcpy(all + 2, arguments, (size_t)count * sizeof *arguments);
-        handle = PyObject_Vectorcall(asyncio.call_soon, all + 1, (size_t)(count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    else if (depth > 8 || all > 6) {
+        PyErr_SetString(all > 6 ? PyExc_TypeError : PyExc_RecursionError, "_call_soon() cannot be called so");
     }
-    if (handle != NULL && exact_is_wanted() && PyObject_TypeCheck(handle, asyncio.handle)) {
+    else {
+        PyObject *whole[8] = {NULL, self};
+        memcpy(whole + 2, arguments, (size_t)all * sizeof *arguments);
+        depth++;
+        handle = PyObject_Vectorcall(asyncio.call_soon, whole + 1,
+                                     (size_t)(count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, names);
+        depth--;
+    }
+    if (handle != NULL && depth == 0 && exact_is_wanted() && PyObject_TypeCheck(handle, asyncio.handle)) {
         exact_scheduled(self, handle);
     }
     return handle;
@@ -188,7 +221,7 @@ call_soon(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 
 static PyMethodDef run_definition = {"_run", handle_run, METH_NOARGS, "Run the callback; fgtrace is told of it."};
 static PyMethodDef soon_definition = {
-    "_call_soon", (PyCFunction)(void (*)(void))call_soon, METH_FASTCALL,
+    "_call_soon", (PyCFunction)(void (*)(void))call_soon, METH_FASTCALL | METH_KEYWORDS,
     "Schedule the callback; fgtrace is told of it."};
 
 static bool

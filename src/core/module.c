@@ -448,10 +448,11 @@ begin_exact(Core *self, PyObject *arguments)
 {
     const char *folder;
     Py_ssize_t most;
-    if (!PyArg_ParseTuple(arguments, "sn", &folder, &most)) {
+    int is_watching;
+    if (!PyArg_ParseTuple(arguments, "snp", &folder, &most, &is_watching)) {
         return NULL;
     }
-    return PyBool_FromLong(exact_begin(self, folder, (size_t)most));
+    return PyBool_FromLong(exact_begin(self, folder, (size_t)most, is_watching != 0));
 }
 
 /* A last look, and no step is noted any more; the time of it is returned. */
@@ -464,6 +465,15 @@ finish(Core *self, PyObject *Py_UNUSED(ignored))
         exact_end(self, now);
     }
     return PyLong_FromLongLong(now);
+}
+
+static PyObject *
+purge(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->exact != NULL) {
+        exact_purge(self);
+    }
+    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -575,6 +585,7 @@ static PyMethodDef core_methods[] = {
     METHOD("new_track", new_track, METH_NOARGS),
     METHOD("nodes_since", nodes_since, METH_O),
     METHOD("observe", observe, METH_VARARGS),
+    METHOD("purge", purge, METH_NOARGS),
     METHOD("run", run, METH_NOARGS),
     METHOD("stack", stack, METH_O),
     METHOD("stats", stats, METH_NOARGS),

@@ -87,7 +87,10 @@ tasks_in_context(Tasks *tasks, PyObject *context)
         Task *record = tasks_at(tasks, found - 1);
         PyObject *task = *context_at(tasks, found - 1) == hash ? weak_referent(record->reference) : NULL;
         if (task != NULL && tasks_field(task, tasks->at.context) == context) {
-            return record;
+            PyObject *waiter = tasks_field(task, tasks->at.waiter); /* several may share a context: one that may go on */
+            if (waiter == NULL || future_state(tasks, waiter) != 0) {
+                return record;
+            }
         }
         slot = index_next(index, slot);
     }

@@ -49,6 +49,7 @@ thread_of(PyObject *loop)
     long found = -1;
     if (ident != NULL) {
         found = PyLong_CheckExact(ident) ? (long)PyLong_AsUnsignedLong(ident) : -1;
+        PyErr_Clear();
         Py_DECREF(ident);
         return found;
     }
@@ -382,7 +383,9 @@ changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
     Tasks *tasks = &core->tasks;
     PyObject *coro = tasks_field(task, tasks->at.coro);
     if (waiter == NULL && (coro == NULL || future_state(tasks, task) != 0)) {
-        gone(core, record, task, now);
+        if (!is_told(core, record)) { /* else the end of its step will tell */
+            gone(core, record, task, now);
+        }
         return;
     }
     if (waiter == NULL && core->is_catching_up && is_executing(coro)) {

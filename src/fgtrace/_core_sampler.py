@@ -143,7 +143,7 @@ class CoreSampler:
         hooks = mark_steps(self._module, self._step, exact=True)
         if hooks is None:
             self.stats.failed["awaits"] = "another tool's wrapper lies over ours in asyncio"
-        elif not self._core.begin_exact(folder, self._options.max_memory // 2):
+        elif not self._core.begin_exact(folder, self._options.max_memory // 2, hooks.is_watching):
             leave_steps(hooks)
             self.stats.failed["awaits"] = "too many traces with exact awaits at once"
         else:
@@ -280,6 +280,8 @@ class CoreSampler:
             self._asked = True
             self._marks = mark_steps(self._module, self._step)
             self._core.mark_steps(self._marks is not None)
+        if self._exact is not None:
+            self._core.purge()
         if stats["pending"] >= MOST_ROWS:
             self.recording.absorb_rows()
             self.recording.trim()

@@ -52,7 +52,11 @@ def mark_steps(core: Any, step: type, *, exact: bool = False) -> Hooks | None:
         lambda before: core.handles_run(handle, before, is_stock(before, events), *_place(before))
     ):
         return None
-    if exact and not _patch("_call_soon", loop).put(lambda before: _call_soon(core, loop, before)):
+    try:
+        is_put = not exact or _patch("_call_soon", loop).put(lambda before: _call_soon(core, loop, before))
+    except AttributeError:  # a loop that is not asyncio's own
+        is_put = False
+    if not is_put:
         run.take_back()
         return None
     return Hooks(core, exact, "uvloop" in sys.modules and core.watch_contexts(True))
