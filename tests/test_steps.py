@@ -5,6 +5,7 @@ With very many tasks the C core has their steps marked: what it sees is the same
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import time
 import traceback
@@ -17,7 +18,7 @@ import pytest
 import fgtrace
 from fgtrace._collect._native import CoreError, load
 from fgtrace._core_sampler import MANY_TASKS, CoreSampler
-from reading import Trace
+from reading import Rows, Trace
 
 Reader = Callable[..., Trace]
 CROWD = MANY_TASKS + 500
@@ -44,6 +45,14 @@ async def marked(trace: fgtrace.Trace) -> None:
     rounds = sampler._core.stats()["rounds"]
     while sampler._core.stats()["rounds"] < rounds + 3:
         await asyncio.sleep(0.01)
+
+
+def stays(track: Rows) -> list[str]:
+    """
+    The states that a track was in for longer than a tick or two, which may just meet a short step.
+    """
+    long = [row.name for row in track if row.category == "state" and row.dur > 0.03e9]
+    return [name for name, _ in itertools.groupby(long) if name != "runnable"]
 
 
 def block() -> None:
@@ -97,12 +106,11 @@ def test_states(tmp_path: Path, read_trace: Reader) -> None:
 
     asyncio.run(main())
     trace = read_trace()
-    states = [state for state in trace.track("busy *").states() if state != "runnable"]
-    assert states == ["sleep", "running", "lock wait", "sleep"]
-    assert {tuple(trace.track(f"idle-{number} *").states()) for number in (0, 1000, CROWD - 1)} <= {
-        ("event wait",),
-        ("runnable", "event wait"),
-    }
+    assert stays(trace.track("busy *")) == ["sleep", "running", "lock wait", "sleep"]
+    for number in (0, 1000, CROWD - 1):
+        *first_step, last = trace.track(f"idle-{number} *").states()
+        assert first_step in ([], ["runnable"], ["running"], ["runnable", "running"])
+        assert last == "event wait"
 
 
 def test_runnable(tmp_path: Path, read_trace: Reader) -> None:
@@ -126,7 +134,7 @@ def test_runnable(tmp_path: Path, read_trace: Reader) -> None:
             crowded.set()
 
     asyncio.run(main())
-    states = read_trace().track("woken *").states()
+    states = [state for state in read_trace().track("woken *").states() if state != "running"]
     assert states[-2:] == ["event wait", "runnable"]
 
 
@@ -151,8 +159,7 @@ def test_eager_tasks(tmp_path: Path, read_trace: Reader) -> None:
             event.set()
 
     asyncio.run(main())
-    states = [state for state in read_trace().track("eager *").states() if state != "runnable"]
-    assert states == ["running", "sleep"]
+    assert stays(read_trace().track("eager *")) == ["running", "sleep"]
 
 
 def test_program_is_as_before(tmp_path: Path) -> None:
