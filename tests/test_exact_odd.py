@@ -73,7 +73,7 @@ def test_last_step_beside_a_tick(tmp_path: Path) -> None:
     """
 
     class Slow(Loop):
-        def call_soon(self, *args: Any, **options: Any) -> asyncio.Handle:
+        def call_soon(self, *args: Any, **options: Any) -> asyncio.Handle:  # type: ignore[override]
             sum(range(60_000))
             return super().call_soon(*args, **options)
 
@@ -96,7 +96,7 @@ def test_a_handle_within_a_step(tmp_path: Path) -> None:
     class Busy(Loop):
         many = False
 
-        def call_soon(self, *args: Any, **options: Any) -> asyncio.Handle:
+        def call_soon(self, *args: Any, **options: Any) -> asyncio.Handle:  # type: ignore[override]
             handle = super().call_soon(*args, **options)
             if self.many:
                 self.many = False
@@ -161,9 +161,8 @@ def test_keywords(tmp_path: Path) -> None:
     """
 
     class Keyword(Loop):
-        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
-            handle: asyncio.Handle = self._call_soon(callback, args, context=context)  # type: ignore[attr-defined]
-            return handle
+        def call_soon(self, callback: Any, *args: Any, **options: Any) -> Any:  # type: ignore[override]
+            return self._call_soon(callback, args, context=options.get("context"))  # type: ignore[attr-defined]
 
     async def main() -> None:
         await asyncio.sleep(0.001)
@@ -186,10 +185,11 @@ def test_eager_tasks_come_and_go(tmp_path: Path) -> None:
         asyncio.get_running_loop().set_task_factory(factory)
         await asyncio.sleep(0)
         with fgtrace.trace(tmp_path / "u.json", awaits="exact", hz=1):
+            kept = None
             for number in range(10):
-                task = asyncio.create_task(child(), name=f"eager-{number}")
+                kept = asyncio.create_task(child(), name=f"eager-{number}")
                 await asyncio.sleep(0.003)
-            del task
+            assert kept is not None
 
     _, trace = steps_of(main, tmp_path, hz=1)
     assert trace.stats.failed == {}

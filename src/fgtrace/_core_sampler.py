@@ -10,6 +10,7 @@ the Python collectors have, so they are used.
 from __future__ import annotations
 
 import _thread
+import importlib
 import os
 import sys
 import threading
@@ -85,6 +86,9 @@ class CoreSampler:
         self._step: type = type(None)  # asyncio's wrapper of a task's step
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
+        if options.awaits == "exact":
+            for name in ("asyncio.base_events", "asyncio.tasks"):  # that they come is likely enough
+                importlib.import_module(name)
         if options.tasks:
             self._attach()
 
@@ -259,12 +263,12 @@ class CoreSampler:
             complain(self.stats, "core", error)
             self._core.detach()
 
-    def _serve(self, now: int) -> None:
+    def _serve(self, now: int, *, is_last: bool = False) -> None:
         """
         Do what waits to be done.
         """
         stats = self._core.stats()
-        if self._answerer is None and self._all is None and self._options.tasks:
+        if self._answerer is None and self._all is None and self._options.tasks and not is_last:
             self._attach_late()
         if self._answerer is not None:
             for ask in self._core.take_asks():
@@ -305,7 +309,7 @@ class CoreSampler:
 
     def _last(self) -> None:
         self.end = now = self._core.finish()
-        self._serve(now)
+        self._serve(now, is_last=True)
         self.recording.absorb()
         if self._all is not None:
             self._all.close(now)
