@@ -90,7 +90,7 @@ def test_last_step_beside_a_tick(tmp_path: Path) -> None:
 
 def test_a_handle_within_a_step(tmp_path: Path) -> None:
     """
-    A handle that a task runs itself, as nested loops do, is a turn within its own; also where a trace ends there.
+    A handle that a task runs itself, as nested loops do, is a turn within its own; also where a trace ends.
     """
 
     class Busy(Loop):
