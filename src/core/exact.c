@@ -36,6 +36,7 @@ typedef struct ExactLoop {
     unsigned long ident; /* the thread in which it was seen to run, 0: none */
     const void *newest;  /* of its thread's list of tasks (3.14+) */
     int64_t next_search; /* for eager tasks (until 3.13) */
+    bool is_eager;       /* it may have such: a search may have come too late for one */
     uint32_t index[MOST_EXACT]; /* its number in each core, NONE: not asked yet */
 } ExactLoop;
 
@@ -271,6 +272,18 @@ known(Core *core, const Turn *turn)
         tasks_promote(core, record, turn->task, since);
     }
     return record;
+}
+
+static void
+know(const Turn *turn)
+{
+    for (size_t place = 0; place < places; place++) {
+        int collects;
+        if (cores[place] != NULL && begin_work(cores[place], &collects)) {
+            known(cores[place], turn);
+            end_work(cores[place], collects);
+        }
+    }
 }
 
 /* Who schedules something now, as a core's numbers say it. */
@@ -630,6 +643,9 @@ exact_enter(PyObject *handle, PyObject *task)
             for (size_t place = 0; turn->source == FROM_THREAD && !was_scheduled && place < places; place++) {
                 turn->waker[place] = THREAD;
             }
+            if (task != NULL && loop->is_eager) {
+                know(turn); /* now: if it ends with this step, there is no more to be known of it afterwards */
+            }
         }
     }
     if (collects) {
@@ -646,6 +662,7 @@ find_eager(const Turn *turn, int64_t end)
     if (!tasks_may_be_new(loop->loop, &loop->newest, &loop->next_search, end)) {
         return;
     }
+    loop->is_eager = true;
     for (size_t place = 0; place < places; place++) {
         Core *core = cores[place];
         int collects;
