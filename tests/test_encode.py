@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fgtrace
+from drawn import LOOP, MAIN, TASK, Drawn
 from fgtrace._decode.trace_event import decode
 from fgtrace._encode.trace_event import encode
-from fgtrace._model import Counter, Flow, Frame, FrameName, Instant, Slice, ThreadLook, Track
+from fgtrace._model import Flow, Frame, FrameName, Slice, ThreadLook, Track
 from fgtrace._recording import OFFSET_BITS, Recording, TrackEntry
 from fgtrace._timeline import Timeline
 from reading import Trace, read
 from trace_processor.fixtures import AskTrace
 
 
-class Drawn:
-    """
-    A timeline of given slices.
-    """
-
-    def __init__(
-        self, slices: list[Slice], flows: list[Flow] | None = None, instants: list[Instant] | None = None
-    ) -> None:
-        self.tracks = list({s.track.id: s.track for s in slices}.values())
-        self._slices = slices
-        self._flows = flows or []
-        self._instants = instants or []
-
-    def slices(self) -> Iterator[Slice]:
-        return iter(self._slices)
-
-    def flows(self) -> Iterator[Flow]:
-        return iter(self._flows)
-
-    def instants(self) -> Iterator[Instant]:
-        return iter(self._instants)
-
-    def counters(self) -> Iterator[Counter]:
-        return iter([Counter(4_194_304, "ready queue", 5, 3)])
-
-
 def written(timeline: Drawn | Timeline, metadata: dict[str, Any] | None = None) -> bytes:
-    return b"".join(encode(timeline, metadata or {}))  # type: ignore[arg-type]
+    return b"".join(encode(timeline, metadata or {}))
 
-
-MAIN = Track(kind="thread", id=0, name="main", tid=7, pid=7, end=10**12)
-LOOP = {"group": "asyncio loop 1", "pid": 4_194_304, "end": 10**12}
-TASK = Track(kind="task", id=1, name="Task-1 f", tid=1, level=1, **LOOP)  # type: ignore[arg-type]
 
 NAMES = {
     "plain": "module.function",
