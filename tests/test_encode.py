@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import fgtrace
 from drawn import LOOP, MAIN, TASK, Drawn
-from fgtrace._decode.trace_event import decode
 from fgtrace._encode.trace_event import encode
 from fgtrace._model import Flow, Frame, FrameName, Slice, ThreadLook, Track
 from fgtrace._recording import OFFSET_BITS, Recording, TrackEntry
@@ -101,28 +98,6 @@ def test_flow_and_counter(ask_trace: AskTrace) -> None:
     sql = f"select a.name as a, b.name as b from {ends}"  # noqa: S608 - no one's input
     assert tp.rows(sql) == [{"a": "parent", "b": "child"}]
     assert [row["value"] for row in tp.rows("select value from counter")] == [3]
-
-
-frames = st.builds(
-    Frame,
-    st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1),
-    st.sampled_from(["python", "native", "state"]),
-    st.sampled_from(["", "a.py"]),
-    st.just(0),
-    st.lists(st.tuples(st.sampled_from(["on", "task"]), st.text("ab", min_size=1)), max_size=1).map(tuple),
-)
-
-
-times = st.tuples(st.integers(0, 10**12), st.integers(1, 10**9))
-
-
-@given(st.lists(st.tuples(st.sampled_from([MAIN, TASK]), times, frames)))
-def test_decode_of_encode(rows: list[tuple[Track, tuple[int, int], Frame]]) -> None:
-    """
-    What was written is read back: tracks, times and frames (the depth is the viewer's to find).
-    """
-    slices = [Slice(track, start, start + length, -1, frame) for track, (start, length), frame in rows]
-    assert decode(written(Drawn(slices))) == slices
 
 
 def test_empty_trace_is_valid(tmp_path: Path, read_trace: Callable[..., Trace]) -> None:

@@ -63,6 +63,7 @@ def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
     yield from _batches(writer.counter(counter) for counter in drawing.counters())
     yield from _batches(writer.flow(number, flow) for number, flow in enumerate(drawing.flows(), 1))
     yield from _batches(writer.instant(instant) for instant in drawing.instants())
+    yield packet(EVENTS, note({"end": 1}))
 
 
 class _Writer:
