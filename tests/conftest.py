@@ -24,6 +24,7 @@ from fgtrace._collect._native import CoreError, load
 from fgtrace._cores import VARIABLE
 from fgtrace._sampler import own_threads
 from reading import Trace, is_unread, read
+from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace, ask_trace, trace_engine
 
 __all__ = ["ask_trace", "trace_engine"]
@@ -128,6 +129,9 @@ def every_trace_is_valid(request: pytest.FixtureRequest, ask_trace: AskTrace) ->
     for path in sorted(folder.rglob("*.json*")) if folder is not None else ():
         if is_unread(path):
             read(ask_trace, path)
+    for path in sorted(folder.rglob("*.pftrace*")) if folder is not None else ():
+        if not path.name.endswith(".partial"):
+            assert_valid_trace(ask_trace(path), empty=True)
 
 
 @pytest.fixture

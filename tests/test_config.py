@@ -15,7 +15,7 @@ import pytest
 
 import fgtrace
 from fgtrace._config import CHECKS, FORMATS, format_of
-from fgtrace._encode import ENCODERS
+from fgtrace._encode import MODULES, VIEWERS, encoder_of
 
 BAD: list[tuple[str, Any, str]] = [
     ("hz", 0, "number above 0"),
@@ -121,7 +121,9 @@ def test_formats_have_encoders() -> None:
     """
     What may be asked for can be written.
     """
-    assert set(FORMATS) == set(ENCODERS)
+    assert set(FORMATS) == set(MODULES)
+    assert all(callable(encoder_of(name)) for name in FORMATS)
+    assert {name for name in FORMATS if not name.endswith(".gz")} <= set(VIEWERS)
 
 
 @pytest.mark.parametrize(
@@ -129,12 +131,14 @@ def test_formats_have_encoders() -> None:
     [
         ("a.json", "json"),
         ("a.JSON.GZ", "json.gz"),
+        ("a.pftrace", "perfetto"),
+        ("a.pftrace.gz", "perfetto.gz"),
         ("a", "json"),
         ("dir.d/a", "json"),
         ("a.txt", None),
         ("a.gz", None),
     ],
-    ids=["plain", "packed", "no-suffix", "dot-in-folder", "unknown", "only-gz"],
+    ids=["plain", "packed", "perfetto", "perfetto.gz", "no-suffix", "dot-in-folder", "unknown", "only-gz"],
 )
 def test_format_by_suffix(name: str, format_: str | None) -> None:
     """

@@ -7,57 +7,25 @@ from __future__ import annotations
 import asyncio
 import json
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import fgtrace
-from fgtrace._decode.trace_event import decode
+from drawn import LOOP, MAIN, TASK, Drawn
 from fgtrace._encode.trace_event import encode
-from fgtrace._model import Counter, Flow, Frame, FrameName, Instant, Slice, ThreadLook, Track
+from fgtrace._model import Flow, Frame, FrameName, Slice, ThreadLook, Track
 from fgtrace._recording import OFFSET_BITS, Recording, TrackEntry
 from fgtrace._timeline import Timeline
 from reading import Trace, read
 from trace_processor.fixtures import AskTrace
 
 
-class Drawn:
-    """
-    A timeline of given slices.
-    """
-
-    def __init__(
-        self, slices: list[Slice], flows: list[Flow] | None = None, instants: list[Instant] | None = None
-    ) -> None:
-        self.tracks = list({s.track.id: s.track for s in slices}.values())
-        self._slices = slices
-        self._flows = flows or []
-        self._instants = instants or []
-
-    def slices(self) -> Iterator[Slice]:
-        return iter(self._slices)
-
-    def flows(self) -> Iterator[Flow]:
-        return iter(self._flows)
-
-    def instants(self) -> Iterator[Instant]:
-        return iter(self._instants)
-
-    def counters(self) -> Iterator[Counter]:
-        return iter([Counter(4_194_304, "ready queue", 5, 3)])
-
-
 def written(timeline: Drawn | Timeline, metadata: dict[str, Any] | None = None) -> bytes:
-    return b"".join(encode(timeline, metadata or {}))  # type: ignore[arg-type]
+    return b"".join(encode(timeline, metadata or {}))
 
-
-MAIN = Track(kind="thread", id=0, name="main", tid=7, pid=7, end=10**12)
-LOOP = {"group": "asyncio loop 1", "pid": 4_194_304, "end": 10**12}
-TASK = Track(kind="task", id=1, name="Task-1 f", tid=1, level=1, **LOOP)  # type: ignore[arg-type]
 
 NAMES = {
     "plain": "module.function",
@@ -130,28 +98,6 @@ def test_flow_and_counter(ask_trace: AskTrace) -> None:
     sql = f"select a.name as a, b.name as b from {ends}"  # noqa: S608 - no one's input
     assert tp.rows(sql) == [{"a": "parent", "b": "child"}]
     assert [row["value"] for row in tp.rows("select value from counter")] == [3]
-
-
-frames = st.builds(
-    Frame,
-    st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1),
-    st.sampled_from(["python", "native", "state"]),
-    st.sampled_from(["", "a.py"]),
-    st.just(0),
-    st.lists(st.tuples(st.sampled_from(["on", "task"]), st.text("ab", min_size=1)), max_size=1).map(tuple),
-)
-
-
-times = st.tuples(st.integers(0, 10**12), st.integers(1, 10**9))
-
-
-@given(st.lists(st.tuples(st.sampled_from([MAIN, TASK]), times, frames)))
-def test_decode_of_encode(rows: list[tuple[Track, tuple[int, int], Frame]]) -> None:
-    """
-    What was written is read back: tracks, times and frames (the depth is the viewer's to find).
-    """
-    slices = [Slice(track, start, start + length, -1, frame) for track, (start, length), frame in rows]
-    assert decode(written(Drawn(slices))) == slices
 
 
 def test_empty_trace_is_valid(tmp_path: Path, read_trace: Callable[..., Trace]) -> None:

@@ -26,6 +26,8 @@ Destination = str | os.PathLike[str] | IO[bytes]
 FORMATS: dict[str, tuple[str, ...]] = {
     "json": (".json",),
     "json.gz": (".json.gz",),
+    "perfetto": (".pftrace",),
+    "perfetto.gz": (".pftrace.gz",),
 }
 
 MIB = 1024 * 1024
@@ -124,7 +126,7 @@ class Options:
             timers of 10 ms (after fgprof).
         dst: a path, written as ``<path>.partial`` and renamed when whole; or a binary file
             object, written and never closed.
-        format: ``"json"`` or ``"json.gz"``; None: by the path's suffix.
+        format: ``"json"``, ``"perfetto"`` or another of `FORMATS`; None: by the path's suffix.
         include_self: show fgtrace's own threads and frames as well.
         state_frames: the state is the outermost slice of a track (``"root"``), the innermost
             (``"leaf"``), or left out (``"no"``).

@@ -49,15 +49,16 @@ class TaskLane:
         track: its track.
         paths: makes paths.
         root: the name of its coroutine.
+        in_time: see `Lane`.
 
     Attributes:
         holes: whether there was a time at which nothing could be drawn.
     """
 
-    def __init__(self, track: Track, paths: StepPaths, root: str) -> None:
+    def __init__(self, track: Track, paths: StepPaths, root: str, *, in_time: bool = False) -> None:
         self.track = track
         self.holes = False
-        self._lane = Lane(track)
+        self._lane = Lane(track, in_time=in_time)
         self._paths = paths
         self._root = root
         self._since = track.start
@@ -152,10 +153,10 @@ class ThreadLane:
     A thread, or a task of a loop that is sampled: with the garbage collector as its innermost frame.
     """
 
-    def __init__(self, track: Track, resolver: Resolver) -> None:
+    def __init__(self, track: Track, resolver: Resolver, *, in_time: bool = False) -> None:
         self.track = track
         self.remembered: list[tuple[int, int]] = []
-        self._lane = Lane(track)
+        self._lane = Lane(track, in_time=in_time)
         self._resolver = resolver
         self._path: Path = ()
         self._collecting: Path = ()

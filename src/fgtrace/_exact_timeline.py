@@ -58,6 +58,7 @@ class ExactDrawing:
         self._tracks = tracks
         self._resolver = resolver
         self._end = end
+        self._in_time = False
         self._slow = options.slow_callback_duration * 1e9
         self._paths = StepPaths(recording, resolver)
         self._running = {number for number, wait in enumerate(recording.waits) if wait.kind == "running"}
@@ -75,10 +76,11 @@ class ExactDrawing:
         entry = self._recording.tracks[track] if track < len(self._recording.tracks) else None
         return entry is not None and entry.kind == "task" and entry.loop in self._loops
 
-    def parts(self, progress: Callable[[int, int], None] | None) -> Iterator[_Part]:
+    def parts(self, progress: Callable[[int, int], None] | None, *, in_time: bool) -> Iterator[_Part]:
         """
-        Slices that are complete, track by track, as numbers: see `fgtrace._lane`.
+        Slices that are complete (``in_time``: or open), track by track, as numbers: see `fgtrace._lane`.
         """
+        self._in_time = in_time
         total = self._recording.observations + self._recording.stepped
         draw: tuple[Callable[[Any], Iterable[_Part]], ...] = (self._row, self._step, self._collection)
         for drawn, (_, kind, each) in enumerate(self._events()):
@@ -191,9 +193,10 @@ class ExactDrawing:
         if found is None and track not in self._ended:
             shown = self._tracks.by_id[track]
             if self.draws(track):
-                found = TaskLane(shown, self._paths, self._recording.tracks[track].root)
+                root = self._recording.tracks[track].root
+                found = TaskLane(shown, self._paths, root, in_time=self._in_time)
             else:
-                found = ThreadLane(shown, self._resolver)
+                found = ThreadLane(shown, self._resolver, in_time=self._in_time)
             self._lanes[track] = found
         return found
 

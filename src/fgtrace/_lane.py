@@ -6,6 +6,10 @@ and duration a viewer takes the first as the parent. A slice is complete only wh
 its followers wait in line. A line that grows too long is let out early, save those that begin
 together with a slice that is still open: memory is bounded by a chunk for each track, and what
 matters about the order is kept.
+
+A format that writes a slice's begin and its end apart needs no line, but strict order: that is
+``in_time``. Then a long line is let out whole, what is open with the end `OPEN`; its end comes
+later, behind all that happened before, as a record that starts at `BEGUN`.
 """
 
 from __future__ import annotations
@@ -16,14 +20,20 @@ from operator import is_
 from fgtrace._model import Track
 from fgtrace._resolve import Path
 
-__all__ = ["Lane"]
+__all__ = ["BEGUN", "OPEN", "Lane"]
 
 #: Slices of one track that may wait in line for an outer one to end.
 LONGEST_LINE = 4096
+#: The same where they need not wait.
+SHORT_LINE = 256
 #: Numbers of a slice in the line.
 FIELDS = 4
 #: The end of a slice that has none yet.
 OPEN = -1
+#: The start in a record that says only when the innermost slice that was let out open has ended.
+BEGUN = -1
+#: The place of a slice that was let out open.
+_OUT = -1
 
 
 class Lane:
@@ -33,12 +43,17 @@ class Lane:
     A slice in the making is four numbers in the line: start, end, depth and the number of its
     frame. Numbers, not objects: what waits in line would otherwise be what the garbage collector
     counts, and it would search the program's whole heap for as long as it is large.
+
+    Args:
+        track: its track.
+        in_time: let slices out that are open; see the module.
     """
 
-    __slots__ = ("line", "open", "path", "track")
+    __slots__ = ("in_time", "line", "open", "path", "track")
 
-    def __init__(self, track: Track) -> None:
+    def __init__(self, track: Track, *, in_time: bool = False) -> None:
         self.track = track
+        self.in_time = in_time
         self.path: Path = ()
         self.open: list[int] = []
         self.line: array[int] = array("q")
@@ -48,17 +63,20 @@ class Lane:
         From this time on the track has this path; the part of the line that can go is returned.
         """
         kept = _kept(self.path, path)
-        for place in self.open[kept:]:
-            self.line[place + 1] = time
+        for place in reversed(self.open[kept:]):
+            if place == _OUT:
+                self.line.extend((BEGUN, time, 0, 0))
+            else:
+                self.line[place + 1] = time
         del self.open[kept:]
-        ready = self._release() if self.line else None
+        ready = self._release(time) if self.line else None
         self.path = path
         for depth in range(kept, len(path)):
             self.open.append(len(self.line))
             self.line.extend((time, OPEN, depth, path[depth].number))
         return ready
 
-    def _release(self) -> array[int] | None:
+    def _release(self, time: int) -> array[int] | None:
         """
         All of the line where nothing is open; where it grew too long, what may go early.
         """
@@ -66,8 +84,10 @@ class Lane:
         if not self.open:
             self.line = array("q")
             return line
-        if len(line) <= LONGEST_LINE * FIELDS:
+        if len(line) <= (SHORT_LINE if self.in_time else LONGEST_LINE) * FIELDS:
             return None
+        if self.in_time:
+            return self._release_open(time)
         starts = {line[place] for place in self.open}
         ready, rest = array("q"), array("q")
         for place in range(0, len(line), FIELDS):
@@ -75,6 +95,17 @@ class Lane:
         self.open = [place for place in range(0, len(rest), FIELDS) if rest[place + 1] == OPEN]
         self.line = rest
         return ready
+
+    def _release_open(self, time: int) -> array[int] | None:
+        """
+        All of the line; but not while something begins, which may yet turn out to be of no length.
+        """
+        line, last = self.line, self.open[-1]
+        if last != _OUT and line[last] == time:
+            return None
+        self.line = array("q")
+        self.open = [_OUT] * len(self.open)
+        return line
 
 
 def _kept(old: Path, new: Path) -> int:

@@ -13,8 +13,9 @@ from array import array
 from collections.abc import Callable, Iterator
 
 from fgtrace._config import Options
+from fgtrace._edges import FOREVER, Edge, edges
 from fgtrace._exact_timeline import ExactDrawing
-from fgtrace._lane import Lane
+from fgtrace._lane import BEGUN, OPEN, Lane
 from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
 from fgtrace._recording import GONE, Recording
 from fgtrace._resolve import Resolver
@@ -64,21 +65,45 @@ class Timeline:
         """
         frames = self._resolver.frames
         make = tuple.__new__  # what Slice() comes to, in half the time
-        for track, ready in self._parts():
-            if ready:
-                self._first.setdefault(track.id, ready[0])
+        for track, ready in self._parts(in_time=False):
             values = iter(ready)
             for start, end, depth, number in zip(values, values, values, values, strict=True):
                 if start != end:
                     yield make(Slice, (track, start, end, depth, frames[number]))
         yield from self._gaps()
 
+    def edges(self) -> Iterator[Edge]:
+        """
+        The same slices, as their begins and ends: see `fgtrace._edges`.
+        """
+        frames = self._resolver.frames
+        stacks: dict[int, list[int]] = {}
+        make = tuple.__new__  # as in `slices`
+        for track, ready in self._parts(in_time=True):
+            stack = stacks.setdefault(track.id, [])
+            values = iter(ready)
+            for start, end, _, number in zip(values, values, values, values, strict=True):
+                if start == end:
+                    continue
+                until = end if start == BEGUN else start
+                while stack and stack[-1] <= until:
+                    yield make(Edge, (track, stack.pop(), None))
+                if start == BEGUN:
+                    stack.pop()
+                    yield make(Edge, (track, end, None))
+                else:
+                    stack.append(FOREVER if end == OPEN else end)
+                    yield make(Edge, (track, start, frames[number]))
+            while stack and stack[-1] != FOREVER:
+                yield make(Edge, (track, stack.pop(), None))
+        yield from edges(self._gaps())
+
     def flows(self) -> Iterator[Flow]:
         """
         An arrow from each parent to its child's first slice, where the parent has one then; with
         exact awaits also one from what woke a task to the step that it made next.
 
-        To be asked after `slices`: an arrow without a slice at both its ends is an error.
+        To be asked after `slices` or `edges`: an arrow without a slice at both its ends is an error.
         """
         for track in self.tracks:
             parent = self._by_id.get(track.parent)
@@ -92,7 +117,7 @@ class Timeline:
 
     def instants(self) -> Iterator[Instant]:
         """
-        The moments of which something is said. To be asked after `slices`.
+        The moments of which something is said. To be asked after `slices` or `edges`.
         """
         yield from self._exact.instants if self._exact is not None else ()
 
@@ -108,13 +133,19 @@ class Timeline:
         for time, loop, value in zip(values, values, values, strict=True):
             yield Counter(pids[loop], "ready queue", max(0, time), value)
 
-    def _parts(self) -> Iterator[tuple[Track, array[int]]]:
+    def _parts(self, *, in_time: bool) -> Iterator[tuple[Track, array[int]]]:
         """
         What can go, track by track: see `Lane`.
         """
+        for track, ready in self._drawn(in_time=in_time):
+            if ready:
+                self._first.setdefault(track.id, ready[0])
+            yield track, ready
+
+    def _drawn(self, *, in_time: bool) -> Iterator[tuple[Track, array[int]]]:
         if self._found.loops or self._recording.collections:
             self._exact = ExactDrawing(self._recording, self._options, self._found, self._resolver, self.end)
-            yield from self._exact.parts(self._progress)
+            yield from self._exact.parts(self._progress, in_time=in_time)
             return
         lanes: dict[int, Lane] = {}
         tracks = self._recording.tracks
@@ -122,7 +153,7 @@ class Timeline:
         for drawn, (time, track, stack, detail) in enumerate(self._recording.read()):
             lane = lanes.get(track)
             if lane is None:
-                lane = lanes[track] = Lane(self._by_id[track])
+                lane = lanes[track] = Lane(self._by_id[track], in_time=in_time)
             if stack == GONE:
                 ready = lane.advance(time, ())
                 del lanes[track]

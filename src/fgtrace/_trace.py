@@ -109,9 +109,11 @@ class Trace:
         """
         if self._sampler is not None or self._stopped:
             raise TraceStateError("this trace was started before; make another one with fgtrace.trace()")
-        for name in ("_encode", "_timeline"):  # 20 ms, better spent now than when the interpreter ends
-            importlib.import_module(f"{__package__}.{name}")
+        from fgtrace._encode import encoder_of
 
+        # 20 ms, better spent now than when the interpreter ends
+        importlib.import_module(f"{__package__}._timeline")
+        self._encode = encoder_of(str(self.config.effective_format))
         self._pid = os.getpid()
         self._began = time.time()
         self._sampler = make_sampler(self.config)
@@ -187,16 +189,14 @@ class Trace:
         progress: Callable[[int, int], None] | None = None,
         pace: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
     ) -> None:
-        from fgtrace._encode import ENCODERS  # imported by `start`
-        from fgtrace._timeline import Timeline
+        from fgtrace._timeline import Timeline  # imported by `start`
 
         with self._write_lock:
             try:
                 timeline = Timeline(sampler.recording, self.config, sampler.end, self._pid)
                 if progress is not None:
                     timeline.on_progress(progress)
-                encoder = ENCODERS[str(self.config.effective_format)]
-                self._sink.write(pace(encoder(timeline, self._metadata(sampler))))
+                self._sink.write(pace(self._encode(timeline, self._metadata(sampler))))
             finally:
                 sampler.recording.close()
                 atexit.unregister(self._at_exit)

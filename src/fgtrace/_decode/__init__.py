@@ -1,15 +1,19 @@
 """
-The decoders: a file back into slices.
+The decoders: a file back into slices, one format a module.
 """
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from fgtrace._model import Slice
 from fgtrace.errors import TraceFormatError
 
-__all__ = ["load"]
+if TYPE_CHECKING:
+    from fgtrace._decode._file import TraceFile
+
+__all__ = ["load", "open_trace"]
 
 
 def load(path: str | os.PathLike[str]) -> list[Slice]:
@@ -20,21 +24,31 @@ def load(path: str | os.PathLike[str]) -> list[Slice]:
             print(slice_.track.name, slice_.frame.name, slice_.end - slice_.start)
 
     Args:
-        path: a file in the Trace Event Format, plain or compressed with gzip.
+        path: a file in the Trace Event Format, or a Perfetto protobuf that fgtrace wrote; plain or
+            compressed with gzip.
 
     Returns:
-        The complete events (``X``), in the order of the file.
+        All slices (of the Trace Event Format: the complete events, ``X``), in the order of the file.
 
     Raises:
         OSError: the file cannot be read.
         TraceFormatError: it is not a trace; the message says what was wrong, and where.
     """
-    from fgtrace._decode.trace_event import decode  # orjson costs 10 ms to import
+    return open_trace(path).found
+
+
+def open_trace(path: str | os.PathLike[str]) -> TraceFile:
+    """
+    All of an existing trace: as `load`.
+    """
+    from fgtrace._decode import perfetto, trace_event  # orjson costs 10 ms to import
+    from fgtrace._decode._file import plain
 
     with open(path, "rb") as file:
         data = file.read()
     try:
-        return decode(data)
+        data = plain(data)
+        return perfetto.read(data) if perfetto.is_perfetto(data) else trace_event.read(data)
     except ValueError as error:
         offset = error.pos if hasattr(error, "pos") else None
         raise TraceFormatError(os.fspath(path), str(error), offset) from error

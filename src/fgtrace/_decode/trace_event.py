@@ -1,68 +1,78 @@
 """
-Reads Chrome's Trace Event Format: its complete events (``X``) and the names of its tracks.
+Reads Chrome's Trace Event Format: complete events (``X``), the names of tracks, arrows (``s``, ``f``),
+counters (``C``) and flags (``i``).
 
 Files of unknown origin are data: nothing of them is run, and what does not fit is an error.
 """
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from typing import Any
 
 import orjson
 
-from fgtrace._model import Frame, Slice, Track
+from fgtrace._decode._file import BadTrace, TraceFile, with_depths
+from fgtrace._decode._notes import KINDS, OF_LOOPS, whole
+from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
 
-__all__ = ["decode"]
-
-#: A compressed file may not grow beyond this: bytes.
-LARGEST = 4 * 1024**3
+__all__ = ["decode", "read"]
 
 Row = tuple[int, int]
+_Event = dict[str, Any]
+_Drawn = tuple[Row, int, int, Frame]
 
 
 def decode(data: bytes) -> list[Slice]:
     """
-    The slices of a file.
+    The slices of a file, in its order.
 
     Raises:
         ValueError: it is not a trace.
     """
-    events = _events(orjson.loads(_plain(data)))
-    tracks = _Tracks(events)
-    return [slice_ for event in events if (slice_ := _slice(event, tracks)) is not None]
+    return read(data).found
 
 
-def _plain(data: bytes) -> bytes:
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    try:
-        unpacker = zlib.decompressobj(wbits=31)
-        plain = unpacker.decompress(data, LARGEST)
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"broken gzip data: {error}") from error
-    if not unpacker.eof:
-        raise ValueError("the gzip data ends too early, or holds more than 4 GiB")
-    return plain
+def read(data: bytes) -> TraceFile:
+    """
+    All of a file.
+
+    Raises:
+        ValueError: it is not a trace.
+    """
+    value = orjson.loads(data)
+    events = _events(value)
+    drawn = [_drawn(event) for event in events if event.get("ph") == "X"]
+    tracks = _Tracks(events, drawn)
+    found = TraceFile()
+    found.found = with_depths(
+        [Slice(tracks.at(row), start, end, -1, frame) for row, start, end, frame in drawn]
+    )
+    _Others(found, tracks).take(events)
+    found.tracks = tracks.made
+    if isinstance(value, dict) and isinstance(value.get("metadata"), dict):
+        found.metadata = value["metadata"]
+    return found
 
 
-def _events(value: Any) -> list[dict[str, Any]]:
+def _events(value: Any) -> list[_Event]:
     events = value.get("traceEvents") if isinstance(value, dict) else value
     if not isinstance(events, list):
-        raise ValueError("no list of traceEvents")  # noqa: TRY004 - the file's value, not an argument's type
+        raise BadTrace("no list of traceEvents")
     for place, event in enumerate(events):
         if not isinstance(event, dict):
-            raise ValueError(f"event {place} is not an object")  # noqa: TRY004 - as above
+            raise BadTrace(f"event {place} is not an object")
     return events
 
 
 class _Tracks:
     """
     The tracks of a file: named by its metadata events, or by their ids.
+
+    Attributes:
+        made: those that were asked for or named, in the order of the file.
     """
 
-    def __init__(self, events: list[dict[str, Any]]) -> None:
+    def __init__(self, events: list[_Event], drawn: list[_Drawn]) -> None:
         self._names: dict[tuple[str, Row], dict[str, Any]] = {}
         for event in events:
             if event.get("ph") == "M" and isinstance(event.get("args"), dict):
@@ -70,61 +80,132 @@ class _Tracks:
         self._groups = {
             row[0]: args.get("name") for (kind, row), args in self._names.items() if kind == "process_name"
         }
+        self._lives: dict[Row, tuple[int, int]] = {}
+        for row, start, end, _ in drawn:
+            first, last = self._lives.get(row, (start, end))
+            self._lives[row] = min(first, start), max(last, end)
         self._made: dict[Row, Track] = {}
+        self._ids: set[int] = set()
+        for kind, row in self._names:
+            if kind == "thread_name":
+                self.at(row)
+
+    @property
+    def made(self) -> list[Track]:
+        return list(self._made.values())
 
     def at(self, row: Row) -> Track:
         found = self._made.get(row)
         if found is None:
             found = self._made[row] = self._make(row)
+            self._ids.add(found.id)
         return found
 
     def _make(self, row: Row) -> Track:
         args = self._names.get(("thread_name", row), {})
         name = str(args.get("name", f"thread {row[1]}"))
         kind = args.get("kind", "thread")
-        life = args.get("life", [0, 0])
+        start, end = self._life(row, args.get("life"))
+        number = whole(args.get("id", len(self._made)))
+        while number in self._ids:  # of another tool's, or of a file that was put together
+            number += 1
         return Track(
-            kind=kind if kind in _KINDS else "thread",
-            id=_whole(args.get("id", len(self._made))),
+            kind=kind if kind in KINDS else "thread",
+            id=number,
             name=name.replace("└ ", ""),
-            group=str(self._groups.get(row[0]) or "") if kind in _OF_LOOPS else "",
-            pid=row[0], tid=row[1], parent=_whole(args.get("parent", -1)), level=name.count("└ "),
-            start=_whole(life[0]), end=_whole(life[1]),
+            group=str(self._groups.get(row[0]) or "") if kind in OF_LOOPS else "",
+            pid=row[0], tid=row[1], parent=whole(args.get("parent", -1)), level=name.count("└ "),
+            start=start, end=end,
             args=tuple((key, value) for key, value in args.items() if key not in _KNOWN),
         )  # fmt: skip
 
+    def _life(self, row: Row, said: Any) -> tuple[int, int]:
+        """
+        As said, and long enough for all slices.
+        """
+        drawn = self._lives.get(row)
+        if said is None:
+            return drawn or (0, 0)
+        if not (isinstance(said, list) and len(said) == 2):
+            raise BadTrace(f"{said!r} where a track's start and end were expected")
+        start, end = whole(said[0]), whole(said[1])
+        return (min(start, drawn[0]), max(end, drawn[1])) if drawn else (start, end)
 
-_OF_LOOPS = ("task", "loop", "callbacks")
-_KINDS = ("thread", *_OF_LOOPS, "tracer")
+
 _KNOWN = {"name", "kind", "id", "parent", "life"}
 
 
-def _slice(event: dict[str, Any], tracks: _Tracks) -> Slice | None:
-    if event.get("ph") != "X":
-        return None
-    start = _nanoseconds(event, "ts")
-    args = dict(event.get("args") or {})
+class _Others:
+    """
+    What a file has besides slices.
+    """
+
+    def __init__(self, file: TraceFile, tracks: _Tracks) -> None:
+        self._file = file
+        self._tracks = tracks
+        self._arrows: dict[tuple[str, str], tuple[str, Track, int]] = {}
+        self._takes = {"s": self._source, "f": self._target, "C": self._counter, "i": self._instant}
+
+    def take(self, events: list[_Event]) -> None:
+        for event in events:
+            take = self._takes.get(str(event.get("ph")))
+            if take is not None:
+                take(event)
+
+    def _source(self, event: _Event) -> None:
+        track = self._tracks.at(_row(event))
+        self._arrows[_key(event)] = str(event.get("name", "")), track, _nanoseconds(event, "ts")
+
+    def _target(self, event: _Event) -> None:
+        source = self._arrows.pop(_key(event), None)
+        if source is not None:
+            self._file.arrows.append(Flow(*source, self._tracks.at(_row(event)), _nanoseconds(event, "ts")))
+
+    def _counter(self, event: _Event) -> None:
+        args = event.get("args")
+        value = args.get("tasks") if isinstance(args, dict) else None
+        if isinstance(value, int):  # those of other tools may have many values, with points
+            time, pid = _nanoseconds(event, "ts"), whole(event.get("pid", 0))
+            self._file.values.append(Counter(pid, str(event.get("name", "")), time, value))
+
+    def _instant(self, event: _Event) -> None:
+        if event.get("s", "t") == "t":
+            args = _args(event)
+            track, time = self._tracks.at(_row(event)), _nanoseconds(event, "ts")
+            self._file.flags.append(Instant(str(event.get("name", "")), track, time, tuple(args.items())))
+
+
+def _key(event: _Event) -> tuple[str, str]:
+    return str(event.get("cat")), str(event.get("id"))
+
+
+def _args(event: _Event) -> dict[str, Any]:
+    args = event.get("args") or {}
+    if not isinstance(args, dict):
+        raise BadTrace(f"args are {args!r}, not an object")
+    return dict(args)
+
+
+def _drawn(event: _Event) -> _Drawn:
+    start, length = _nanoseconds(event, "ts"), _nanoseconds(event, "dur")
+    if length < 0:
+        raise BadTrace(f"dur is {event['dur']!r}, below 0")
+    args = _args(event)
     file, line = args.pop("file", ""), args.pop("line", 0)
     frame = Frame(
-        str(event.get("name", "")), str(event.get("cat", "")), str(file), _whole(line), tuple(args.items())
+        str(event.get("name", "")), str(event.get("cat", "")), str(file), whole(line), tuple(args.items())
     )
-    return Slice(tracks.at(_row(event)), start, start + _nanoseconds(event, "dur"), -1, frame)
+    return _row(event), start, start + length, frame
 
 
-def _row(event: dict[str, Any]) -> Row:
-    return _whole(event.get("pid", 0)), _whole(event.get("tid", 0))
+def _row(event: _Event) -> Row:
+    return whole(event.get("pid", 0)), whole(event.get("tid", 0))
 
 
-def _whole(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError(f"{value!r} where a whole number was expected")
-
-
-def _nanoseconds(event: dict[str, Any], key: str) -> int:
+def _nanoseconds(event: _Event, key: str) -> int:
     value = event.get(key, 0)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{key} is {value!r}, not a number")  # noqa: TRY004 - as above
+        raise BadTrace(f"{key} is {value!r}, not a number")
     if not -1e15 < value < 1e15:
-        raise ValueError(f"{key} is {value!r}, out of range")
+        raise BadTrace(f"{key} is {value!r}, out of range")
     return round(value * 1000)

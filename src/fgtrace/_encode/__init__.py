@@ -6,19 +6,35 @@ An encoder belongs to one trace, is pure, and streams: it yields the file piece 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from fgtrace._encode.trace_event import encode as trace_event
-from fgtrace._timeline import Timeline
+from fgtrace._edges import Drawing
 
-__all__ = ["ENCODERS", "Encoder"]
+__all__ = ["MODULES", "VIEWERS", "Encoder", "encoder_of"]
 
-#: (timeline, metadata) -> the pieces of the file.
-Encoder = Callable[[Timeline, Mapping[str, Any]], Iterator[bytes]]
+#: (what to write, metadata) -> the pieces of the file.
+Encoder = Callable[[Drawing, Mapping[str, Any]], Iterator[bytes]]
 
-#: Format name -> its encoder. Compression is the sink's.
-ENCODERS: dict[str, Encoder] = {
-    "json": trace_event,
-    "json.gz": trace_event,
+#: Format name -> the module that writes it. Compression is the sink's.
+MODULES: dict[str, str] = {
+    "json": "trace_event",
+    "json.gz": "trace_event",
+    "perfetto": "perfetto",
+    "perfetto.gz": "perfetto",
 }
+
+#: Format name -> what it is, and who reads it: docs/formats.md.
+VIEWERS: dict[str, str] = {
+    "json": "Trace Event Format: Perfetto UI, Chrome DevTools, speedscope; `fgtrace.load`",
+    "perfetto": "Perfetto protobuf: Perfetto UI and trace_processor, tasks as a tree; a third of the size",
+}
+
+
+def encoder_of(format_: str) -> Encoder:
+    """
+    The encoder of a format; imported now, for a trace needs one of them.
+    """
+    encode: Encoder = importlib.import_module(f"{__name__}.{MODULES[format_]}").encode
+    return encode

@@ -21,16 +21,16 @@ from typing import Any
 
 import orjson
 
+from fgtrace._edges import Drawing
 from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
-from fgtrace._timeline import Timeline
 
-__all__ = ["encode"]
+__all__ = ["clean", "encode", "printable"]
 
 #: Slices in a piece: a millisecond's work, so that no other thread waits long.
 CHUNK = 1000
 
 
-def encode(timeline: Timeline, metadata: Mapping[str, Any]) -> Iterator[bytes]:
+def encode(timeline: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
     """
     A whole file, piece by piece.
 
@@ -111,18 +111,18 @@ def _json(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:
-        return orjson.dumps(_printable(value), default=str)
+        return orjson.dumps(printable(value), default=str)
 
 
-def _printable(value: Any) -> Any:
+def printable(value: Any) -> Any:
     """
     The same value without lone surrogates, which UTF-8 cannot say.
     """
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
-        return {_printable(key): _printable(item) for key, item in value.items()}
-    return [_printable(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {printable(key): printable(item) for key, item in value.items()}
+    return [printable(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _batches(events: Iterator[dict[str, Any]]) -> Iterator[bytes]:

@@ -120,7 +120,7 @@ def fgtrace() -> None:
 )
 @click.option("-o", "--out", metavar="OUT", help="Where the trace goes.  [default: fgtrace.json]")
 @click.option("--hz", metavar="N", help="Looks a second, up to 10000.  [default: 99]")
-@click.option("--format", "format_", metavar="F", help=f"{' or '.join(FORMATS)}.  [default: by OUT's suffix]")
+@click.option("--format", "format_", metavar="F", help=f"{', '.join(FORMATS)}.  [default: by OUT's suffix]")
 @click.option("--state-frames", metavar="root|leaf|no", help="Where the state is drawn.  [default: root]")
 @click.option(
     "--awaits", metavar="sampled|exact", help="Tasks: at the ticks, or every step.  [default: sampled]"

@@ -1,0 +1,94 @@
+"""
+Slices as their begins and ends, for formats that write the two apart.
+
+The order: of each track by time; at one time first the ends, then the begins, outermost first. An
+end is always that of the innermost slice that is open, so edges nest by construction. Tracks take
+turns in any way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
+
+__all__ = ["FOREVER", "Drawing", "Edge", "edges"]
+
+#: The end (ns) of a slice that has none yet.
+FOREVER = 1 << 63
+
+
+class Edge(NamedTuple):
+    """
+    At this time (ns) this frame begins on the track; None: its innermost slice ends.
+    """
+
+    track: Track
+    time: int
+    frame: Frame | None
+
+
+class Drawing(Protocol):
+    """
+    What an encoder writes: a `Timeline`, or a file that was read.
+
+    Either `slices` or `edges` is asked for, once; then what else there is.
+    """
+
+    @property
+    def tracks(self) -> list[Track]:
+        """
+        All tracks, in display order; slices lie within their lives.
+        """
+
+    def slices(self) -> Iterator[Slice]:
+        """
+        All slices; of two with the same start and end on a track the outer one comes first.
+        """
+
+    def edges(self) -> Iterator[Edge]:
+        """
+        All slices as edges.
+        """
+
+    def flows(self) -> Iterator[Flow]:
+        """
+        All arrows.
+        """
+
+    def counters(self) -> Iterator[Counter]:
+        """
+        All counters' values, by time.
+        """
+
+    def instants(self) -> Iterator[Instant]:
+        """
+        All flags.
+        """
+
+
+def edges(slices: Iterable[Slice]) -> Iterator[Edge]:
+    """
+    The edges of slices.
+
+    Args:
+        slices: of each track by start, the outermost first.
+
+    Raises:
+        ValueError: two slices of a track overlap in part, or are out of order.
+    """
+    stacks: dict[int, tuple[Track, list[int]]] = {}
+    times: dict[int, int] = {}
+    for track, start, end, _, frame in slices:
+        stack = stacks.setdefault(track.id, (track, []))[1]
+        while stack and stack[-1] <= start:
+            yield Edge(track, stack.pop(), None)
+        if start < times.get(track.id, start) or (stack and end > stack[-1]):
+            raise ValueError(f"{frame.name!r} at {start} ns overlaps another slice of {track.name!r} in part")
+        times[track.id] = start
+        stack.append(end)
+        yield Edge(track, start, frame)
+    for track, stack in stacks.values():
+        while stack:
+            yield Edge(track, stack.pop(), None)

@@ -1,0 +1,121 @@
+"""
+The numbers of the fields of Perfetto's messages that are written and read here.
+
+Source: ``protos/perfetto/trace`` of https://github.com/google/perfetto (``trace_packet.proto`` and,
+in ``track_event``, ``track_event``, ``track_descriptor``, ``thread_descriptor``, ``process_descriptor``,
+``counter_descriptor``, ``debug_annotation``, ``source_location``; ``interned_data/interned_data.proto``;
+``chrome/chrome_trace_event.proto``), compared with the package `perfetto` by a test.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "EVENTS",
+    "NOTE",
+    "THREADS",
+    "Annotation",
+    "ChromeEvents",
+    "Descriptor",
+    "Event",
+    "Interned",
+    "Legacy",
+    "Packet",
+    "Process",
+    "Source",
+    "Thread",
+]
+
+#: The packet sequences: descriptors of processes and threads, and all else.
+THREADS, EVENTS = 1, 2
+
+#: What Perfetto has no field for, as JSON: a field of TracePacket's range for others (1000 to 1999).
+NOTE = 1847
+
+
+class Packet:
+    """
+    TracePacket; a trace is a row of them, each field 1 of `Trace`.
+    """
+
+    TIMESTAMP, SEQUENCE, TRACK_EVENT, INTERNED, FLAGS = 8, 10, 11, 12, 13
+    CHROME_EVENTS, DESCRIPTOR, FIRST = 5, 60, 87
+    CLEARED, NEEDS_STATE = 1, 2  # of the flags
+
+
+class Descriptor:
+    """
+    TrackDescriptor.
+    """
+
+    UUID, NAME, PROCESS, THREAD, PARENT, COUNTER = 1, 2, 3, 4, 5, 8
+    CHILD_ORDERING, RANK, MERGE = 11, 12, 15
+    EXPLICIT = 3  # of the orderings
+    MERGE_NONE = 2  # of the ways to merge siblings
+    UNIT_NAME = 6  # CounterDescriptor
+
+
+class Process:
+    """
+    ProcessDescriptor.
+    """
+
+    PID, NAME = 1, 6
+
+
+class Thread:
+    """
+    ThreadDescriptor.
+    """
+
+    PID, TID, SORT, NAME = 1, 2, 3, 5
+
+
+class Event:
+    """
+    TrackEvent.
+    """
+
+    CATEGORY_IID, ANNOTATION, LEGACY, TYPE, NAME_IID, TRACK, NAME, CATEGORY = 3, 4, 6, 9, 10, 11, 23, 22
+    COUNTER_VALUE, SOURCE_IID = 30, 34
+    BEGIN, END, INSTANT, COUNTER = 1, 2, 3, 4  # of the types
+
+
+class Legacy:
+    """
+    TrackEvent.LegacyEvent.
+    """
+
+    PHASE, ID, BIND_TO_ENCLOSING = 2, 6, 12
+
+
+class Annotation:
+    """
+    DebugAnnotation.
+    """
+
+    NAME_IID, BOOL, INT, DOUBLE, STRING, JSON, NAME, STRING_IID = 1, 2, 4, 5, 6, 9, 10, 17
+
+
+class Interned:
+    """
+    InternedData; each entry has its number in field 1 and its text in field 2.
+    """
+
+    CATEGORIES, NAMES, ANNOTATION_NAMES, SOURCES, STRINGS = 1, 2, 3, 4, 29
+
+
+class Source:
+    """
+    SourceLocation.
+    """
+
+    FILE, LINE = 2, 4
+
+
+class ChromeEvents:
+    """
+    ChromeEventBundle and its ChromeMetadata.
+    """
+
+    METADATA = 2
+    NAME, JSON = 1, 5

@@ -1,0 +1,237 @@
+"""
+A file back into slices: what was written is read, and what is no trace is one clear error.
+"""
+
+from __future__ import annotations
+
+import gzip
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fgtrace
+from drawn import LOOP, MAIN, TASK, Drawn
+from fgtrace._decode import open_trace, perfetto, trace_event
+from fgtrace._decode._file import TraceFile
+from fgtrace._encode import Encoder, encoder_of
+from fgtrace._model import Flow, Frame, Instant, Slice, Track
+from fgtrace._timeline import Timeline
+from scripted import Script
+
+READERS: dict[str, Callable[[bytes], TraceFile]] = {"json": trace_event.read, "perfetto": perfetto.read}
+CHILD = Track(kind="task", id=5, name="child", tid=2, parent=1, level=2, args=(("label", "x"),), **LOOP)  # type: ignore[arg-type]
+SUFFIXES = {"json": ".json", "perfetto": ".pftrace"}
+
+frames = st.builds(
+    Frame,
+    st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1),
+    st.sampled_from(["python", "native", "state"]),
+    st.sampled_from(["", "a.py"]),
+    st.just(0) | st.integers(0, 2**32 - 1),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["on", "task", "größe"]),
+            st.text("ab\n\x00é", min_size=1)
+            | st.integers(-(2**63), 2**63 - 1)
+            | st.booleans()
+            | st.none()
+            | st.lists(st.integers(0, 9), max_size=2),
+        ),
+        max_size=2,
+        unique_by=lambda arg: arg[0],
+    ).map(tuple),
+).map(lambda frame: frame if frame.file else Frame(frame.name, frame.category, args=frame.args))
+
+
+@st.composite
+def nested(draw: st.DrawFn) -> list[Slice]:
+    """
+    Slices of some tracks, well nested, in the order in which they begin.
+    """
+    found: list[Slice] = []
+    for track in draw(st.lists(st.sampled_from([MAIN, TASK, CHILD]), unique=True)):
+        time, still_open = 0, list[int]()
+        for step, goes_down, frame in draw(
+            st.lists(st.tuples(st.integers(0, 10**10) | st.just(1), st.booleans(), frames), max_size=12)
+        ):
+            time += step
+            if still_open and not goes_down and time > found[still_open[-1]].start:
+                place = still_open.pop()
+                found[place] = found[place]._replace(end=time)
+            else:
+                still_open.append(len(found))
+                found.append(Slice(track, time, -1, len(still_open) - 1, frame))
+        time += 1
+        for place in still_open:
+            found[place] = found[place]._replace(end=time)
+    return found
+
+
+@pytest.mark.parametrize("name", READERS)
+@settings(deadline=None)
+@given(slices=nested())
+def test_decode_of_encode(name: str, slices: list[Slice]) -> None:
+    """
+    What was written is read back: tracks, times, depths and frames.
+    """
+    data = b"".join(encoder_of(name)(Drawn(slices), {}))
+    assert READERS[name](data).found == slices
+
+
+def whole_file() -> Drawn:
+    slices = [
+        Slice(MAIN, 0, 1000, 0, Frame("m.main", "python", "a.py", 3)),
+        Slice(TASK, 5, 1000, 0, Frame("lock wait", "state", "a.py", 4, (("on", "asyncio.Lock"),))),
+        Slice(CHILD, 400, 900, 0, Frame("m.f")),
+    ]
+    flows = [Flow("create_task", TASK, 400, CHILD, 400), Flow("wakes", CHILD, 500, TASK, 600)]
+    flags = [Instant("loop blocked", TASK, 350, (("duration (ms)", 1.5), ("stack", "a > b")))]
+    return Drawn(slices, flows, flags)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+@pytest.mark.parametrize("name", READERS)
+def test_all_is_read(name: str, packed: bool, tmp_path: Path) -> None:
+    """
+    Arrows, counters, flags and metadata are read back, too, packed or not.
+    """
+    drawn, metadata = whole_file(), {"fgtrace": {"complete": True, "hz": 99.5}}
+    data = b"".join(encoder_of(name)(drawn, metadata))
+    path = tmp_path / "trace"
+    path.write_bytes(gzip.compress(data) if packed else data)
+    found = open_trace(path)
+    assert list(found.slices()) == fgtrace.load(path) == list(drawn.slices())
+    assert list(found.edges()) == list(drawn.edges())
+    assert list(found.flows()) == list(drawn.flows())
+    assert list(found.counters()) == list(drawn.counters())
+    assert list(found.instants()) == list(drawn.instants())
+    assert found.metadata == metadata
+    assert found.tracks == drawn.tracks
+    path.unlink()
+
+
+def test_same_from_both(tmp_path: Path) -> None:
+    """
+    A long recording reads the same from both formats.
+    """
+    script, dice = Script(), random.Random(3)
+    for time in range(10_000):
+        script.at(time, "a", "ab" + "".join(dice.choices("cde", k=dice.randrange(4))))
+        script.at(time, "t", dice.choice(["f", "fg", "fgh"]), "task")
+    found = []
+    for name, reader in READERS.items():
+        timeline = Timeline(script.recording, fgtrace.Config(), 10_000, 1)
+        found.append(set(reader(b"".join(encoder_of(name)(timeline, {}))).found))
+    assert found[0] == found[1]
+
+
+def test_foreign_tracks() -> None:
+    """
+    A file without names has a track for each pid and tid, as long as its slices.
+    """
+    events = [{"ph": "X", "pid": 1, "tid": tid, "ts": 1, "dur": 2, "name": "f"} for tid in (5, 6, 5)]
+    found = trace_event.read(orjson.dumps(events))
+    lives = [(track.tid, track.start, track.end) for track in found.tracks]
+    assert lives == [(5, 1000, 3000), (6, 1000, 3000)]
+    assert [each.depth for each in found.found] == [0, 0, 1]
+
+
+def written(name: str) -> bytes:
+    encode: Encoder = encoder_of(name)
+    return b"".join(encode(whole_file(), {"fgtrace": {"complete": True}}))
+
+
+def refused(path: Path, data: bytes) -> fgtrace.TraceFormatError | None:
+    """
+    The error of reading these bytes; None: they were read.
+    """
+    path.write_bytes(data)
+    try:
+        fgtrace.load(path)
+    except fgtrace.TraceFormatError as error:
+        return error
+    finally:
+        path.unlink()
+    return None
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_truncated(name: str, tmp_path: Path) -> None:
+    """
+    A file that was cut, wherever, is an error, and never less than all slices.
+    """
+    data = written(name).rstrip()
+    for length in range(len(data)):
+        assert refused(tmp_path / "t", data[:length]) is not None, length
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_flipped_bits(name: str, tmp_path: Path) -> None:
+    """
+    Bits that are wrong give another trace or one clear error.
+    """
+    data, dice = written(name), random.Random(5)
+    for _ in range(3000):
+        broken = bytearray(data)
+        for _ in range(dice.choice([1, 1, 3, 20])):
+            broken[dice.randrange(len(broken))] ^= 1 << dice.randrange(8)
+        refused(tmp_path / "t", bytes(broken))
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes(tail: bytes) -> None:
+    """
+    Whatever follows a good start is read or refused.
+    """
+    for start in (b"", b"\x0a", written("perfetto")[:-8]):
+        try:
+            perfetto.read(start + tail)
+        except ValueError:
+            continue
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "empty": (b"", "empty document"),
+    "text": (b"hello", "unexpected character"),
+    "number": (b"7", "no list of traceEvents"),
+    "deep": (b"[" * 100_000, "recursion limit|depth"),
+    "huge-time": ([{"ph": "X", "ts": 1e300}], "out of range"),
+    "text-time": ([{"ph": "X", "ts": "5"}], "not a number"),
+    "negative": ([{"ph": "X", "ts": 1, "dur": -1}], "below 0"),
+    "args": ([{"ph": "X", "args": [1]}], "not an object"),
+    "pid": ([{"ph": "X", "pid": "x"}], "whole number was expected"),
+    "life": ([{"ph": "M", "name": "thread_name", "args": {"life": 7}}], "start and end"),
+    "event": ([1], "event 0 is not an object"),
+    "foreign": (bytes.fromhex("0a0450015001"), "fgtrace did not write it"),
+    "varint": (b"\x0a" + b"\xff" * 20, "does not end"),
+    "broken-gzip": (b"\x1f\x8b\x08" + b"x" * 30, "gzip"),
+}
+
+
+@pytest.mark.parametrize(("value", "said"), WRONG.values(), ids=WRONG)
+def test_wrong_file(value: Any, said: str, tmp_path: Path) -> None:
+    """
+    What is no trace is an error that says what was wrong.
+    """
+    error = refused(tmp_path / "t", value if isinstance(value, bytes) else orjson.dumps(value))
+    with pytest.raises(fgtrace.TraceFormatError, match=said):
+        raise error or AssertionError("it was read")
+
+
+def test_offset(tmp_path: Path) -> None:
+    """
+    The error tells the byte at which reading stopped.
+    """
+    data = written("perfetto")
+    error = refused(tmp_path / "t", data[:-3])
+    assert error is not None
+    assert error.offset is not None
+    assert data[error.offset] == 0x0A
+    assert f"at byte {error.offset}" in str(error)
