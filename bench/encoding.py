@@ -15,7 +15,7 @@ from itertools import chain, repeat
 
 import fgtrace
 from fgtrace._encode.trace_event import encode
-from fgtrace._model import Counter, Flow, Frame, FrameName, Slice, ThreadLook, Track
+from fgtrace._model import Counter, Flow, Frame, FrameName, Instant, Slice, ThreadLook, Track
 from fgtrace._recording import OFFSET_BITS, Recording, TrackEntry
 from fgtrace._timeline import Timeline
 
@@ -42,6 +42,9 @@ class Ready:
         return iter(())
 
     def counters(self) -> Iterator[Counter]:
+        return iter(())
+
+    def instants(self) -> Iterator[Instant]:
         return iter(())
 
 
