@@ -6,14 +6,62 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fgtrace._edges import Edge, edges
-from fgtrace._model import Counter, Flow, Instant, Slice, Track
+from hypothesis import strategies as st
 
-__all__ = ["LOOP", "MAIN", "TASK", "Drawn"]
+from fgtrace._edges import Edge, edges
+from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
+
+__all__ = ["CHILD", "LOOP", "MAIN", "TASK", "Drawn", "nested"]
 
 MAIN = Track(kind="thread", id=0, name="main", tid=7, pid=7, end=10**12)
 LOOP = {"group": "asyncio loop 1", "pid": 4_194_304, "end": 10**12}
 TASK = Track(kind="task", id=1, name="Task-1 f", tid=1, level=1, **LOOP)  # type: ignore[arg-type]
+
+CHILD = Track(kind="task", id=5, name="child", tid=2, parent=1, level=2, args=(("label", "x"),), **LOOP)  # type: ignore[arg-type]
+
+frames = st.builds(
+    Frame,
+    st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1),
+    st.sampled_from(["python", "native", "state"]),
+    st.sampled_from(["", "a.py"]),
+    st.just(0) | st.integers(0, 2**32 - 1),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["on", "task", "größe"]),
+            st.text("ab\n\x00é", min_size=1)
+            | st.integers(-(2**63), 2**63 - 1)
+            | st.booleans()
+            | st.none()
+            | st.lists(st.integers(0, 9), max_size=2),
+        ),
+        max_size=2,
+        unique_by=lambda arg: arg[0],
+    ).map(tuple),
+).map(lambda frame: frame if frame.file else Frame(frame.name, frame.category, args=frame.args))
+
+
+@st.composite
+def nested(draw: st.DrawFn) -> list[Slice]:
+    """
+    Slices of some tracks, well nested, in the order in which they begin.
+    """
+    found: list[Slice] = []
+    for track in draw(st.lists(st.sampled_from([MAIN, TASK, CHILD]), unique=True)):
+        time, still_open = 0, list[int]()
+        for step, goes_down, frame in draw(
+            st.lists(st.tuples(st.integers(0, 10**10) | st.just(1), st.booleans(), frames), max_size=12)
+        ):
+            time += step
+            if still_open and not goes_down and time > found[still_open[-1]].start:
+                place = still_open.pop()
+                found[place] = found[place]._replace(end=time)
+            else:
+                still_open.append(len(found))
+                found.append(Slice(track, time, -1, len(still_open) - 1, frame))
+        time += 1
+        for place in still_open:
+            found[place] = found[place]._replace(end=time)
+    return found
 
 
 class Drawn:

@@ -123,7 +123,7 @@ def test_summary_of_failed_collector() -> None:
     """A collector that was unplugged is told of."""
     stats = fgtrace.Stats(tracks=1, observations=2, failed={"tasks": "ValueError: x"})
     figures = "1 track, 2 observations, 0.0 Hz, 0.0 % overhead, tasks given up: ValueError: x"
-    assert f"({figures})" in summary("a", stats)
+    assert f"({figures})" in summary("a", stats, "json")
 
 
 def test_options_reach_the_trace(tmp_path: Path) -> None:

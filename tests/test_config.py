@@ -133,12 +133,15 @@ def test_formats_have_encoders() -> None:
         ("a.JSON.GZ", "json.gz"),
         ("a.pftrace", "perfetto"),
         ("a.pftrace.gz", "perfetto.gz"),
+        ("a.speedscope.json", "speedscope"),
+        ("a.folded", "folded"),
+        ("a.pb.gz", "pprof"),
         ("a", "json"),
         ("dir.d/a", "json"),
         ("a.txt", None),
         ("a.gz", None),
     ],
-    ids=["plain", "packed", "perfetto", "perfetto.gz", "no-suffix", "dot-in-folder", "unknown", "only-gz"],
+    ids=str,
 )
 def test_format_by_suffix(name: str, format_: str | None) -> None:
     """

@@ -16,61 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fgtrace
-from drawn import LOOP, MAIN, TASK, Drawn
+from drawn import CHILD, MAIN, TASK, Drawn, nested
 from fgtrace._decode import open_trace, perfetto, trace_event
 from fgtrace._decode._file import TraceFile
 from fgtrace._encode import Encoder, encoder_of
-from fgtrace._model import Flow, Frame, Instant, Slice, Track
+from fgtrace._model import Flow, Frame, Instant, Slice
 from fgtrace._timeline import Timeline
 from scripted import Script
 
 READERS: dict[str, Callable[[bytes], TraceFile]] = {"json": trace_event.read, "perfetto": perfetto.read}
-CHILD = Track(kind="task", id=5, name="child", tid=2, parent=1, level=2, args=(("label", "x"),), **LOOP)  # type: ignore[arg-type]
-SUFFIXES = {"json": ".json", "perfetto": ".pftrace"}
-
-frames = st.builds(
-    Frame,
-    st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1),
-    st.sampled_from(["python", "native", "state"]),
-    st.sampled_from(["", "a.py"]),
-    st.just(0) | st.integers(0, 2**32 - 1),
-    st.lists(
-        st.tuples(
-            st.sampled_from(["on", "task", "größe"]),
-            st.text("ab\n\x00é", min_size=1)
-            | st.integers(-(2**63), 2**63 - 1)
-            | st.booleans()
-            | st.none()
-            | st.lists(st.integers(0, 9), max_size=2),
-        ),
-        max_size=2,
-        unique_by=lambda arg: arg[0],
-    ).map(tuple),
-).map(lambda frame: frame if frame.file else Frame(frame.name, frame.category, args=frame.args))
-
-
-@st.composite
-def nested(draw: st.DrawFn) -> list[Slice]:
-    """
-    Slices of some tracks, well nested, in the order in which they begin.
-    """
-    found: list[Slice] = []
-    for track in draw(st.lists(st.sampled_from([MAIN, TASK, CHILD]), unique=True)):
-        time, still_open = 0, list[int]()
-        for step, goes_down, frame in draw(
-            st.lists(st.tuples(st.integers(0, 10**10) | st.just(1), st.booleans(), frames), max_size=12)
-        ):
-            time += step
-            if still_open and not goes_down and time > found[still_open[-1]].start:
-                place = still_open.pop()
-                found[place] = found[place]._replace(end=time)
-            else:
-                still_open.append(len(found))
-                found.append(Slice(track, time, -1, len(still_open) - 1, frame))
-        time += 1
-        for place in still_open:
-            found[place] = found[place]._replace(end=time)
-    return found
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -17,7 +17,7 @@ from typing import IO, Any, Literal
 from fgtrace._states import TASK_STATES, THREAD_STATES
 from fgtrace.errors import ConfigError
 
-__all__ = ["FORMATS", "Destination", "Options", "format_of"]
+__all__ = ["FORMATS", "PACKED", "Destination", "Options", "format_of"]
 
 #: Where a trace goes: a path, or a binary file object, which is written but never closed.
 Destination = str | os.PathLike[str] | IO[bytes]
@@ -28,7 +28,13 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "json.gz": (".json.gz",),
     "perfetto": (".pftrace",),
     "perfetto.gz": (".pftrace.gz",),
+    "speedscope": (".speedscope.json",),
+    "folded": (".folded",),
+    "pprof": (".pb.gz",),
 }
+
+#: The formats that are packed with gzip.
+PACKED = frozenset({"json.gz", "perfetto.gz", "pprof"})
 
 MIB = 1024 * 1024
 
@@ -40,9 +46,14 @@ def format_of(path: str) -> str | None:
     A path without any suffix means ``json``.
     """
     name = os.path.basename(path).lower()
-    for format_, suffixes in FORMATS.items():
-        if name.endswith(suffixes):
-            return format_
+    fitting = [
+        (len(suffix), format_)
+        for format_, suffixes in FORMATS.items()
+        for suffix in suffixes
+        if name.endswith(suffix)
+    ]
+    if fitting:
+        return max(fitting)[1]  # the longest: .speedscope.json is no .json
     return None if os.path.splitext(name)[1] else "json"
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import IO, Protocol
 
-from fgtrace._config import Destination
+from fgtrace._config import PACKED, Destination
 from fgtrace.errors import SinkError
 
 __all__ = ["Sink", "make_sink"]
@@ -167,7 +167,7 @@ def make_sink(dst: Destination, format_: str) -> Sink:
     """
     The sink for a destination.
     """
-    compress = format_.endswith(".gz")
+    compress = format_ in PACKED
     if isinstance(dst, (str, os.PathLike)):
         return FileSink(os.fspath(dst), compress=compress)
     return ObjectSink(dst, compress=compress)

@@ -49,9 +49,12 @@ class Spill:
         All of it, in blocks of so many bytes; the last may be shorter.
         """
         for start in range(0, self.size, length):
-            yield self._read(start, min(start + length, self.size))
+            yield self.read(start, min(start + length, self.size))
 
-    def _read(self, start: int, end: int) -> bytes:
+    def read(self, start: int, end: int) -> bytes:
+        """
+        What lies between two places.
+        """
         found = b""
         while self._file is not None and start + len(found) < end:
             self._file.seek(start + len(found))

@@ -49,6 +49,8 @@ def open_trace(path: str | os.PathLike[str]) -> TraceFile:
     try:
         data = plain(data)
         return perfetto.read(data) if perfetto.is_perfetto(data) else trace_event.read(data)
+    except RecursionError as error:
+        raise TraceFormatError(os.fspath(path), "something in it is nested too deeply") from error
     except ValueError as error:
         offset = error.pos if hasattr(error, "pos") else None
         raise TraceFormatError(os.fspath(path), str(error), offset) from error

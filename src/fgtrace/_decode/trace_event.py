@@ -41,7 +41,8 @@ def read(data: bytes) -> TraceFile:
     """
     value = orjson.loads(data)
     events = _events(value)
-    drawn = [_drawn(event) for event in events if event.get("ph") == "X"]
+    frames = _Frames()
+    drawn = [frames.drawn(event) for event in events if event.get("ph") == "X"]
     tracks = _Tracks(events, drawn)
     found = TraceFile()
     found.found = with_depths(
@@ -186,16 +187,34 @@ def _args(event: _Event) -> dict[str, Any]:
     return dict(args)
 
 
-def _drawn(event: _Event) -> _Drawn:
-    start, length = _nanoseconds(event, "ts"), _nanoseconds(event, "dur")
-    if length < 0:
-        raise BadTrace(f"dur is {event['dur']!r}, below 0")
-    args = _args(event)
-    file, line = args.pop("file", ""), args.pop("line", 0)
-    frame = Frame(
-        str(event.get("name", "")), str(event.get("cat", "")), str(file), whole(line), tuple(args.items())
-    )
-    return _row(event), start, start + length, frame
+class _Frames:
+    """
+    Makes the slices' frames, one for all that are equal: encoders keep what they know of each.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[object, Frame] = {}
+
+    def drawn(self, event: _Event) -> _Drawn:
+        start, length = _nanoseconds(event, "ts"), _nanoseconds(event, "dur")
+        if length < 0:
+            raise BadTrace(f"dur is {event['dur']!r}, below 0")
+        return _row(event), start, start + length, self._frame(event)
+
+    def _frame(self, event: _Event) -> Frame:
+        name, category, args = event.get("name", ""), event.get("cat", ""), event.get("args")
+        # 1, 1.0 and True are equal, and yet not the same
+        key = (name, category, repr(args) if args else "")
+        try:
+            found = self._made.get(key)
+        except TypeError:  # a name that is a list, say
+            key, found = (str(name), str(category), key[2]), None
+        if found is None:
+            args = _args(event)
+            file, line = args.pop("file", ""), args.pop("line", 0)
+            found = Frame(str(name), str(category), str(file), whole(line), tuple(args.items()))
+            self._made[key] = found
+        return found
 
 
 def _row(event: _Event) -> Row:

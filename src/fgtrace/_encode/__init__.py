@@ -23,12 +23,18 @@ MODULES: dict[str, str] = {
     "json.gz": "trace_event",
     "perfetto": "perfetto",
     "perfetto.gz": "perfetto",
+    "speedscope": "speedscope",
+    "folded": "folded",
+    "pprof": "pprof",
 }
 
 #: Format name -> what it is, and who reads it: docs/formats.md.
 VIEWERS: dict[str, str] = {
     "json": "Trace Event Format: Perfetto UI, Chrome DevTools, speedscope; `fgtrace.load`",
     "perfetto": "Perfetto protobuf: Perfetto UI and trace_processor, tasks as a tree; a third of the size",
+    "speedscope": "speedscope's own, a profile for each track: speedscope",
+    "folded": "Collapsed stacks, ns of each stack's own time: flamegraph.pl, inferno, speedscope",
+    "pprof": "pprof, wall-clock ns by stack with labels: `go tool pprof`, Pyroscope, Parca, speedscope",
 }
 
 

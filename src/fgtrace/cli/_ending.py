@@ -28,6 +28,13 @@ __all__ = ["Ending", "summary"]
 
 #: What `fgtrace.Trace` imports only when it writes.
 _LATER = ("gzip", "platform")
+#: Where a format can be seen.
+_PLACES = {
+    "json": "at ui.perfetto.dev",
+    "perfetto": "at ui.perfetto.dev",
+    "speedscope": "at www.speedscope.app",
+    "pprof": "with go tool pprof",
+}
 
 
 class Ending:
@@ -75,7 +82,8 @@ class Ending:
             pass  # the program itself wrote it
         else:
             if not self._quiet:
-                self._say(summary(str(self._trace.config.dst), self._trace.stats))
+                config = self._trace.config
+                self._say(summary(str(config.dst), self._trace.stats, str(config.effective_format)))
 
     def _write(self) -> None:
         with Progress(self._stderr, self._path) as progress:
@@ -90,10 +98,11 @@ class Ending:
             self._stderr.flush()
 
 
-def summary(dst: str, stats: Stats) -> str:
+def summary(dst: str, stats: Stats, format_: str) -> str:
     """
-    The line that says what was written.
+    The line that says what was written, and where it can be seen.
     """
+    place = _PLACES.get(format_.removesuffix(".gz"))
     figures = (
         _count(stats.tracks, "track"),
         _count(stats.observations, "observation"),
@@ -101,7 +110,7 @@ def summary(dst: str, stats: Stats) -> str:
         f"{stats.overhead * 100:.1f} % overhead",
         *(f"{name} given up: {reason}" for name, reason in stats.failed.items()),
     )
-    return f"fgtrace: wrote {dst} ({', '.join(figures)}); open it at ui.perfetto.dev"
+    return f"fgtrace: wrote {dst} ({', '.join(figures)})" + (f"; open it {place}" if place else "")
 
 
 def _count(number: int, what: str) -> str:

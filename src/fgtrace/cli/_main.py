@@ -15,9 +15,9 @@ import click
 from fgtrace._trace import Config
 from fgtrace.cli._ending import Ending
 from fgtrace.cli._parser import parse
-from fgtrace.cli._plan import CannotRun, Plan
+from fgtrace.cli._plan import CannotRun, ConvertPlan, Plan
 from fgtrace.cli._program import find, run
-from fgtrace.errors import ConfigError
+from fgtrace.errors import ConfigError, FgtraceError
 
 __all__ = ["main"]
 
@@ -38,7 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(_usage(error))
     except click.Abort:
         return _refuse("interrupted")
+    if isinstance(plan, ConvertPlan):
+        return _convert(plan)
     return plan if isinstance(plan, int) else _carry_out(plan)
+
+
+def _convert(plan: ConvertPlan) -> int:
+    from fgtrace.cli._convert import carry_out
+
+    try:
+        return carry_out(plan)
+    except (FgtraceError, CannotRun) as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        return _refuse(f"interrupted: {plan.target} is as it was")
 
 
 def _carry_out(plan: Plan) -> int:

@@ -14,7 +14,7 @@ import click
 
 from fgtrace._config import FORMATS
 from fgtrace._version import __version__
-from fgtrace.cli._plan import Plan
+from fgtrace.cli._plan import ConvertPlan, Plan
 
 __all__ = ["parse"]
 
@@ -150,7 +150,30 @@ def run(module: str | None, words: tuple[str, ...], *, quiet: bool, **given: Any
     return Plan(target=words[0], arguments=words[1:], options=options, quiet=quiet)
 
 
-def parse(arguments: Sequence[str]) -> Plan | int:
+@fgtrace.command(
+    context_settings=_HELP, options_metavar="[OPTIONS]", short_help="Write a trace in another format."
+)
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@click.option("--format", "format_", metavar="F", help=f"{', '.join(FORMATS)}.  [default: by OUT's suffix]")
+@click.option("--from", "start", metavar="S", help="Only from here on: seconds from the trace's start.")
+@click.option("--to", "end", metavar="S", help="Only until here.")
+@click.option("--track", metavar="GLOB", help="Only tracks whose name fits, as 'Task-*'.")
+@click.option("--state", metavar="NAME", help="Only the times in this state, as 'lock wait'.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing where all goes well.")
+def convert(source: str, target: str, *, format_: str | None, quiet: bool, **given: Any) -> ConvertPlan:
+    """
+    Write a trace in another format, or a part of it.
+
+    IN is a trace in the Trace Event Format, or a .pftrace that fgtrace wrote,
+    packed or not.
+    """
+    said = {key: value for key, value in given.items() if value is not None}
+    selection = {key: _number(value) if key in ("start", "end") else value for key, value in said.items()}
+    return ConvertPlan(source=source, target=target, format=format_, selection=selection, quiet=quiet)
+
+
+def parse(arguments: Sequence[str]) -> Plan | ConvertPlan | int:
     """
     What to do, or the exit code where it is done already, as with ``--help``.
 
@@ -160,4 +183,4 @@ def parse(arguments: Sequence[str]) -> Plan | int:
     if not arguments:
         arguments = ["--help"]
     done = fgtrace.main(list(arguments), prog_name="fgtrace", standalone_mode=False)
-    return done if isinstance(done, Plan) else int(done or 0)
+    return done if isinstance(done, (Plan, ConvertPlan)) else int(done or 0)

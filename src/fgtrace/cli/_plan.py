@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CannotRun", "Plan"]
+__all__ = ["CannotRun", "ConvertPlan", "Plan"]
 
 
 class CannotRun(Exception):  # noqa: N818 -- it says what is the case
@@ -33,4 +33,23 @@ class Plan:
     is_module: bool = False
     arguments: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertPlan:
+    """
+    Write an existing trace in another format.
+
+    Args:
+        source: the trace. target: where to.
+        format: None: by the target's suffix.
+        selection: what was given of `fgtrace._convert.Selection`.
+        quiet: say nothing where all goes well.
+    """
+
+    source: str
+    target: str
+    format: str | None = None
+    selection: dict[str, Any] = field(default_factory=dict)
     quiet: bool = False

@@ -1,0 +1,270 @@
+"""
+A trace in another format, whole or a part of it: by `fgtrace convert`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fgtrace
+from drawn import CHILD, MAIN, TASK, Drawn, nested
+from fgtrace._config import FORMATS
+from fgtrace._convert import Selection, select
+from fgtrace._decode import open_trace
+from fgtrace._decode._file import TraceFile
+from fgtrace._encode import encoder_of
+from fgtrace._model import Flow, Frame, Instant, Slice
+from fgtrace.cli import main
+from trace_processor import assert_valid_trace
+from trace_processor.fixtures import AskTrace
+
+WAIT = Frame("lock wait", "state", "a.py", 4, (("on", "asyncio.Lock"),))
+SECOND = 10**9
+SLICES = [
+    Slice(MAIN, 0, 10 * SECOND, 0, Frame("running", "state")),
+    Slice(MAIN, 0, 10 * SECOND, 1, Frame("m.main", "python", "a.py", 3)),
+    Slice(TASK, 1 * SECOND, 3 * SECOND, 0, WAIT),
+    Slice(TASK, 1 * SECOND, 3 * SECOND, 1, Frame("m.get")),
+    Slice(TASK, 3 * SECOND, 4 * SECOND, 0, Frame("running", "state")),
+    Slice(TASK, 4 * SECOND, 9 * SECOND, 0, WAIT),
+    Slice(CHILD, 2 * SECOND, 8 * SECOND, 0, Frame("sleep", "state")),
+]
+FLOWS = [
+    Flow("create_task", TASK, 2 * SECOND, CHILD, 2 * SECOND),
+    Flow("wakes", CHILD, 7 * SECOND, TASK, 8 * SECOND),
+]
+FLAGS = [Instant("loop blocked", TASK, 3 * SECOND + 5, (("stack", "a"),))]
+METADATA = {"fgtrace": {"complete": True, "config": {"hz": 99}}}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.json"
+    path.write_bytes(b"".join(encoder_of("json")(Drawn(SLICES, FLOWS, FLAGS), METADATA)))
+    return path
+
+
+def converted(*words: object) -> int:
+    return main(["convert", *map(str, words)])
+
+
+READABLE = [name for name in FORMATS if name.startswith(("json", "perfetto"))]
+
+
+@pytest.mark.parametrize("between", READABLE)
+def test_there_and_back(source: Path, tmp_path: Path, between: str, ask_trace: AskTrace) -> None:
+    """
+    Through another format and back, a trace is the same, and Perfetto reads every one of them.
+    """
+    there, back = tmp_path / f"there{FORMATS[between][0]}", tmp_path / "back.json"
+    assert converted("-q", source, there) == 0
+    assert_valid_trace(ask_trace(there))
+    assert converted("-q", there, back) == 0
+    theirs, ours = open_trace(source), open_trace(back)
+    assert ours.metadata == theirs.metadata == METADATA
+    for kind in ("tracks", "arrows", "values", "flags"):
+        assert getattr(ours, kind) == getattr(theirs, kind), kind
+    assert Counter(ours.found) == Counter(theirs.found) == Counter(SLICES)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_to_every_format(source: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    ``--format`` chooses what is written, whatever the name; one line says so.
+    """
+    target = tmp_path / "out.bin"
+    assert converted(source, target, "--format", name) == 0
+    assert target.stat().st_size > 0
+    assert capsys.readouterr().err == f"fgtrace: wrote {target} (7 slices)\n"
+    assert sorted(os.listdir(tmp_path)) == ["in.json", "out.bin"]
+
+
+def part(source: Path, *words: object) -> list[tuple[str, float, float, str]]:
+    """
+    The slices of a part: track, start and end in seconds, frame.
+    """
+    target = source.with_name("part.json")
+    assert converted("-q", source, target, *words) == 0
+    return [
+        (each.track.name, each.start / 1e9, each.end / 1e9, each.frame.name) for each in fgtrace.load(target)
+    ]
+
+
+def test_from_to(source: Path) -> None:
+    """
+    Slices are cut where the part begins and ends; times stay what they are.
+    """
+    assert part(source, "--from", 3.5, "--to", "4.25") == [
+        ("main", 3.5, 4.25, "running"),
+        ("main", 3.5, 4.25, "m.main"),
+        ("Task-1 f", 3.5, 4, "running"),
+        ("Task-1 f", 4, 4.25, "lock wait"),
+        ("child", 3.5, 4.25, "sleep"),
+    ]
+    found = open_trace(source.with_name("part.json"))
+    assert {(track.start, track.end) for track in found.tracks} == {(3_500_000_000, 4_250_000_000)}
+    assert found.metadata["fgtrace"]["part"] == {"from": 3.5, "to": 4.25, "track": None, "state": None}
+    assert found.metadata["fgtrace"]["complete"] is True
+
+
+def test_track(source: Path) -> None:
+    """
+    Only the tracks whose name fits.
+    """
+    assert {row[0] for row in part(source, "--track", "Task-*")} == {"Task-1 f"}
+    found = open_trace(source.with_name("part.json"))
+    assert found.arrows == []
+    assert [flag.name for flag in found.flags] == ["loop blocked"]
+
+
+def test_state(source: Path) -> None:
+    """
+    Only the times in a state, with all frames that were there.
+    """
+    assert part(source, "--state", "lock wait") == [
+        ("Task-1 f", 1, 3, "lock wait"),
+        ("Task-1 f", 1, 3, "m.get"),
+        ("Task-1 f", 4, 9, "lock wait"),
+    ]
+
+
+@pytest.mark.parametrize("target", ["out.json", "out.pftrace"])
+def test_arrows_of_a_part(source: Path, tmp_path: Path, target: str, ask_trace: AskTrace) -> None:
+    """
+    An arrow goes where one of its ends does.
+    """
+    assert converted("-q", source, tmp_path / target, "--from", "2.5", "--track", "[cT]*") == 0
+    tp = ask_trace(tmp_path / target)
+    assert_valid_trace(tp)
+    assert tp.rows("select count(*) as n from flow") == [{"n": 1}]
+
+
+def _whole(slices: list[Slice]) -> TraceFile:
+    return TraceFile(tracks=Drawn(slices).tracks, found=slices)
+
+
+@settings(deadline=None)
+@given(nested(), st.integers(0, 50), st.integers(1, 50), st.sampled_from([None, *"ab"]))
+def test_parts_are_well_nested(slices: list[Slice], start: int, length: int, state: str | None) -> None:
+    """
+    Whatever part, the slices in it nest, and lie within it.
+    """
+    if state is not None:
+        slices = [each._replace(frame=Frame("ab"[place % 2], "state")) for place, each in enumerate(slices)]
+    found = select(_whole(slices), Selection(start=start, end=start + length, state=state))
+    assert all(start * SECOND <= each.start < each.end <= (start + length) * SECOND for each in found.found)
+    assert len(list(found.edges())) == 2 * len(found.found)
+
+
+REFUSED: dict[str, tuple[list[str], str]] = {
+    "no-such-file": (["none.json", "out.json"], "cannot read none.json: No such file or directory"),
+    "directory": ([".", "out.json"], "cannot read .: Is a directory"),
+    "no-trace": (["text", "out.json"], "text: not a trace that can be read: .* at byte 0"),
+    "unknown-suffix": (["in.json", "out.png"], "bad format: 'out.png': allowed is json, "),
+    "unknown-format": (["in.json", "out.json", "--format", "xml"], "bad format: 'xml': allowed is json, "),
+    "no-folder": (["in.json", "no/out.json"], "cannot write the trace to no/out.json: "),
+    "bad-from": (["in.json", "out.json", "--from", "x"], "bad from: 'x': allowed is a number"),
+    "bad-to": (["in.json", "out.json", "--from", "2", "--to", "1"], "bad to: 1: allowed is what is later"),
+    "nothing": (["in.json", "out.json", "--track", "x*"], r"bad part: 'track x\*': nothing of the trace"),
+    "overlap": (
+        ["overlap.json", "out.pftrace"],
+        "overlap.json: not a trace that can be read: .g. at 2000",
+    ),
+    "before": (["before.json", "out.pftrace"], "before.json: not a trace that can be read: "),
+    "deep": (["deep.json", "out.pftrace"], "deep.json: not a trace that can be read: "),
+    "no-target": (["in.json"], "missing argument 'OUT'"),
+}
+
+
+def _x(start: float, length: float, name: str) -> dict[str, Any]:
+    return {"ph": "X", "pid": 1, "tid": 1, "ts": start, "dur": length, "name": name}
+
+
+@pytest.mark.parametrize(("words", "said"), REFUSED.values(), ids=REFUSED)
+def test_refused(
+    source: Path,
+    words: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """
+    What cannot be done is one line on stderr, and no file, whole or in part.
+    """
+    monkeypatch.chdir(source.parent)
+    Path("text").write_text("hello", encoding="utf-8")
+    Path("overlap.json").write_bytes(orjson.dumps([_x(1, 5, "f"), _x(2, 10, "g")]))
+    deep = b'{"a":' * 600 + b"1" + b"}" * 600
+    Path("deep.json").write_bytes(orjson.dumps([_x(1, 5, "f")])[:-2] + b',"args":' + deep + b"}]")
+    Path("before.json").write_bytes(orjson.dumps([_x(-5, 5, "f")]))
+    before = set(os.listdir())
+    assert converted(*words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    with pytest.raises(ValueError, match=f"^fgtrace: {said}"):
+        raise ValueError(line)
+    assert set(os.listdir()) == before
+
+
+def test_in_place(source: Path) -> None:
+    """
+    A trace may be written over itself.
+    """
+    assert converted("-q", source, source, "--to", 2) == 0
+    assert max(each.end for each in fgtrace.load(source)) == 2 * SECOND
+
+
+def test_failure_keeps_the_old_file(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    What stood under the target's name stands there still when the conversion fails.
+    """
+    old = source.with_name("overlap.json")
+    old.write_bytes(orjson.dumps([_x(1, 5, "f"), _x(2, 10, "g")]))
+    target = source.with_name("out.pftrace")
+    target.write_bytes(b"old")
+    assert converted(old, target) == 2
+    assert target.read_bytes() == b"old"
+    target.unlink()
+
+
+def test_foreign_file(tmp_path: Path, ask_trace: AskTrace) -> None:
+    """
+    A Chrome trace without names, its events in any order, becomes a Perfetto trace.
+    """
+    events = [_x(3, 1, "inner"), _x(1, 5, "outer"), {**_x(0, 2, "other"), "tid": 2**40}]
+    events.append(
+        {"ph": "X", "pid": 9, "tid": 1, "ts": 2, "dur": 1, "name": "far", "args": {"a": {"b": [1]}}}
+    )
+    (tmp_path / "in").write_bytes(orjson.dumps({"traceEvents": events}))
+    assert converted("-q", tmp_path / "in", tmp_path / "out.pftrace") == 0
+    tp = ask_trace(tmp_path / "out.pftrace")
+    assert_valid_trace(tp)
+    rows = tp.rows("select name, ts, dur, depth from slice order by name")
+    assert [tuple(row.values()) for row in rows] == [
+        ("far", 2000, 1000, 0),
+        ("inner", 3000, 1000, 1),
+        ("other", 0, 2000, 0),
+        ("outer", 1000, 5000, 0),
+    ]
+    assert fgtrace.load(tmp_path / "out.pftrace")[0].frame.args in ((), (("a", {"b": [1]}),))
+
+
+def test_progress(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Long work tells how far it is.
+    """
+    from fgtrace import _convert
+
+    told: list[tuple[int, int]] = []
+    update: Callable[[int, int], None] = lambda done, total: told.append((done, total))  # noqa: E731
+    monkeypatch.setattr(_convert, "PROGRESS_EVERY", 2)
+    _convert.convert(source, str(source.with_name("out.pftrace")), progress=update)
+    assert told == [(place, 7) for place in range(7)]
