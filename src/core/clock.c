@@ -190,7 +190,7 @@ tick(Clock *clock, PyThreadState **state)
             break;
         }
         was_free = is_free;
-        if (!is_asked) {
+        if (!is_asked && !is_free) { /* where it is free, whoever comes back to it is not hurried: it shows what it did */
             is_asked = ask(clock);
         }
         if (PY_VERSION_HEX < 0x030C0000 && !is_free && (!is_asked || waited > GRACE)) {

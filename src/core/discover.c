@@ -18,6 +18,25 @@ is_over(size_t count, int64_t until)
     return count % A_BATCH == 0 && now_ns() > until;
 }
 
+/* With exact awaits: an eager task in its first step, which is its creator's. The end of that step tells of it, if it
+ * waits then; of others their own steps do. */
+static bool
+is_within(const Core *core, PyObject *task)
+{
+    const Tasks *tasks = &core->tasks;
+    if (core->exact == NULL || !PyType_IsSubtype(Py_TYPE(task), tasks->task_type) ||
+        tasks_field(task, tasks->at.waiter) != NULL) {
+        return false;
+    }
+    PyObject *loop = tasks_field(task, tasks->at.loop);
+    for (size_t index = 0; index < tasks->loops_used; index++) {
+        if (tasks->loops[index].loop == loop && weak_referent(tasks->loops[index].reference) == loop) {
+            return tasks->loops[index].is_exact && !tasks->loops[index].is_compiled;
+        }
+    }
+    return false;
+}
+
 #if PY_VERSION_HEX < 0x030E0000
 static bool
 is_reference(PyObject *key) /* not the mark of a removed one */
@@ -60,7 +79,10 @@ search_changes(Core *core, int64_t now, int64_t until)
             PyObject *task = is_reference(key) ? weak_referent(key) : NULL;
             if (task != NULL) {
                 Task *known = tasks_find(tasks, task);
-                if (known == NULL && tasks_add(core, task, key, now) == NULL) {
+                if (known == NULL && is_within(core, task)) {
+                    task = NULL; /* not now */
+                }
+                else if (known == NULL && tasks_add(core, task, key, now) == NULL) {
                     return;
                 }
                 if (known != NULL && known->reference != key) {
@@ -106,7 +128,7 @@ search_eager(Core *core, int64_t now)
     for (Py_ssize_t slot = 0; slot <= eager->mask; slot++) {
         PyObject *task = eager->table[slot].key;
         bool is_task = task != NULL && PyType_IsSubtype(Py_TYPE(task), core->tasks.task_type);
-        if (is_task && tasks_find(&core->tasks, task) == NULL) {
+        if (is_task && tasks_find(&core->tasks, task) == NULL && !is_within(core, task)) {
             tasks_add(core, task, NULL, now);
         }
     }
@@ -152,7 +174,8 @@ search_from(Core *core, Cut *cut, const struct llist_node *node, bool to_the_end
         if (record != NULL && !to_the_end) {
             return true;
         }
-        if (record == NULL && Py_REFCNT(task) > 0 && !PyObject_GC_IsFinalized(task)) { /* else about to go */
+        if (record == NULL && Py_REFCNT(task) > 0 && !PyObject_GC_IsFinalized(task) && /* else about to go */
+            !is_within(core, task)) {
             record = tasks_add(core, task, NULL, now);
         }
         if (record != NULL && is_over(count, until)) {
@@ -266,7 +289,10 @@ tasks_discover_here(Core *core, int64_t now)
     struct llist_node *head = &((_PyThreadStateImpl *)PyThreadState_Get())->asyncio_tasks_head;
     for (struct llist_node *node = head->prev; node != head; node = node->prev) {
         PyObject *task = (PyObject *)((char *)node - core->tasks.at.node);
-        if (tasks_find(&core->tasks, task) != NULL || tasks_add(core, task, NULL, now) == NULL) {
+        if (tasks_find(&core->tasks, task) != NULL) {
+            return;
+        }
+        if (!is_within(core, task) && tasks_add(core, task, NULL, now) == NULL) {
             return;
         }
     }
