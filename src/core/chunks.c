@@ -38,6 +38,7 @@ chunks_new(const char *folder, size_t most_bytes)
     exact->chunks = 1;
     exact->most_chunks = most > 2 ? most : 2;
     exact->file = -1;
+    exact->collection_began = -1;
     pthread_mutex_init(&exact->lock, NULL);
     return exact;
 }
@@ -55,6 +56,7 @@ chunks_free(Exact *exact)
     }
     pthread_mutex_destroy(&exact->lock);
     callbacks_free(exact);
+    array_free(&exact->collections);
     free(exact->folder);
     free(exact);
 }

@@ -21,6 +21,7 @@
 #define LONGEST_CHAIN 2000
 #define ROWS_A_CHUNK 4096
 #define NOTES_A_CHUNK 1024
+#define MOST_COLLECTIONS 100000 /* of the garbage collector; more are counted only */
 #define TASKS_A_SEGMENT 1024
 #define PARTS 256 /* of the index of tasks: each grows by itself, so that no growth takes long */
 
@@ -311,6 +312,9 @@ typedef struct { /* of one trace with exact awaits */
     bool has_closed;  /* a closed loop has a queue yet: see `exact_purge` */
     Array callbacks;
     Index callback_index;
+    Array collections; /* of int64_t[5] */
+    int64_t collection_began;
+    uint64_t collections_dropped;
 } Exact;
 
 typedef struct Core {

@@ -279,7 +279,7 @@ void
 tasks_have_been_searched(int64_t *next_search, int64_t began)
 {
     int64_t took = now_ns() - began;
-    *next_search = took > LONGEST_SEARCH / 4 ? began + took * SEARCH_SHARE : 0;
+    *next_search = took > LONGEST_SEARCH ? began + took * SEARCH_SHARE : 0;
 }
 
 void

@@ -467,6 +467,48 @@ finish(Core *self, PyObject *Py_UNUSED(ignored))
     return PyLong_FromLongLong(now);
 }
 
+/* For ``gc.callbacks``: ("start" or "stop", information). There are many collections of the young in a busy program. */
+static PyObject *
+note_collection(Core *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    int64_t now = now_ns() - clock_pace(self->clock)->start;
+    if (count != 2 || self->exact == NULL || !PyUnicode_Check(arguments[0]) || !PyDict_Check(arguments[1])) {
+        Py_RETURN_NONE;
+    }
+    if (PyUnicode_CompareWithASCIIString(arguments[0], "start") == 0) {
+        self->exact->collection_began = now;
+    }
+    else if (self->exact->collection_began >= 0) {
+        PyObject *generation = PyDict_GetItemString(arguments[1], "generation"); /* borrowed */
+        PyObject *collected = PyDict_GetItemString(arguments[1], "collected");
+        Array *all = &self->exact->collections;
+        int64_t *noted = all->used < MOST_COLLECTIONS ? array_push(all, 5 * sizeof *noted) : NULL;
+        if (noted != NULL) {
+            noted[0] = self->exact->collection_began;
+            noted[1] = now;
+            noted[2] = (int64_t)PyThreadState_Get()->native_thread_id;
+            noted[3] = generation != NULL && PyLong_Check(generation) ? PyLong_AsLongLong(generation) : 0;
+            noted[4] = collected != NULL && PyLong_Check(collected) ? PyLong_AsLongLong(collected) : 0;
+        }
+        else {
+            self->exact->collections_dropped++;
+        }
+        self->exact->collection_began = -1;
+    }
+    Py_RETURN_NONE;
+}
+
+/* (bytes of five numbers each: start, end, native id of the thread, generation, collected; how many more there were) */
+static PyObject *
+collections(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    static const Exact none;
+    const Exact *exact = self->exact != NULL ? self->exact : &none;
+    return Py_BuildValue("(y#K)", exact->collections.items != NULL ? (const char *)exact->collections.items : "",
+                         (Py_ssize_t)(exact->collections.used * 5 * sizeof(int64_t)),
+                         (unsigned long long)exact->collections_dropped);
+}
+
 static PyObject *
 purge(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -577,8 +619,10 @@ static PyMethodDef core_methods[] = {
     METHOD("look", look, METH_O),
     METHOD("loop", loop_number, METH_O),
     METHOD("mark", mark, METH_VARARGS),
+    METHOD("collections", collections, METH_NOARGS),
     METHOD("detach", detach, METH_NOARGS),
     METHOD("new_wait", new_wait, METH_NOARGS),
+    METHOD("note_collection", note_collection, METH_FASTCALL),
     METHOD("place", place, METH_VARARGS),
     METHOD("mark_steps", mark_steps, METH_O),
     METHOD("marks_serve", marks_serve, METH_NOARGS),

@@ -24,13 +24,16 @@ class CollectionWatch:
     Args:
         recording: where to.
         now: the time, ns on the trace's clock.
+        callback: what is called instead of noting it here.
     """
 
-    def __init__(self, recording: Recording, now: Callable[[], int]) -> None:
+    def __init__(
+        self, recording: Recording, now: Callable[[], int], callback: Callable[..., Any] | None = None
+    ) -> None:
         self._recording = recording
         self._now = now
         self._began = -1
-        self._callback = self._note
+        self._callback = callback or self._note
 
     def start(self) -> None:
         """

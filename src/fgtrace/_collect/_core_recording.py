@@ -14,7 +14,7 @@ from itertools import count
 from types import CodeType
 from typing import Any, TypeVar
 
-from fgtrace._model import FrameName, Gap, Wait, WaitKind
+from fgtrace._model import Collection, FrameName, Gap, Wait, WaitKind
 from fgtrace._recording import GONE, CallbackEntry, CodeEntry, LoopEntry, Recording, TrackEntry
 
 __all__ = ["KINDS", "CoreRecording"]
@@ -137,6 +137,9 @@ class CoreRecording(Recording):
             self.codes.append(self._stubs.get(id(code)) or _entry(code, module))
         parents, elements = self.core.nodes_since(0)
         self._parents, self._elements = array("I", parents), array("Q", elements)
+        found, self.collections_dropped = self.core.collections()
+        values = iter(array("q", found))
+        self.collections = [Collection(*each) for each in zip(*[values] * 5, strict=True)]
         self.callbacks = [self._callback_entry(code, name) for code, name in self._callbacks]
         for above, child in self._adoptions:
             super().adopt(above, child)
