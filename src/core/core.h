@@ -378,7 +378,7 @@ Task *tasks_find(Tasks *tasks, PyObject *task);
 uint32_t tasks_wait(Core *core, uint32_t kind, PyTypeObject *type, uint32_t track);
 void tasks_discover(Core *core, int64_t now, int64_t until);
 bool tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int64_t now);
-void tasks_have_been_searched(int64_t *next_search, int64_t began);
+void tasks_have_been_searched(const Tasks *tasks, int64_t *next_search, int64_t began);
 void tasks_discover_here(Core *core, int64_t now); /* those of this thread */
 Task *tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now);
 void tasks_promote(Core *core, Task *record, PyObject *task, int64_t now);

@@ -9,6 +9,7 @@
 
 #define A_BATCH 32   /* slots or nodes between two readings of the clock: a new task costs a microsecond */
 #define LONGEST_SEARCH 100000 /* ns, after a step */
+#define LARGE 16384            /* slots: they take some ten microseconds */
 #define SEARCH_SHARE 20       /* so much of the time between two that take long */
 #define FEW 500      /* below so many tasks, the lists are searched to their ends */
 
@@ -274,12 +275,11 @@ tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int6
 #endif
 }
 
-/* Where a search takes long, it is not made after each step. */
+/* Where a search takes long, it is not made after each step. By size, not by time: the system may have taken that. */
 void
-tasks_have_been_searched(int64_t *next_search, int64_t began)
+tasks_have_been_searched(const Tasks *tasks, int64_t *next_search, int64_t began)
 {
-    int64_t took = now_ns() - began;
-    *next_search = took > LONGEST_SEARCH ? began + took * SEARCH_SHARE : 0;
+    *next_search = tasks->shadow_size > LARGE ? began + (now_ns() - began) * SEARCH_SHARE : 0;
 }
 
 void
@@ -297,6 +297,6 @@ tasks_discover_here(Core *core, int64_t now)
         }
     }
 #else
-    search_changes(core, now, now_ns() + LONGEST_SEARCH);
+    search_changes(core, now, core->tasks.shadow_size > LARGE ? now_ns() + LONGEST_SEARCH : INT64_MAX);
 #endif
 }

@@ -677,9 +677,9 @@ find_eager(const Turn *turn, int64_t end)
                 begun(core, record, turn->track[place], relative(core, end));
             }
         }
+        tasks_have_been_searched(&core->tasks, &loop->next_search, end);
         end_work(core, collects);
     }
-    tasks_have_been_searched(&loop->next_search, end);
 }
 
 /* Find tasks that were made in this thread since it was asked last; false where there are none. */
