@@ -82,7 +82,7 @@ class CoreSampler:
         self._marks: Hooks | None = None  # where very many tasks ask for them
         self._asked = False
         self._exact: Hooks | None = None
-        self._collections = CollectionWatch(self.recording, self._now, self._core.note_collection)
+        self._collections = CollectionWatch(self._core.note_collection)
         self._step: type = type(None)  # asyncio's wrapper of a task's step
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
@@ -127,10 +127,6 @@ class CoreSampler:
             self._end_exact()
             raise
         watch(self)
-
-    def _now(self) -> int:
-        now: int = self._core.stats()["now"]
-        return now
 
     def _begin_exact(self) -> None:
         """

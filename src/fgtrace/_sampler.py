@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from fgtrace._clock import Clock, SystemClock, Ticker
 from fgtrace._collect import Collector
-from fgtrace._collect._collections import CollectionWatch
+from fgtrace._collect._collections import CollectionNotes, CollectionWatch
 from fgtrace._collect._exact import ExactTaskCollector
 from fgtrace._collect._shared_recording import SharedRecording
 from fgtrace._collect._sources import LoopFinder
@@ -95,7 +95,7 @@ class Sampler:
         self.stats = Stats()
         self.ticker = Ticker(options.hz, options.max_overhead, clock or SystemClock())
         self._exact: ExactTaskCollector | None = None
-        self._collections = CollectionWatch(self.recording, self._now)
+        self._collections = CollectionWatch(CollectionNotes(self.recording, self._now))
         self._collectors = self._plug_in(options) if collectors is None else list(collectors)
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`

@@ -12,7 +12,7 @@ from typing import Any
 from fgtrace._model import Collection
 from fgtrace._recording import Recording
 
-__all__ = ["CollectionWatch", "forget_collections"]
+__all__ = ["CollectionNotes", "CollectionWatch", "forget_collections"]
 
 _watching: list[CollectionWatch] = []
 
@@ -22,18 +22,11 @@ class CollectionWatch:
     One entry in ``gc.callbacks``, from `start` to `stop`.
 
     Args:
-        recording: where to.
-        now: the time, ns on the trace's clock.
-        callback: what is called instead of noting it here.
+        callback: what is called, as the module `gc` has it.
     """
 
-    def __init__(
-        self, recording: Recording, now: Callable[[], int], callback: Callable[..., Any] | None = None
-    ) -> None:
-        self._recording = recording
-        self._now = now
-        self._began = -1
-        self._callback = callback or self._note
+    def __init__(self, callback: Callable[[str, dict[str, Any]], object]) -> None:
+        self._callback = callback
 
     def start(self) -> None:
         """
@@ -44,13 +37,28 @@ class CollectionWatch:
 
     def stop(self) -> None:
         """
-        Note no more.
+        Call it no more.
         """
         if self in _watching:
             _watching.remove(self)
             gc.callbacks[:] = [each for each in gc.callbacks if each is not self._callback]
 
-    def _note(self, phase: str, info: dict[str, Any]) -> None:
+
+class CollectionNotes:
+    """
+    A callback that writes each run down; the C core has its own.
+
+    Args:
+        recording: where to.
+        now: the time, ns on the trace's clock.
+    """
+
+    def __init__(self, recording: Recording, now: Callable[[], int]) -> None:
+        self._recording = recording
+        self._now = now
+        self._began = -1
+
+    def __call__(self, phase: str, info: dict[str, Any]) -> None:
         if phase == "start":
             self._began = self._now()
         elif self._began >= 0:
