@@ -360,7 +360,12 @@ def test_server_threads(server: Trace) -> None:
     The threads of `to_thread` show the work that they do, and that they are idle without it.
     """
     workers = list(server.all("asyncio_*"))
-    assert sum(worker.time_in("hashlib.pbkdf2_hmac") for worker in workers) > 0.5
+    busy, native = (
+        sum(worker.time_in(name) for worker in workers)
+        for name in ("__main__.compute", "hashlib.pbkdf2_hmac")
+    )
+    # How long a derivation takes is up to the machine and its OpenSSL.
+    assert 0 < busy * 0.8 < native <= busy
     assert any("idle" in worker.states() for worker in workers)
 
 
