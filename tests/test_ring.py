@@ -1,0 +1,155 @@
+"""
+The ring: a window of a recording shows what the whole recording shows of that time, and no list grows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import fgtrace
+from fgtrace._encode import encoder_of
+from fgtrace._model import Collection, Gap, Slice
+from fgtrace._recording import FORGOTTEN, Recording
+from fgtrace._ring import Ring
+from fgtrace._timeline import Timeline
+from fgtrace._window import Window
+from scripted import Script
+from trace_processor import assert_valid_trace
+from trace_processor.fixtures import AskTrace
+
+EVERYTHING = 1 << 40
+OPTIONS = fgtrace.Config()
+
+#: (time since the last one, what happens, to whom, stack; None: it ends)
+_events = st.lists(
+    st.tuples(
+        st.integers(0, 30),
+        st.sampled_from(["thread", "task", "step", "sample", "callback", "gap", "count", "collect", "roll"]),
+        st.sampled_from("pqrs"),
+        st.none() | st.text("abc", min_size=1, max_size=3),
+    ),
+    max_size=60,
+)
+Events = list[tuple[int, str, str, str | None]]
+Drawn = tuple[str, int, int, int, fgtrace.Frame]
+
+
+class Player:
+    """
+    Plays events into a recording, with a clock that only they move.
+    """
+
+    def __init__(self, length: int = 0, *, exact: bool = False) -> None:
+        self.script = Script()
+        self.script.recording.spills = False
+        self.ring = Ring(self.script.recording, length) if length else None
+        self.time = 0
+        self.lives: dict[str, str] = {}
+        self.born = 0
+        self.last = 0  # the end of the last step: those of one loop follow one another
+        self.is_exact = exact
+        if exact:
+            self.script.exact()
+
+    def play(self, events: Events, budget: int = EVERYTHING) -> None:
+        """
+        Play; a ring is rolled where it says so.
+        """
+        for wait, what, who, stack in events:
+            self.time += wait
+            if what == "roll":
+                if self.ring is not None:
+                    self.ring.roll(self.time, budget)
+            else:
+                getattr(self, what)(who, stack)
+
+    def life(self, who: str, kind: str, *, ends: bool) -> str | None:
+        """
+        The name of a thread or task: one that ended comes back as another. None: it never lived.
+        """
+        key = kind + who
+        if key not in self.lives:
+            if ends:
+                return None
+            self.born += 1
+            self.lives[key] = f"{key}{self.born}"
+        return self.lives.pop(key) if ends else self.lives[key]
+
+    def thread(self, who: str, stack: str | None) -> None:
+        name = self.life(who, "thread", ends=stack is None)
+        if name is not None:
+            self.script.at(self.time, name, stack)
+
+    def task(self, who: str, stack: str | None) -> None:
+        name = self.life(who, "task", ends=stack is None and not self.is_exact)
+        if name is not None and not self.is_exact:
+            self.script.at(self.time, name, stack, "task")
+        elif name is not None and name not in self.script.tracks:  # found at the trace's start
+            self.script.at(self.time, name, stack or "a", "task")
+
+    def step(self, who: str, stack: str | None) -> None:
+        name = self.life(who, "task", ends=stack is None) if self.is_exact else None
+        if name is not None and self.time > self.last:
+            start = self.last + (self.time - self.last) // 2
+            born = self.script.recording.tracks[self.script.track(name, start, "task")].start
+            self.script.step(name, max(start, born), self.time, stack, ready=max(born, self.last))
+            self.last = self.time
+
+    def sample(self, who: str, stack: str | None) -> None:
+        name = self.lives.get("task" + who)
+        if self.is_exact and name in self.script.tracks:
+            self.script.sample(self.time, name, stack or "a")
+
+    def callback(self, who: str, stack: str | None) -> None:
+        if self.is_exact and stack and self.time > self.last:
+            self.script.callback(who, self.last, self.time)
+            self.last = self.time
+
+    def gap(self, who: str, stack: str | None) -> None:
+        gaps = self.script.recording.gaps
+        gaps.append(Gap(max(0, self.time - ord(who)), self.time, "late", 1))
+
+    def count(self, who: str, stack: str | None) -> None:
+        self.script.recording.count(self.time, 0, ord(who))
+
+    def collect(self, who: str, stack: str | None) -> None:
+        if self.is_exact:
+            self.script.recording.collection(Collection(self.time, self.time + 1, 101, 0, 1))
+
+
+def drawn(recording: Recording, end: int) -> list[Drawn]:
+    timeline = Timeline(recording, OPTIONS, end, 1)
+    return sorted((_drawn(each) for each in timeline.slices() if each.track.kind != "tracer"), key=repr)
+
+
+def _drawn(slice_: Slice) -> Drawn:
+    return (slice_.track.name, slice_.start, slice_.end, slice_.depth, slice_.frame)
+
+
+def clipped(whole: list[Drawn], cut: int) -> list[Drawn]:
+    found = [(n, max(0, s - cut), e - cut, d, frame) for n, s, e, d, frame in whole if e > cut]
+    return sorted(found, key=repr)
+
+
+@settings(max_examples=300, deadline=None)
+@given(_events, st.integers(1, 200), st.integers(1, 200))
+@example(
+    [(0, "thread", "p", "a"), (5, "roll", "p", ""), (5, "thread", "p", "ab"), (0, "roll", "p", "")], 4, 4
+)
+def test_window_is_the_whole_clipped(events: Events, length: int, asked: int) -> None:
+    """
+    What a window shows is what the whole recording shows of that time, to the nanosecond.
+    """
+    whole, kept = Player(), Player(length)
+    whole.play(events)
+    kept.play(events)
+    assert kept.ring is not None
+    kept.ring.roll(kept.time + 1, EVERYTHING)
+    window = Window(kept.ring, kept.time + 1 - asked)
+    cut = kept.time + 1 - window.length
+    assert window.length >= min(asked, length, kept.time + 1)
+    assert drawn(window, window.length) == clipped(drawn(whole.script.recording, whole.time + 1), cut)
