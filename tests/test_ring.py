@@ -153,3 +153,24 @@ def test_window_is_the_whole_clipped(events: Events, length: int, asked: int) ->
     cut = kept.time + 1 - window.length
     assert window.length >= min(asked, length, kept.time + 1)
     assert drawn(window, window.length) == clipped(drawn(whole.script.recording, whole.time + 1), cut)
+
+
+def without_args(found: list[Drawn]) -> list[tuple[object, ...]]:
+    return [(*each[:4], each[4].name, each[4].category) for each in found]
+
+
+@settings(max_examples=300, deadline=None)
+@given(_events, st.integers(1, 200), st.integers(1, 200))
+def test_window_with_exact_awaits_is_the_whole_clipped(events: Events, length: int, asked: int) -> None:
+    """
+    The same with steps: one that began before the cut is cut there. By whom it was woken is not known then.
+    """
+    whole, kept = Player(exact=True), Player(length, exact=True)
+    whole.play(events)
+    kept.play(events)
+    assert kept.ring is not None
+    kept.ring.roll(kept.time + 1, EVERYTHING)
+    window = Window(kept.ring, kept.time + 1 - asked)
+    cut = kept.time + 1 - window.length
+    shown = clipped(drawn(whole.script.recording, whole.time + 1), cut)
+    assert without_args(drawn(window, window.length)) == without_args(shown)
