@@ -4,7 +4,6 @@ The ring: a window of a recording shows what the whole recording shows of that t
 
 from __future__ import annotations
 
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -51,6 +50,7 @@ class Player:
         self.lives: dict[str, str] = {}
         self.born = 0
         self.last = 0  # the end of the last step: those of one loop follow one another
+        self.gap_end = 0
         self.is_exact = exact
         if exact:
             self.script.exact()
@@ -111,7 +111,9 @@ class Player:
 
     def gap(self, who: str, stack: str | None) -> None:
         gaps = self.script.recording.gaps
-        gaps.append(Gap(max(0, self.time - ord(who)), self.time, "late", 1))
+        start = max(0, self.time - ord(who), self.gap_end)
+        self.gap_end = self.time
+        gaps.append(Gap(start, self.time, "late", 1))
 
     def count(self, who: str, stack: str | None) -> None:
         self.script.recording.count(self.time, 0, ord(who))
@@ -174,3 +176,78 @@ def test_window_with_exact_awaits_is_the_whole_clipped(events: Events, length: i
     cut = kept.time + 1 - window.length
     shown = clipped(drawn(whole.script.recording, whole.time + 1), cut)
     assert without_args(drawn(window, window.length)) == without_args(shown)
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["sampled", "exact"])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_events, st.integers(1, 300), st.integers(0, 100_000))
+def test_every_window_is_a_valid_trace(  # noqa: PLR0917 - what hypothesis draws
+    exact: bool,
+    ask_trace: AskTrace,
+    tmp_path_factory: pytest.TempPathFactory,
+    events: Events,
+    length: int,
+    budget: int,
+) -> None:
+    """
+    What is dumped at any moment, however little memory there is, Perfetto reads without a complaint.
+    """
+    kept = Player(length, exact=exact)
+    kept.play(events, budget)
+    assert kept.ring is not None
+    kept.ring.roll(kept.time + 1, budget)
+    window = Window(kept.ring, kept.time + 1 - length)
+    timeline = Timeline(window, OPTIONS, window.length, 1)
+    path = tmp_path_factory.mktemp("ring") / "t.json"
+    path.write_bytes(b"".join(encoder_of("json")(timeline, {"fgtrace": {"complete": True}})))
+    assert_valid_trace(ask_trace(path), empty=True)
+
+
+def test_counters_and_gaps_are_clipped() -> None:
+    """
+    A counter begins with the value that it had at the cut, and a gap across the cut begins there.
+    """
+    kept = Player(100)
+    kept.play([(10, "count", "p", ""), (50, "roll", "p", ""), (100, "roll", "p", ""), (5, "count", "q", "")])
+    kept.play([(5, "gap", "d", ""), (0, "roll", "p", "")])
+    assert kept.ring is not None
+    window = Window(kept.ring, 120)
+    assert list(window.counters) == [0, 0, ord("p"), 45, 0, ord("q")]
+    assert window.gaps == [Gap(0, 50, "late", 1)]
+
+
+def test_nothing_grows_with_time() -> None:
+    """
+    After many windows of short lives what is kept is what one window has.
+    """
+    kept = Player(1000)
+    sizes: list[int] = []
+    for _ in range(60):
+        for number in range(200):
+            kept.play([(1, "thread", "p", "a"), (1, "task", "q", "ab"), (1, "thread", "p", None)])
+            kept.play(
+                [(1, "task", "q", None), (0, "count", "r", "")] + [(0, "roll", "p", "")] * (number % 50 == 49)
+            )
+        assert kept.ring is not None
+        sizes.append(kept.ring.memory - kept.ring.recording.held)
+        assert len(kept.ring.chunks) <= 6
+        living = [entry for entry in kept.ring.recording.tracks if entry is not FORGOTTEN]
+        assert len(living) == len(kept.ring.recording.tracks) - kept.ring.recording.forgotten
+    assert max(sizes[20:]) <= 1.05 * max(sizes[:20])
+
+
+def test_little_memory_shortens_the_window() -> None:
+    """
+    What does not fit is left out from the old end; the last chunk always stays.
+    """
+    kept = Player(10_000)
+    assert kept.ring is not None
+    budget = kept.ring.memory + 20_000
+    for _ in range(50):
+        events: Events = [(1, "thread", "p", "a"), (1, "thread", "p", "ab")]
+        kept.play([*events * 20, (0, "roll", "p", "")], budget)
+        assert kept.ring.memory <= budget + 50_000
+    assert 0 < kept.ring.start < kept.ring.end
+    assert kept.ring.end - kept.ring.start < 10_000
+    kept.ring.roll(kept.time + 1, 0)
+    assert len(kept.ring.chunks) == 1

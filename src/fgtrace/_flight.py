@@ -275,20 +275,23 @@ class FlightRecorder:
                 self._note()
 
     def _budget(self, generation: _Generation) -> int:
-        others = sum(each.ring.memory for each in self._generations if each is not generation)
-        return self.config.max_memory - others
+        return self.config.max_memory - self._memory() + generation.ring.memory
 
     def _renew(self) -> None:
         """
-        See the module: begin another sampler, or end the old one.
+        See the module: begin another sampler, or end the old one; at once where two do not fit.
         """
         oldest, newest = self._generations[0], self._generations[-1]
+        most = self.config.max_memory
         if oldest is not newest:
-            if newest.reach >= min(self._length, oldest.reach):
+            if newest.reach >= min(self._length, oldest.reach) or self._memory() > most:
                 self._end(oldest)
                 newest.least = newest.sampler.recording.held
-        elif newest.sampler.recording.held > max(self.config.max_memory * TABLES_SHARE, 2 * newest.least):
+        elif newest.sampler.recording.held > max(most * TABLES_SHARE, 2 * newest.least):
             self._begin()
+
+    def _memory(self) -> int:
+        return sum(each.ring.memory for each in self._generations)
 
     def _begin(self) -> None:
         generation = _Generation(self.config, self._length)
@@ -310,7 +313,7 @@ class FlightRecorder:
         stats, oldest = self._stats, self._generations[0]
         recording = oldest.sampler.recording
         stats.seconds = oldest.reach / 1e9
-        stats.memory = sum(each.ring.memory for each in self._generations)
+        stats.memory = self._memory()
         stats.observations = sum(len(chunk.rows) for chunk in oldest.ring.chunks) // 4
         stats.tracks = len(recording.tracks) - recording.forgotten
         stats.shortened = oldest.reach < min(self._length, oldest.sampler.now() - round(2e9 * PERIOD))
