@@ -136,8 +136,8 @@ class CoreRecording(Recording):
         As of `Recording`; what was said of tracks is with them then.
         """
         with self._lock:
-            self.absorb()
             self.add_steps(self.core.take_steps())
+            self.absorb()  # then: what steps and rows refer to was noted before them
             self._settle_tracks()
 
     def forget(self, tracks: Iterable[int]) -> None:
