@@ -28,11 +28,13 @@ _Key = tuple[int, int, int]  # track, stack, detail
 
 class Culprit(NamedTuple):
     """
-    ``who`` it is (``task 'Task-7'``), and ``where``: ``main > handle > sleep (app.py:12)``.
+    ``who`` it is (``task 'Task-7'``), and ``where``: ``main > handle > sleep (app.py:12)``; ``is_thread``:
+    it is no task and no callback that is known.
     """
 
     who: str
     where: str
+    is_thread: bool = False
 
     def __str__(self) -> str:
         return f"{self.who} in {self.where}" if self.where else self.who
@@ -51,14 +53,15 @@ def who_held(window: Window, options: Options, since: int, thread: int) -> Culpr
     if tasks.get(best, 0) * 2 < window.length - since:
         best = next((track for track in held if track not in tasks), best)
     if best < 0:
-        return Culprit("an event loop", "")
+        return Culprit("an event loop", "", is_thread=True)
     if best >= CALLBACK:
         name = frame_name(window.callbacks[best - CALLBACK].name)
         threads = [key for key in stacks if _kind(window, key[0]) == "thread"]
         return Culprit(f"callback {name}", _where(window, options, threads, stacks))
     seen = [key for key in stacks if key[0] == best]
     entry = window.tracks[best]
-    return Culprit(f"{entry.kind} {entry.name!r}", _where(window, options, seen, stacks))
+    where = _where(window, options, seen, stacks)
+    return Culprit(f"{entry.kind} {entry.name!r}", where, is_thread=entry.kind == "thread")
 
 
 def _kind(window: Window, track: int) -> str:

@@ -47,7 +47,7 @@ class _Trigger(NamedTuple):
 
     reason: str
     said: str
-    culprit: Callable[[Window], object]
+    culprit: Callable[[Window], object]  # None: it was nothing after all
 
 
 class DebugHook:
@@ -195,17 +195,19 @@ class DebugHook:
         if now < self._next:
             self.left_out += 1
             return
-        self._next = now + self.options.interval
         try:
-            self._dump(trigger)
+            self._dump(trigger, now)
         except (FgtraceError, OSError) as error:
             _log.warning("%s; no dump: %s", trigger.said, error)
 
-    def _dump(self, trigger: _Trigger) -> None:
+    def _dump(self, trigger: _Trigger, now: float) -> None:
         path = self._dumps.new(trigger.reason, time.time())
         options = replace(self.recorder.config, dst=path, format=self.options.format)
         window, about = self.recorder.cut(None, options, trigger.reason)
         culprit = trigger.culprit(window)
+        if culprit is None:
+            return
+        self._next = now + self.options.interval
         about["fgtrace"]["flight"]["culprit"] = str(culprit)
         self.recorder.write(window, options, about)
         self.dumped += 1
@@ -228,7 +230,8 @@ def _of_blocked(blocked: Blocked, recorder: FlightRecorder) -> _Trigger:
 
     def culprit(window: Window) -> object:
         since = window.length - round((time.perf_counter() - blocked.since) * 1e9)
-        return who_held(window, recorder.config, max(0, since), native)
+        found = who_held(window, recorder.config, max(0, since), native)
+        return None if blocked.is_guess and found.is_thread else found
 
     said = f"was blocked for {blocked.seconds:.3f} s" if blocked.is_over else "is blocked"
     return _Trigger("blocked", f"an event loop {said}", culprit)

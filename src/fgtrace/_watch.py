@@ -4,7 +4,8 @@ What the debug hook watches from a thread of its own: loops that are blocked, ta
 A blocked loop is found by asking it for a sign of life: a callback that does nothing but say that it ran. A
 loop that waits in its selector is not blocked and is not asked, so an idle program is not woken. While no
 sign comes the thread that runs the loop is still in whatever blocks it, so that is the moment to dump. Where
-something held the GIL, nobody could look; then the sign comes late, and tells it afterwards.
+something held the GIL, nobody could look; then the sign comes late, or our own thread does, and that tells it
+afterwards.
 
 Known weakness: many short steps in one turn of the loop look like one that is long. That blocks all others
 just the same; the dump shows which it was.
@@ -35,13 +36,14 @@ USUAL_THRESHOLD = 0.1
 class Blocked(NamedTuple):
     """
     A loop that is blocked, or was: in the thread of which ident, since when (`time.perf_counter`), for how
-    long.
+    long. It ``is_guess`` where only our own thread was held up, so that it takes a culprit to believe it.
     """
 
     ident: int
     since: float
     seconds: float
     is_over: bool
+    is_guess: bool = False
 
 
 class Stuck(NamedTuple):
@@ -89,6 +91,7 @@ class LoopWatch:
         self._finder = finder
         self._loops: dict[int, _Loop] = {}
         self._next_search = 0.0
+        self._expected = 0.0  # when it was to look again
 
     @property
     def period(self) -> float:
@@ -113,10 +116,13 @@ class LoopWatch:
             if known is None or known.loop() is not loop:
                 known = self._loops[ident] = _Loop(loop, ident)
             yield from self._look(known, loop, frames.get(ident), now)
+        self._expected = time.perf_counter() + self.period
 
     def _look(self, known: _Loop, loop: Any, frame: FrameType | None, now: float) -> Iterator[Blocked]:
         late, known.late = known.late, None
         threshold = self._of(loop)
+        if late is None and not known.asked and self._expected and now - self._expected >= threshold:
+            late = Blocked(known.ident, self._expected, now - self._expected, is_over=True, is_guess=True)
         if late is not None and late.seconds >= threshold:
             yield late
         elif known.asked and not known.is_told and now - known.asked >= threshold:
@@ -171,7 +177,7 @@ class TaskWatch:
             return
         self._next = now + self.period
         before, self._waits = self._waits, {}
-        for loop in self._finder.found().values():
+        for loop in self._finder.search(sys._current_frames()).values():
             for task in tasks.all_tasks(loop):
                 waiter = getattr(task, "_fut_waiter", None)
                 if waiter is None:
