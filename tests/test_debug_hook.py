@@ -442,11 +442,20 @@ def test_environment() -> None:
 
 def test_environment_is_documented() -> None:
     """
-    The page has a row for each variable, and for no other.
+    The page has a row for each variable, and for no other, with the default that the code has.
     """
     page = (SOURCE.parent / "docs" / "debug-hook.md").read_text()
-    rows = {line.split("`")[1] for line in page.splitlines() if line.startswith(f"| `{PREFIX}")}
-    assert rows == {PREFIX + name.upper() for name in VARIABLES} | {"FGTRACE_CORE"}
+    rows = [line.split("|") for line in page.splitlines() if line.startswith(f"| `{PREFIX}")]
+    found = {row[1].strip(" `"): (row[2].strip(" `"), row[3].strip(" `")) for row in rows}
+    del found["FGTRACE_CORE"]
+    assert list(found) == [PREFIX + name.upper() for name in VARIABLES]
+    options = from_environment({}, {})
+    recorder = fgtrace.FlightRecorder()
+    for name, read in VARIABLES.items():
+        argument, default = found[PREFIX + name.upper()]
+        assert argument == name
+        if not default.startswith("each loop's own"):
+            assert read(default) == getattr(options, name, getattr(recorder.config, name, None))
 
 
 def run(program: str, folder: Path, *words: str, **environment: str) -> str:
