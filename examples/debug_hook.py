@@ -3,9 +3,9 @@ One line watches the service: when its loop is blocked, the moments before are i
 
     python examples/debug_hook.py [OUT]
 
-OUT is a folder. `fgtrace.install` is all there is of fgtrace here. One of the requests computes for half a second in the event
-loop; while it does, the hook dumps, and logs the file with the culprit. The last long slice of that request's
-track is what blocks the loop.
+OUT is a folder. `fgtrace.install` is all there is of fgtrace here. One of the requests computes for half a
+second in the event loop; while it does, the hook dumps, and logs the file with the culprit. The last long
+slice of that request's track is what blocks the loop.
 """
 
 import asyncio
