@@ -31,6 +31,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "speedscope": (".speedscope.json",),
     "folded": (".folded",),
     "pprof": (".pb.gz",),
+    "html": (".html",),
 }
 
 #: The formats that are packed with gzip.
