@@ -52,7 +52,9 @@ def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
     before, _, after = (files("fgtrace._encode") / "_page" / "page.html").read_bytes().partition(_PLACE)
     yield before
     text = _Text()
-    yield text.add(_json(_HEAD, {"tracks": [_track(track) for track in drawing.tracks], "metadata": metadata}))
+    yield text.add(
+        _json(_HEAD, {"tracks": [_track(track) for track in drawing.tracks], "metadata": metadata})
+    )
     columns = _Columns(drawing.tracks)
     slices = drawing.slices()
     while batch := list(islice(slices, CHUNK)):
