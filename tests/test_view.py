@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from fgtrace.cli import main
 from fgtrace.cli._parser import parse
 from fgtrace.cli._plan import CannotRun, ViewPlan
 from fgtrace.cli._view import serving
+from viewing import answering
 
 PERFETTO = "https://ui.perfetto.dev"
 SPEEDSCOPE = "https://www.speedscope.app"
@@ -48,14 +48,8 @@ def served(source: Path, *, offline: bool = False, speedscope: bool = False) -> 
     The address that a browser would open.
     """
     plan = ViewPlan(source=str(source), offline=offline, speedscope=speedscope, browser=False)
-    with serving(plan) as (running, address):
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield address
-        finally:
-            running.shutdown()
-            thread.join()
+    with serving(plan) as (running, address), answering(running):
+        yield address
 
 
 @pytest.fixture
