@@ -20,7 +20,6 @@ from fgtrace._convert import convert
 from fgtrace._decode import open_trace
 from fgtrace._encode import encoder_of
 from fgtrace._model import Frame, Slice, Track
-from fgtrace._states import STATES
 from fgtrace.cli._plan import ViewPlan
 from fgtrace.cli._serve import HOST, Site, server
 from fgtrace.cli._view import serving
@@ -164,14 +163,6 @@ def test_page_is_what_the_script_makes(viewers: Viewers, tmp_path: Path) -> None
     kept = ROOT / "src/fgtrace/_encode/_page"
     found = filecmp.dircmp(tmp_path, kept)
     assert (found.left_only, found.right_only, found.diff_files) == ([], [], [])
-
-
-def test_every_state_has_a_color() -> None:
-    """
-    The page knows the states by their names.
-    """
-    colors = (ROOT / "src/page/colors.js").read_text(encoding="utf-8")
-    assert all(f"'{state.name}': '#" in colors for state in STATES)
 
 
 SLICES = [
