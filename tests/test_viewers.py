@@ -22,8 +22,8 @@ from fgtrace._encode import encoder_of
 from fgtrace._model import Frame, Slice, Track
 from fgtrace.cli._plan import ViewPlan
 from fgtrace.cli._serve import HOST, Site, server
-from fgtrace.cli._view import serving
-from viewing import ARTIFACTS, ROOT, Viewers, answering
+from trace_processor import bundled_ui
+from viewing import ARTIFACTS, ROOT, Viewers, answering, served
 
 pytestmark = [pytest.mark.viewers, pytest.mark.timeout(300)]
 
@@ -71,7 +71,7 @@ def test_perfetto_ui(viewers: Viewers, traced: Path) -> None:
     """
     `fgtrace view --offline` opens the UI with the trace: its tracks by name, and what a search finds.
     """
-    with serving(ViewPlan(source=str(traced), offline=True)) as (running, address), answering(running):
+    with served(ViewPlan(source=str(traced), offline=True)) as address:
         job = {"expand": True, "select": "lock wait", "from": None, "to": None, "search": "Lock.acquire"}
         seen = viewers.drive("shot.cjs", url=address, out=str(ARTIFACTS / "perfetto.png"), **job)
     assert seen["complaints"] == []
@@ -86,6 +86,33 @@ def test_perfetto_ui(viewers: Viewers, traced: Path) -> None:
         "http://127.0.0.1:9001/status",  # asked by the UI, and blocked by our server's policy
         "https://storage.cloud.google.com/perfetto-ui-internal/is-internal-user/is_internal_user.js",
     }
+
+
+def test_perfetto_ui_by_its_link(viewers: Viewers, traced: Path) -> None:
+    """
+    `fgtrace view`: a page of ui.perfetto.dev reads the trace from this machine, by the link that we print.
+    """
+    job: dict[str, Any] = {"expand": False, "select": None, "from": None, "to": None, "search": None}
+    site = {"origin": "https://ui.perfetto.dev", "folder": str(bundled_ui())}
+    with served(ViewPlan(source=str(traced))) as address:
+        assert address.startswith(site["origin"])
+        seen = viewers.drive("shot.cjs", url=address, out=str(ARTIFACTS / "link.png"), site=site, **job)
+    assert seen["errors"] == 0
+    assert seen["slices"] == len(fgtrace.load(traced))
+
+
+def test_speedscope_by_its_link(viewers: Viewers, traced: Path, tmp_path: Path) -> None:
+    """
+    `fgtrace view --speedscope`: the same of www.speedscope.app.
+    """
+    out = tmp_path / "out.speedscope"
+    site = {"origin": "https://www.speedscope.app", "folder": str(viewers.speedscope)}
+    with served(ViewPlan(source=str(traced), speedscope=True)) as address:
+        assert address.startswith(site["origin"])
+        picture = str(ARTIFACTS / "speedscope-link.png")
+        seen = viewers.drive("speedscope.cjs", url=address, export=str(out), out=picture, site=site)
+    assert seen["complaints"] == []
+    assert set(profiles(out.read_bytes()))
 
 
 def page(viewers: Viewers, path: Path, **job: Any) -> dict[str, Any]:

@@ -9,16 +9,18 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fgtrace.cli._plan import CannotRun, ViewPlan
+from fgtrace.cli._view import serving
 from trace_processor import node
 
-__all__ = ["ARTIFACTS", "ROOT", "Viewers", "answering"]
+__all__ = ["ARTIFACTS", "ROOT", "Viewers", "answering", "served"]
 
 ROOT = Path(__file__).parent.parent
 #: Pictures of what was seen, kept.
@@ -73,6 +75,20 @@ class Viewers:
         if not path.exists():
             pytest.skip((self._tools / "missing").read_text())
         return path
+
+
+@contextmanager
+def served(plan: ViewPlan) -> Iterator[str]:
+    """
+    The address that a browser would open, and a server behind it.
+    """
+    with ExitStack() as stack:
+        try:
+            running, address = stack.enter_context(serving(plan))
+        except CannotRun as error:
+            pytest.skip(f"another run of these tests on this machine, say: {error}")
+        stack.enter_context(answering(running))
+        yield address
 
 
 @contextmanager

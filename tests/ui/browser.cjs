@@ -2,7 +2,10 @@
 //
 //     run(async (page, job, heard) => facts)   with the job from the command line, one JSON object,
 //                                              which names at least `chromium`; prints {...facts, ...heard}
+//
+// A job with {"site": {"origin": "https://...", "folder": ...}} finds that site's files in the folder.
 'use strict';
+const {join} = require('node:path');
 const {chromium} = require('playwright-core');
 
 const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'];
@@ -19,11 +22,24 @@ function listen(page, quiet) {
   return heard;
 }
 
+/**
+ * Lets a public site come from a folder: its pages have its origin, and all else is as it is out there. A person
+ * is asked whether such a page may reach this machine; here the answer is yes.
+ */
+async function standIn(page, {origin, folder}) {
+  await page.context().grantPermissions(['local-network-access'], {origin});
+  await page.route(`${origin}/**`, (route) => {
+    const {pathname} = new URL(route.request().url());
+    return route.fulfill({path: join(folder, pathname === '/' ? 'index.html' : pathname)});
+  });
+}
+
 async function drive(act, job, quiet) {
   const browser = await chromium.launch({executablePath: job.chromium, args: ARGUMENTS});
   try {
     const page = await browser.newPage({viewport: {width: job.width ?? 1500, height: job.height ?? 900}});
     const heard = listen(page, quiet);
+    if (job.site) await standIn(page, job.site);
     console.log(JSON.stringify({...await act(page, job), ...heard}));
   } finally {
     await browser.close();

@@ -15,7 +15,8 @@ const IDLE_MS = 500;
 const OWN = [/Content.Security.Policy/, /^Failed to load resource: net::ERR_/, /^LiveReload/];
 
 async function open(page, url) {
-  await page.route((asked) => asked.origin !== new URL(url).origin, (route) => route.abort());
+  const {hostname} = new URL(url);
+  await page.route((asked) => ![hostname, '127.0.0.1'].includes(asked.hostname), (route) => route.abort());
   await page.addInitScript(() => localStorage.setItem('cookieAck', 'true')); // else a banner lies over the tracks
   await page.goto(url);
   await page.waitForFunction(() => globalThis.app?.trace, null, {timeout: LOADED_MS});

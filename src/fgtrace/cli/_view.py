@@ -3,6 +3,7 @@
 
 ui.perfetto.dev reads a trace from http://127.0.0.1:9001 and no other port, by its content policy
 (https://perfetto.dev/docs/visualization/deep-linking-to-perfetto-ui, and its own ``open_trace_in_ui``).
+Chromium asks the user before a public page may reach the loopback address.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def carry_out(plan: ViewPlan) -> int:
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with serving(plan) as (running, address):
-            print(f"fgtrace: {plan.source} at {address}; Ctrl-C ends it", flush=True)
+            hint = "" if plan.offline else " (where the browser asks: yes, it may reach this device)"
+            print(f"fgtrace: {plan.source} at {address}{hint}; Ctrl-C ends it", flush=True)
             if plan.browser:
                 threading.Thread(target=_open, args=(address,), daemon=True).start()
             running.serve_forever()
