@@ -303,7 +303,7 @@ typedef struct StepChunk StepChunk;
 
 typedef struct { /* of one trace with exact awaits */
     StepChunk *first, *last;
-    uint64_t count, written, lost; /* steps: noted, in the file, not noted */
+    uint64_t count, written, taken, lost; /* steps: noted, in the file, given to Python, not noted */
     size_t chunks, most_chunks;
     pthread_mutex_t lock; /* the list of chunks, between the program's threads and the clock's */
     char *folder;
@@ -440,6 +440,7 @@ typedef struct Turn Turn;
 
 bool exact_begin(Core *core, const char *folder, size_t most_bytes, bool is_watching);
 void exact_end(Core *core, int64_t now);
+PyObject *exact_under_way(Core *core, int64_t now);
 bool exact_is_wanted(void);
 Turn *exact_enter(PyObject *handle, PyObject *task);
 Turn *exact_enter_task(PyObject *task);
@@ -468,6 +469,7 @@ void chunks_free(Exact *exact);
 void chunks_keep(Core *core, const Step *step);
 void chunks_spill(Core *core); /* by the clock, without the GIL */
 PyObject *chunks_block(Core *core, size_t number);
+PyObject *chunks_take(Core *core);
 bool chunks_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail);
 
 /* --- contexts.c --- */
