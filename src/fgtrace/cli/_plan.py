@@ -45,6 +45,7 @@ class ConvertPlan:
         source: the trace. target: where to.
         format: None: by the target's suffix.
         selection: what was given of `fgtrace._convert.Selection`.
+        tracks: whether tasks share tracks: see `fgtrace.Config`.
         quiet: say nothing where all goes well.
     """
 
@@ -52,6 +53,7 @@ class ConvertPlan:
     target: str
     format: str | None = None
     selection: dict[str, Any] = field(default_factory=dict)
+    tracks: str = "auto"
     quiet: bool = False
 
 
