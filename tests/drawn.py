@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from fgtrace._edges import Edge, edges
+from fgtrace._edges import Edge, by_tracks
 from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
 
 __all__ = ["CHILD", "LOOP", "MAIN", "TASK", "Drawn", "nested"]
@@ -81,11 +81,14 @@ class Drawn:
         self._flows = flows or []
         self._instants = instants or []
 
+    def alike(self) -> list[list[Track]]:
+        return []
+
     def slices(self) -> Iterator[Slice]:
         return iter(self._slices)
 
     def edges(self) -> Iterator[Edge]:
-        return edges(self._slices)
+        return by_tracks(self._slices)
 
     def flows(self) -> Iterator[Flow]:
         return iter(self._flows)

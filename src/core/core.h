@@ -398,16 +398,14 @@ Ask *put_question(Core *core, Task *record, AskKind kind, const Row *row);
 
 typedef struct {
     PyTypeObject *handle, *timer, *step; /* strong: Handle, TimerHandle, TaskStepMethWrapper, which holds the task first */
-    PyObject *run, *call_soon; /* strong: what was there before ours */
+    PyObject *run;             /* strong: what was there before ours */
     PyObject *report;          /* strong: tells a loop of a callback's exception */
     PyObject *nothing;         /* strong: a callback of ours, which is not noted */
-    PyTypeObject *deque;
-    PyObject *append, *get_debug, *debug_name, *ready_name, *get_debug_name; /* strong: see `plain_queue` */
     /* where a handle has them */
     Py_ssize_t context, callback, args, loop, cancelled, repr, source_traceback;
     char *file; /* where `run` calls the callback */
     int line;
-    bool is_stock, is_stock_soon; /* `run`, `call_soon` are asyncio's own */
+    bool is_stock; /* `run` is asyncio's own */
 } Asyncio;
 
 extern Asyncio asyncio;
@@ -416,7 +414,11 @@ PyObject *handle_task(PyObject *callback);
 PyObject *handle_slot(PyObject *handle, Py_ssize_t offset);
 PyObject *handles_learn(PyObject *module, PyObject *arguments);
 PyObject *handles_run(PyObject *module, PyObject *arguments);
-PyObject *handles_call_soon(PyObject *module, PyObject *arguments);
+
+/* --- schedule.c --- */
+
+PyObject *schedule_inner(PyObject *module, PyObject *arguments);
+PyObject *schedule_outer(PyObject *module, PyObject *arguments);
 
 /* --- steps.c --- */
 

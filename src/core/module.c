@@ -746,7 +746,8 @@ forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 static PyMethodDef functions[] = {
     {"forget", forget, METH_NOARGS, NULL},
     {"assume", assume, METH_VARARGS, NULL},
-    {"handles_call_soon", handles_call_soon, METH_VARARGS, NULL},
+    {"schedule_inner", schedule_inner, METH_VARARGS, NULL},
+    {"schedule_outer", schedule_outer, METH_VARARGS, NULL},
     {"handles_learn", handles_learn, METH_VARARGS, NULL},
     {"handles_run", handles_run, METH_VARARGS, NULL},
     {"newest_task", newest_task, METH_NOARGS, NULL},

@@ -108,7 +108,7 @@ class Trace:
 
         # 20 ms, better spent now than when the interpreter ends
         importlib.import_module(f"{__package__}._timeline")
-        self._encode = encoder_of(str(self.config.effective_format))
+        self._encode = encoder_of(str(self.config.effective_format), self.config.tracks)
         self._pid = os.getpid()
         self._began = time.time()
         self._sampler = make_sampler(self.config)
