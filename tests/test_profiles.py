@@ -21,9 +21,9 @@ from hypothesis import given, settings
 
 import fgtrace
 from drawn import LOOP, MAIN, TASK, Drawn, nested
+from fgtrace import _by_track
 from fgtrace._decode._protobuf import Message
 from fgtrace._edges import Drawing
-from fgtrace import _by_track
 from fgtrace._encode import encoder_of
 from fgtrace._model import Frame, Slice, Track
 from fgtrace._timeline import Timeline

@@ -40,7 +40,7 @@ class ByTrack:
         self._width = width
         self._ready = ready
         self._spill = Spill()
-        self._spilled: dict[int, list[tuple[int, int]]] = {}
+        self._spilled: dict[int, Numbers] = {}  # where each run begins and ends, in turn
         self._waiting = 0
 
     def rows(self, track: int) -> Numbers:
@@ -65,7 +65,7 @@ class ByTrack:
                 if waiting:
                     start = self._spill.size
                     self._spill.write(self._ready(waiting))
-                    self._spilled.setdefault(track, []).append((start, self._spill.size))
+                    self._spilled.setdefault(track, array("q")).extend((start, self._spill.size))
                     del waiting[:]
             self._waiting = 0
 
@@ -73,7 +73,8 @@ class ByTrack:
         """
         The runs of a track, the oldest first, each in blocks of at most a thousand rows.
         """
-        found = [self._blocks(start, end) for start, end in self._spilled.get(track, ())]
+        places = iter(self._spilled.get(track, ()))
+        found = [self._blocks(start, end) for start, end in zip(places, places, strict=True)]
         waiting = self.tracks.get(track)
         if waiting:
             found.append(self._cut(self._ready(waiting)))
