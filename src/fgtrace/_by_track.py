@@ -7,13 +7,15 @@ Tracks take turns while a trace is drawn or read; many formats want each of them
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterator
 
 from fgtrace._spill import Spill
 
 __all__ = ["ByTrack", "Numbers"]
 
 Numbers = array[int]
+Row = tuple[int, ...]
 
 #: Numbers that wait in memory: 16 MiB.
 MOST_WAITING = 1 << 21
@@ -24,21 +26,20 @@ _SIZE = 8
 
 class ByTrack:
     """
-    Rows of numbers by track, each track's in the order in which they came.
+    Rows of numbers by track.
 
     Args:
         width: numbers in a row.
-        ready: what is done to a track's rows before they are put away or given out; from then on they
-            are a run, and rows of two runs are not compared.
+        sort: whether rows are wanted in the order of their numbers, and not in that in which they came.
 
     Attributes:
         tracks: track id -> its rows that are in memory. Append there, then tell `grown`.
     """
 
-    def __init__(self, width: int, ready: Callable[[Numbers], Numbers] = lambda rows: rows) -> None:
+    def __init__(self, width: int, *, sort: bool = False) -> None:
         self.tracks: dict[int, Numbers] = {}
         self._width = width
-        self._ready = ready
+        self._sort = sort
         self._spill = Spill()
         self._spilled: dict[int, Numbers] = {}  # where each run begins and ends, in turn
         self._waiting = 0
@@ -60,34 +61,73 @@ class ByTrack:
             OSError: no room for the temporary file.
         """
         self._waiting += rows
-        if self._waiting * self._width > MOST_WAITING:
-            for track, waiting in self.tracks.items():
-                if waiting:
-                    start = self._spill.size
-                    self._spill.write(self._ready(waiting))
-                    self._spilled.setdefault(track, array("q")).extend((start, self._spill.size))
-                    del waiting[:]
-            self._waiting = 0
+        if self._waiting * self._width <= MOST_WAITING:
+            return
+        self.settle()
+        for track, waiting in self.tracks.items():
+            if waiting:
+                start = self._spill.size
+                self._spill.write(waiting)
+                self._spilled.setdefault(track, array("q")).extend((start, self._spill.size))
+                del waiting[:]
+        self._waiting = 0
 
-    def runs(self, track: int) -> list[Iterator[Numbers]]:
+    def settle(self) -> None:
         """
-        The runs of a track, the oldest first, each in blocks of at most a thousand rows.
+        Bring in order what is in memory; to be called before it is read.
         """
-        places = iter(self._spilled.get(track, ()))
-        found = [self._blocks(start, end) for start, end in zip(places, places, strict=True)]
-        waiting = self.tracks.get(track)
-        if waiting:
-            found.append(self._cut(self._ready(waiting)))
-        return found
+        if self._sort:
+            for waiting in self.tracks.values():
+                ordered = sorted(_rows(waiting, self._width))
+                waiting[:] = array("q", [number for row in ordered for number in row])
 
     def blocks(self, track: int) -> Iterator[Numbers]:
         """
-        All rows of a track, a run after the other.
+        All rows of a track, in blocks of at most a thousand; sorted ones begin anew now and then.
         """
-        for run in self.runs(track):
+        for run in self._runs(track):
             yield from run
 
-    def _blocks(self, start: int, end: int) -> Iterator[Numbers]:
+    def each(self, track: int) -> Iterator[Row]:
+        """
+        All rows of a track, one by one, as `blocks`.
+        """
+        for block in self.blocks(track):
+            yield from _rows(block, self._width)
+
+    def merged(self, track: int) -> Iterator[list[Row]]:
+        """
+        All rows of a track that sorts, in order, in lists of no certain length.
+        """
+        runs = [map(self._listed, run) for run in self._runs(track)]
+        heads = [(next(run), run) for run in runs]
+        while len(heads) > 1:
+            last = min(block[-1] for block, _ in heads)  # what is not above it, no later block has
+            batch: list[Row] = []
+            left = []
+            for block, run in heads:
+                cut = bisect_right(block, last)
+                batch += block[:cut]
+                rest = block[cut:] or next(run, None)
+                if rest:
+                    left.append((rest, run))
+            batch.sort()
+            yield batch
+            heads = left
+        for block, run in heads:
+            yield block
+            yield from run
+
+    def _listed(self, rows: Numbers) -> list[Row]:
+        return list(_rows(rows, self._width))
+
+    def _runs(self, track: int) -> list[Iterator[Numbers]]:
+        places = iter(self._spilled.get(track, ()))
+        found = [self._stored(start, end) for start, end in zip(places, places, strict=True)]
+        waiting = self.tracks.get(track)
+        return [*found, self._cut(waiting)] if waiting else found
+
+    def _stored(self, start: int, end: int) -> Iterator[Numbers]:
         step = CHUNK * self._width * _SIZE
         for at in range(start, end, step):
             found = array("q")
@@ -104,3 +144,8 @@ class ByTrack:
         Give the temporary file back, if there is one.
         """
         self._spill.close()
+
+
+def _rows(numbers: Numbers, width: int) -> Iterator[Row]:
+    values = iter(numbers)
+    return zip(*[values] * width, strict=True)

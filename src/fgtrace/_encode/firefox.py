@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from heapq import merge
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -182,10 +182,10 @@ class _Waiting:
         """
         The markers of a track, in the order in which they ended.
         """
-        of, rows = self.shared.mark, chain.from_iterable(self._marks.blocks(track.id))
+        of = self.shared.mark
         states = (
             _Mark(end, start, _INTERVAL, *of(stack))
-            for start, end, stack in zip(rows, rows, rows, strict=True)
+            for start, end, stack in self._marks.each(track.id)
         )
         flags = self._flags.get(track.id)
         return merge(states, sorted(flags), key=lambda mark: mark.end) if flags else states

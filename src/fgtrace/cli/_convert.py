@@ -31,7 +31,7 @@ def carry_out(plan: ConvertPlan) -> int:
     try:
         with Progress(sys.stderr, sys.path) as progress:
             slices = convert(
-                plan.source, plan.target, format_=plan.format, selection=selection, progress=progress.update
+                plan.source, plan.target, format_=plan.format, selection=selection, progress=progress.show
             )
     except FgtraceError:
         raise
