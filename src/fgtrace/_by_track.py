@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import chain
 
 from fgtrace._spill import Spill
 
@@ -78,8 +79,7 @@ class ByTrack:
         """
         if self._sort:
             for waiting in self.tracks.values():
-                ordered = sorted(_rows(waiting, self._width))
-                waiting[:] = array("q", [number for row in ordered for number in row])
+                waiting[:] = array("q", chain.from_iterable(sorted(_rows(waiting, self._width))))
 
     def blocks(self, track: int) -> Iterator[Numbers]:
         """

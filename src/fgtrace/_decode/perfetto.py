@@ -10,7 +10,7 @@ A slice's packets differ in their times only: behind its time, the rest of a pac
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -75,16 +75,6 @@ def read(chunks: Iterable[bytes]) -> TraceFile:
         raise
 
 
-class _Begun(NamedTuple):
-    """
-    A slice that has no end yet: when it began, as which one in the file, and its frame.
-    """
-
-    start: int
-    place: int
-    frame: int
-
-
 class _Reader:
     """
     Takes the packets of a file.
@@ -102,7 +92,8 @@ class _Reader:
         self._interned: dict[tuple[int, int], Any] = {}
         self._known: dict[bytes, _Known] = {}
         self._frames: dict[object, int] = {}
-        self._open: dict[int, list[_Begun]] = {}  # by uuid
+        #: uuid -> its slices that have no end yet: start, place in the file, frame.
+        self._open: dict[int, list[tuple[int, int, int]]] = {}
         self._begun = self._ended = 0  # slices
         self._arrows: dict[int, tuple[str, int, int]] = {}
         self._is_ours = self._is_whole = False
@@ -117,7 +108,7 @@ class _Reader:
         data = self._data = self._data + chunk
         at, end, before = 0, len(data), self._ended
         try:
-            while end - at > (0 if is_last else _LONGEST_START):
+            while end - (at := self._alike(at, end)) > (0 if is_last else _LONGEST_START):
                 if data[at] != _PACKET:
                     raise BadTrace("no packet begins here", at)
                 size, start = varint(data, at + 1, end)
@@ -158,14 +149,44 @@ class _Reader:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             self._known[data[rest:end]] = known
+        self._edge(known, time, at)
+
+    def _alike(self, at: int, end: int) -> int:
+        """
+        Take the packets that differ from earlier ones in their times only; the place of the first other one.
+        """
+        data, known, edge = self._data, self._known, self._edge
+        while end - at > _LONGEST_START:
+            size, place = data[at + 1], at + 3
+            stop = at + 2 + size
+            if data[at] != _PACKET or size > 127 or stop > end or data[at + 2] != _TIMESTAMP:
+                break
+            byte = data[place]
+            time, shift = byte & 127, 7
+            while byte > 127 and place < stop - 1:
+                place += 1
+                byte = data[place]
+                time |= (byte & 127) << shift
+                shift += 7
+            face = known.get(data[place + 1 : stop])
+            if face is None or byte > 127:
+                break
+            edge(face, time, at)
+            at = stop
+        return at
+
+    def _edge(self, known: _Known, time: int, at: int) -> None:
+        """
+        A begin or an end of a slice.
+        """
         row, frame = known
         begun = self._open.get(row)
         if begun is None:
             begun = self._open[row] = []
         if frame is not None:
-            if row not in self.kept.tracks:
+            if not begun and row not in self.kept.tracks:
                 raise BadTrace("a slice is on an unknown track", at)
-            begun.append(_Begun(time, self._begun, frame))
+            begun.append((time, self._begun, frame))
             self._begun += 1
             return
         if not begun:

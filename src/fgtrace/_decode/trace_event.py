@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from fgtrace._by_track import Numbers
 from fgtrace._decode._event_rows import Event, EventRows
 from fgtrace._decode._file import BadTrace, TraceFile
 from fgtrace._decode._kept import Kept
@@ -29,13 +30,15 @@ __all__ = ["read"]
 
 #: Beginnings and ends of lines that are remembered.
 MOST_KNOWN = 100_000
+#: Bytes of a line that may be one of ours; longer ones are somebody's whole file.
+LONGEST_LINE = 1 << 14
 _NUMBER = rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?"
 #: A slice as we write it.
 _LINE = re.compile(
     rb'([^\n]*),"ts":(' + _NUMBER + rb'),"dur":(' + _NUMBER + rb')(,"pid":\d+,"tid":\d+\})(?:,\n|\Z)'
 )
-#: Times beyond that (us) are no times.
-_LATEST = 1e15
+#: Times beyond that (ns) are no times.
+_LATEST = 1e18
 
 
 class _Alike(NamedTuple):
@@ -84,7 +87,7 @@ class _Reader:
         self._frames: dict[object, int] = {}
         self._said: dict[object, int] = {}
         self._heads: dict[bytes, int] = {}
-        self._tails: dict[bytes, int] = {}
+        self._tails: dict[bytes, Numbers] = {}
         self._place = 0  # how many events were read
         self._takes: dict[str, Callable[[Event], None]] = {
             "M": self._rows.name, "C": self._counter,
@@ -100,7 +103,8 @@ class _Reader:
             ValueError: they are none.
         """
         data = data.strip()
-        if _LINE.match(data, data.rfind(b"\n") + 1):
+        last = data.rfind(b"\n") + 1
+        if len(data) - last < LONGEST_LINE and _LINE.match(data, last):
             lines = _LINE.findall(data)
             if len(lines) == data.count(b"\n") + 1 and self._know(lines):
                 return _Alike(lines)
@@ -122,7 +126,7 @@ class _Reader:
                 return False
             self._heads[head] = self._frame(event)
         for tail in {line[3] for line in lines} - self._tails.keys():
-            self._tails[tail] = self._rows.thread(orjson.loads(b"{" + tail[1:]))
+            self._tails[tail] = self.kept.rows.rows(self._rows.thread(orjson.loads(b"{" + tail[1:])))
         return True
 
     def take(self, piece: Piece[_Alike | list[Any]]) -> None:
@@ -144,20 +148,20 @@ class _Reader:
         self.kept.grown(slices)
 
     def _lines(self, alike: _Alike) -> int:
-        heads, tails, rows = self._heads, self._tails, self.kept.rows.rows
-        for head, ts, dur, tail in alike.lines:
-            start = round(float(ts) * 1000)
-            length = round(float(dur) * 1000)
-            if length < 0 or not -1e18 < start < 1e18:
+        heads, tails, place = self._heads, self._tails, self._place
+        for place, (head, ts, dur, tail) in enumerate(alike.lines, place):  # noqa: B020 -- it goes on
+            start, length = round(float(ts) * 1000), round(float(dur) * 1000)
+            if length < 0 or not -_LATEST < start < _LATEST:
+                self._place = place
                 raise BadTrace("a time is out of range")
-            rows(tails[tail]).extend((start, -start - length, self._place, heads[head]))
-            self._place += 1
+            tails[tail].extend((start, -start - length, place, heads[head]))
+        self._place = place + 1
         return len(alike.lines)
 
     def _events(self, events: list[Any]) -> int:
         rows, row_of, frame_of, slices = self.kept.rows.rows, self._rows.thread, self._frame, 0
         for event in events:
-            if not isinstance(event, dict):
+            if type(event) is not dict:
                 raise BadTrace(f"an event is {event!r:.40}, not an object")
             kind = event.get("ph")
             if kind == "X":
@@ -166,7 +170,7 @@ class _Reader:
                     raise BadTrace(f"dur is {event['dur']!r}, below 0")
                 rows(row_of(event)).extend((start, -start - length, self._place, frame_of(event)))
                 slices += 1
-            elif isinstance(kind, str) and kind in self._takes:
+            elif type(kind) is str and kind in self._takes:
                 self._takes[kind](event)
             self._place += 1
         return slices
@@ -243,8 +247,8 @@ def _args(event: Event) -> dict[str, Any]:
 
 def _nanoseconds(event: Event, key: str) -> int:
     value = event.get(key, 0)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if type(value) is not float and type(value) is not int:
         raise BadTrace(f"{key} is {value!r:.40}, not a number")
-    if not -_LATEST < value < _LATEST:
+    if not -_LATEST < value * 1000 < _LATEST:
         raise BadTrace(f"{key} is {value!r}, out of range")
     return round(value * 1000)
