@@ -1,8 +1,8 @@
 """
 `fgtrace convert` of long traces: slices a second and the peak of its resident memory, by length.
 
-The traces have 200 tracks and 500 frames, slices of three depths, and are written by our own encoders. "of
-another tool" is the same trace as `json.dumps` would write it, its events in the order of their times.
+The traces have 200 tracks and 500 frames, slices of three depths, and are written by our own encoders. "JSON
+of another tool" is the same trace as `json.dumps` would write it, its events in the order of their times.
 """
 
 from __future__ import annotations
@@ -122,9 +122,13 @@ def rows(count: int, lengths: tuple[int, ...] = LENGTHS) -> list[list[str]]:
                 seconds, peak = sorted(taken)[count // 2][0], max(memory for _, memory in taken)
                 size = sources[name].stat().st_size / 1e6
                 found.append([
-                    f"{'another tool’s JSON' if name == 'foreign' else f'`{name}`'} ({size:.0f} MB)",
-                    f"`{other}`", f"{length:,}", f"{seconds:.1f} s", f"{length / seconds:,.0f}", f"{peak:.0f} MiB",
-                ])  # fmt: skip
+                    f"{'JSON of another tool' if name == 'foreign' else f'`{name}`'} ({size:.0f} MB)",
+                    f"`{other}`",
+                    f"{length:,}",
+                    f"{seconds:.1f} s",
+                    f"{length / seconds:,.0f}",
+                    f"{peak:.0f} MiB",
+                ])
     return found
 
 

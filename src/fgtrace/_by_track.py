@@ -108,7 +108,7 @@ class ByTrack:
             for block, run in heads:
                 cut = bisect_right(block, last)
                 batch += block[:cut]
-                rest = block[cut:] or next(run, None)
+                rest = block[cut:] or next(run, [])
                 if rest:
                     left.append((rest, run))
             batch.sort()

@@ -288,7 +288,11 @@ def convert(
         sink.begin()
         try:
             sink.write(encoder_of(format_)(drawing, trace.metadata))
-        except (ValueError, RecursionError, orjson.JSONEncodeError) as error:  # the sink has taken its file away
+        except (
+            ValueError,
+            RecursionError,
+            orjson.JSONEncodeError,
+        ) as error:  # the sink has taken its file away
             raise TraceFormatError(os.fspath(source), str(error)) from error
         return drawing.count
 

@@ -40,9 +40,7 @@ def load(path: str | os.PathLike[str]) -> list[Slice]:
         return list(trace.slices())
 
 
-def open_trace(
-    path: str | os.PathLike[str], progress: Callable[[int, int], None] | None = None
-) -> TraceFile:
+def open_trace(path: str | os.PathLike[str], progress: Callable[[int, int], None] | None = None) -> TraceFile:
     """
     All of an existing trace; as `load`, but slices are made when they are asked for, as often as one likes.
 

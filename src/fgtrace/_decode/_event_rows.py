@@ -31,13 +31,22 @@ class _Thread(NamedTuple):
 
 class _Nested(NamedTuple):
     """
-    What nestable events (``b``, ``e``) of one track have in common; an id of a process's own (``id2.local``)
-    is one with its pid.
+    What nestable events (``b``, ``e``) of one track have in common: a category, an id, and where that is a
+    process's own (``id2.local``) its pid.
+    """
+
+    category: str
+    id: str
+    pid: int | None = None
+
+
+class _Label(NamedTuple):
+    """
+    What nestable events are shown as: of which process, and the name of the first one.
     """
 
     pid: int
-    category: str
-    id: str
+    name: str
 
 
 class EventRows:
@@ -49,7 +58,7 @@ class EventRows:
         self._threads: dict[tuple[int, int], int] = {}
         self._nested: dict[_Nested, int] = {}
         self._keys: list[_Thread | _Nested] = []
-        self._labels: dict[int, str] = {}  # of nested ones
+        self._labels: dict[int, _Label] = {}  # of nested ones
         self._named: dict[tuple[str, _Thread], dict[str, Any]] = {}
 
     def thread(self, event: Event) -> int:
@@ -72,14 +81,18 @@ class EventRows:
         """
         The row of a nestable event.
         """
-        own = event.get("id2")
+        pid, own = whole(event.get("pid", 0)), event.get("id2")
         ids = own if isinstance(own, dict) else {"global": event.get("id")}
-        key = _Nested(whole(event.get("pid", 0)), str(event.get("cat", "")), repr(ids))
+        category = str(event.get("cat", ""))
+        if "local" in ids:
+            key = _Nested(category, repr(ids["local"]), pid)
+        else:
+            key = _Nested(category, repr(ids.get("global")))
         found = self._nested.get(key)
         if found is None:
             found = self._nested[key] = len(self._keys)
             self._keys.append(key)
-            self._labels[found] = str(event.get("name", ""))
+            self._labels[found] = _Label(pid, str(event.get("name", "")))
         return found
 
     def name(self, event: Event) -> None:
@@ -113,8 +126,9 @@ class EventRows:
         for row in order:
             key, args = self._keys[row], names.get(row, {})
             if isinstance(key, _Nested):
-                tid = next(tid for tid in free[key.pid] if (key.pid, tid) not in self._threads)
-                key, args = _Thread(key.pid, tid), {"name": self._labels[row], "kind": "task"}
+                pid, name = self._labels[row]
+                tid = next(tid for tid in free[pid] if (pid, tid) not in self._threads)
+                key, args = _Thread(pid, tid), {"name": name, "kind": "task"}
             number = whole(args.get("id", len(ids)))
             while number in ids:  # of another tool's, or of a file that was put together
                 number += 1
@@ -123,9 +137,11 @@ class EventRows:
         return order
 
 
-def _track(number: int, key: _Thread, args: dict[str, Any], group: str, drawn: tuple[int, int] | None) -> Track:
-    name, kind = str(args.get("name", f"thread {key.tid}")), args.get("kind")
-    kind = kind if kind in KINDS else "thread"
+def _track(
+    number: int, key: _Thread, args: dict[str, Any], group: str, drawn: tuple[int, int] | None
+) -> Track:
+    name, said = str(args.get("name", f"thread {key.tid}")), args.get("kind")
+    kind: Any = said if said in KINDS else "thread"
     start, end = _life(args.get("life"), drawn)
     return Track(
         kind=kind, id=number, name=name.replace("└ ", ""), level=name.count("└ "),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Hashable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fgtrace._by_track import ByTrack
 from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
@@ -61,7 +61,7 @@ class Kept:
         self.rows = ByTrack(4, sort=True)
         self.count = 0
         self._texts = Table[str]()
-        self._flags: list[tuple[str, tuple[tuple[str, object], ...]]] = []
+        self._flags: list[tuple[str, tuple[tuple[str, Any], ...]]] = []
         self._arrows = ByTrack(5)
         self._values = ByTrack(5)
         self._moments = ByTrack(3)
@@ -95,9 +95,10 @@ class Kept:
         """
         Keep a counter's value.
         """
-        is_whole = isinstance(value, int)
-        bits = value if is_whole else struct.unpack("<q", struct.pack("<d", value))[0]
-        self._values.rows(_ALL).extend((pid, self._texts.number(name), time, is_whole, bits))
+        bits: int = value if isinstance(value, int) else struct.unpack("<q", struct.pack("<d", value))[0]
+        self._values.rows(_ALL).extend(
+            (pid, self._texts.number(name), time, isinstance(value, int), bits)
+        )
         self._values.grown(1)
 
     def flag(self, row: int, time: int, number: int) -> None:
@@ -107,7 +108,7 @@ class Kept:
         self._moments.rows(_ALL).extend((row, time, number))
         self._moments.grown(1)
 
-    def named(self, name: str, args: tuple[tuple[str, object], ...]) -> int:
+    def named(self, name: str, args: tuple[tuple[str, Any], ...]) -> int:
         """
         A number for what a flag says.
         """
@@ -124,6 +125,14 @@ class Kept:
             first, last = min(block[::4]), -min(block[1::4])
             start, end = (first, last) if start is None else (min(first, start), max(last, end))
         return None if start is None else (start, end)
+
+    def starts(self, row: int) -> Iterator[int]:
+        """
+        When the slices of a row begin (ns), in order.
+        """
+        for batch in self.rows.merged(row):
+            for start, *_ in batch:
+                yield start
 
     def slices(self, row: int) -> Iterator[Slice]:
         """
@@ -159,7 +168,7 @@ class Kept:
         """
         for row, time, number in self._moments.each(_ALL):
             name, args = self._flags[number]
-            yield Instant(name, self.tracks[row], time, args)  # type: ignore[arg-type] -- whatever JSON has
+            yield Instant(name, self.tracks[row], time, args)
 
     def close(self) -> None:
         """
@@ -167,4 +176,3 @@ class Kept:
         """
         for each in (self.rows, self._arrows, self._values, self._moments):
             each.close()
-

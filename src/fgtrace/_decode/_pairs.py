@@ -13,7 +13,7 @@ from fgtrace._by_track import ByTrack
 from fgtrace._decode._kept import Kept
 from fgtrace._model import Frame
 
-__all__ = ["Arrows", "Spans"]
+__all__ = ["Arrows", "Point", "Spans"]
 
 
 class _Begun(NamedTuple):
@@ -103,15 +103,20 @@ def _fits(begin: Frame, end: Frame) -> bool:
     return end.name in ("", begin.name) and end.category in ("", begin.category)
 
 
-class _Point(NamedTuple):
+class Point(NamedTuple):
     """
-    An end or a step (``s``, ``t``, ``f``) of an arrow.
+    An end or a step of an arrow: when (ns), as which event of the file, its phase (``s``, ``t``, ``f``),
+    where, and whether it is bound to the slice that begins next (else to the one around it).
     """
 
     time: int
     place: int
     phase: str
     row: int
+    is_next: bool = False
+
+
+_Arrow = tuple[str, Point, Point]
 
 
 class Arrows:
@@ -124,32 +129,44 @@ class Arrows:
 
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
-        self._open: dict[Hashable, tuple[str, list[_Point]]] = {}
+        self._open: dict[Hashable, tuple[str, list[Point]]] = {}
+        self._late: dict[int, list[_Arrow]] = {}  # row -> arrows to a slice that begins next there
 
-    def take(self, key: Hashable, name: str, phase: str, row: int, time: int, place: int) -> None:
+    def take(self, key: Hashable, name: str, point: Point) -> None:
         """
         Take a point of the arrow that this key names.
         """
         points = self._open.setdefault(key, (name, []))[1]
-        points.append(_Point(time, place, phase, row))
-        if phase == "f" and points[0].phase == "s":
+        points.append(point)
+        if point.phase == "f" and points[0].phase == "s":
             self._draw(*self._open.pop(key))
 
     def settle(self) -> None:
         """
-        Draw those of which the end stood before the start.
+        Draw what had to wait: for its start, or for all slices.
         """
         for name, points in self._open.values():
             self._draw(name, points)
         self._open.clear()
+        for row, arrows in self._late.items():
+            starts = self._kept.starts(row)
+            start = next(starts, None)
+            for name, one, other in sorted(arrows, key=lambda arrow: arrow[2]):
+                while start is not None and start < other.time:
+                    start = next(starts, None)
+                if start is not None:
+                    self._kept.flow(name, one.row, one.time, row, start)
 
-    def _draw(self, name: str, points: list[_Point]) -> None:
+    def _draw(self, name: str, points: list[Point]) -> None:
         for one, other in _pairs(sorted(points)):
-            self._kept.flow(name, one.row, one.time, other.row, other.time)
+            if other.is_next:
+                self._late.setdefault(other.row, []).append((name, one, other))
+            else:
+                self._kept.flow(name, one.row, one.time, other.row, other.time)
 
 
-def _pairs(points: list[_Point]) -> Iterator[tuple[_Point, _Point]]:
-    before: _Point | None = None
+def _pairs(points: list[Point]) -> Iterator[tuple[Point, Point]]:
+    before: Point | None = None
     for point in points:
         if before is not None and point.phase != "s":
             yield before, point

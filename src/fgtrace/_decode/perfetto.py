@@ -105,28 +105,36 @@ class _Reader:
         Raises:
             BadTrace: they are none; with its place in the file.
         """
-        data = self._data = self._data + chunk
-        at, end, before = 0, len(data), self._ended
+        self._data += chunk
+        before = self._ended
         try:
-            while end - (at := self._alike(at, end)) > (0 if is_last else _LONGEST_START):
-                if data[at] != _PACKET:
-                    raise BadTrace("no packet begins here", at)
-                size, start = varint(data, at + 1, end)
-                if size > LARGEST:
-                    raise BadTrace(f"a packet has more than {LARGEST >> 20} MiB", at)
-                if size > end - start:
-                    if is_last:
-                        raise BadTrace("the file ends within a packet", at)
-                    break
-                self._packet(start, start + size)
-                at = start + size
+            at = self._packets(is_last=is_last)
         except BadTrace as error:
             raise BadTrace(str(error), None if error.pos is None else self._at + error.pos) from error
         except OverflowError as error:
-            raise BadTrace("a number is out of range", self._at + at) from error
+            raise BadTrace("a number is out of range", self._at) from error
         self.kept.grown(self._ended - before)
-        self._data = data[at:]
+        self._data = self._data[at:]
         self._at += at
+
+    def _packets(self, *, is_last: bool) -> int:
+        """
+        Take the packets that are there; the place of the first that is not there as a whole.
+        """
+        data, at, end = self._data, 0, len(self._data)
+        while end - (at := self._alike(at, end)) > (0 if is_last else _LONGEST_START):
+            if data[at] != _PACKET:
+                raise BadTrace("no packet begins here", at)
+            size, start = varint(data, at + 1, end)
+            if size > LARGEST:
+                raise BadTrace(f"a packet has more than {LARGEST >> 20} MiB", at)
+            if size > end - start:
+                if is_last:
+                    raise BadTrace("the file ends within a packet", at)
+                break
+            self._packet(start, start + size)
+            at = start + size
+        return at
 
     def _packet(self, at: int, end: int) -> None:
         """

@@ -1,7 +1,7 @@
 """
-Reads Chrome's Trace Event Format, of whatever tool: slices (``X``, ``B`` and ``E``, ``b`` and ``e``), the names
-of tracks (``M``), arrows (``s``, ``t``, ``f``), counters (``C``) and flags (``i``, ``n``). Events of other kinds
-are left out, samples (``P``) for instance.
+Reads Chrome's Trace Event Format, of whatever tool: slices (``X``, ``B`` and ``E``, ``b`` and ``e``), the
+names of tracks (``M``), arrows (``s``, ``t``, ``f``), counters (``C``) and flags (``i``, ``n``). Events of
+other kinds are left out, samples (``P``) for instance.
 
 Source: "Trace Event Format" (Google, 2016), and what trace_processor (v52) makes of it.
 
@@ -22,7 +22,7 @@ from fgtrace._decode._event_rows import Event, EventRows
 from fgtrace._decode._file import BadTrace, TraceFile
 from fgtrace._decode._kept import Kept
 from fgtrace._decode._notes import whole
-from fgtrace._decode._pairs import Arrows, Spans
+from fgtrace._decode._pairs import Arrows, Point, Spans
 from fgtrace._decode._pieces import Piece, Pieces
 from fgtrace._model import Frame
 
@@ -207,7 +207,8 @@ class _Reader:
         row, time = self._rows.thread(event), _nanoseconds(event, "ts")
         name = str(event.get("name", ""))
         key = (str(event.get("cat")), name, str(event.get("id")))
-        self._arrows.take(key, name, event["ph"], row, time, self._place)
+        is_next = event["ph"] == "f" and event.get("bp") != "e"
+        self._arrows.take(key, name, Point(time, self._place, event["ph"], row, is_next))
 
     def _counter(self, event: Event) -> None:
         """
@@ -232,8 +233,8 @@ class _Reader:
         What was read.
         """
         self._spans.settle()
-        self._arrows.settle()
         self.kept.rows.settle()
+        self._arrows.settle()
         rows = self._rows.tracks(self.kept)
         return TraceFile(self.kept, rows, metadata if isinstance(metadata, dict) else {})
 

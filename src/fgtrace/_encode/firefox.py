@@ -184,8 +184,7 @@ class _Waiting:
         """
         of = self.shared.mark
         states = (
-            _Mark(end, start, _INTERVAL, *of(stack))
-            for start, end, stack in self._marks.each(track.id)
+            _Mark(end, start, _INTERVAL, *of(stack)) for start, end, stack in self._marks.each(track.id)
         )
         flags = self._flags.get(track.id)
         return merge(states, sorted(flags), key=lambda mark: mark.end) if flags else states
