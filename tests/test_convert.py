@@ -5,6 +5,7 @@ A trace in another format, whole or a part of it: by `fgtrace convert`.
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from hypothesis import strategies as st
 
 import fgtrace
 from drawn import CHILD, MAIN, TASK, Drawn, nested
+from fgtrace import _by_track
 from fgtrace._config import FORMATS
-from fgtrace._convert import Selection, select
-from fgtrace._decode import open_trace
+from fgtrace._convert import Selection, convert, select
+from fgtrace._decode import _pieces, _source, open_trace
 from fgtrace._encode import encoder_of
 from fgtrace._model import Flow, Frame, Instant, Slice
 from fgtrace.cli import main
@@ -265,3 +267,48 @@ def test_progress(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _convert.convert(source, str(source.with_name("out.pftrace")), progress=update)
     size = source.stat().st_size
     assert told == [("reading", size, size), *(("writing", place, 7) for place in range(1, 8))]
+
+
+def long(length: int) -> Drawn:
+    """
+    A drawing of so many slices, two deep, on few tracks in turn.
+    """
+    tracks = [MAIN, TASK, CHILD]
+    frames = [Frame(f"m.f{number}", "python", "m.py", number) for number in range(20)]
+    return Drawn([
+        Slice(tracks[n % 3], n * 100 + depth, n * 100 + 250 - depth, depth, frames[n % 19 + depth])
+        for n in range(length // 2)
+        for depth in (0, 1)
+    ])  # fmt: skip
+
+
+WAYS = [
+    ("json", "perfetto"),
+    ("json", "firefox"),
+    ("foreign", "speedscope"),
+    ("perfetto", "json"),
+    ("perfetto", "pprof"),
+]
+
+
+@pytest.mark.parametrize(("name", "target"), WAYS)
+def test_memory_is_bounded(name: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A trace that is three times as long takes no more memory, and none of its slices is lost.
+    """
+    monkeypatch.setattr(_by_track, "MOST_WAITING", 10_000)
+    monkeypatch.setattr(_by_track, "FEWEST", 10)
+    for module in (_source, _pieces):
+        monkeypatch.setattr(module, "CHUNK", 20_000)
+    peaks = []
+    for length in (8_000, 24_000):
+        data = b"".join(encoder_of(name.replace("foreign", "json"))(long(length), {}))
+        if name == "foreign":
+            data = data.replace(b"\n", b" ")
+        (tmp_path / "in").write_bytes(data)
+        del data
+        tracemalloc.start()
+        assert convert(tmp_path / "in", str(tmp_path / "out"), format_=target) == length
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0] + 100_000

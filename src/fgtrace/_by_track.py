@@ -20,8 +20,9 @@ Row = tuple[int, ...]
 
 #: Numbers that wait in memory: 16 MiB.
 MOST_WAITING = 1 << 21
-#: Rows in a block.
+#: Rows in a block, or in those of all runs of a track together, unless they are very many.
 CHUNK = 1000
+FEWEST = 50
 _SIZE = 8
 
 
@@ -122,13 +123,14 @@ class ByTrack:
         return list(_rows(rows, self._width))
 
     def _runs(self, track: int) -> list[Iterator[Numbers]]:
-        places = iter(self._spilled.get(track, ()))
-        found = [self._stored(start, end) for start, end in zip(places, places, strict=True)]
+        found = self._spilled.get(track, ())
+        places, rows = iter(found), max(FEWEST, 2 * CHUNK // (len(found) + 2))
+        runs = [self._stored(start, end, rows) for start, end in zip(places, places, strict=True)]
         waiting = self.tracks.get(track)
-        return [*found, self._cut(waiting)] if waiting else found
+        return [*runs, self._cut(waiting)] if waiting else runs
 
-    def _stored(self, start: int, end: int) -> Iterator[Numbers]:
-        step = CHUNK * self._width * _SIZE
+    def _stored(self, start: int, end: int, rows: int) -> Iterator[Numbers]:
+        step = rows * self._width * _SIZE
         for at in range(start, end, step):
             found = array("q")
             found.frombytes(self._spill.read(at, min(end, at + step)))

@@ -63,7 +63,7 @@ class Kept:
         self._texts = Table[str]()
         self._flags: list[tuple[str, tuple[tuple[str, Any], ...]]] = []
         self._arrows = ByTrack(5)
-        self._values = ByTrack(5)
+        self._values = ByTrack(6)
         self._moments = ByTrack(3)
 
     def slice(self, row: int, start: int, end: int, place: int, frame: int) -> None:
@@ -91,14 +91,15 @@ class Kept:
         self._arrows.rows(_ALL).extend(numbers)
         self._arrows.grown(1)
 
-    def counter(self, pid: int, name: str, time: int, value: float) -> None:
+    def counter(self, counter: Counter) -> None:
         """
         Keep a counter's value.
         """
+        pid, name, time, value, unit = counter
         bits: int = value if isinstance(value, int) else struct.unpack("<q", struct.pack("<d", value))[0]
-        self._values.rows(_ALL).extend(
-            (pid, self._texts.number(name), time, isinstance(value, int), bits)
-        )
+        self._values.rows(_ALL).extend((
+            pid, self._texts.number(name), time, isinstance(value, int), bits, self._texts.number(unit),
+        ))  # fmt: skip
         self._values.grown(1)
 
     def flag(self, row: int, time: int, number: int) -> None:
@@ -158,9 +159,10 @@ class Kept:
         """
         All counters' values.
         """
-        for pid, name, time, is_whole, bits in self._values.each(_ALL):
+        texts = self._texts.values
+        for pid, name, time, is_whole, bits, unit in self._values.each(_ALL):
             value = bits if is_whole else struct.unpack("<d", struct.pack("<q", bits))[0]
-            yield Counter(pid, self._texts.values[name], time, value)
+            yield Counter(pid, texts[name], time, value, texts[unit])
 
     def instants(self) -> Iterator[Instant]:
         """

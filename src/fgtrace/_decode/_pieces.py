@@ -57,8 +57,7 @@ class Pieces(Generic[T]):
 
     Args:
         chunks: the file.
-        parse: makes something of events with commas between them; a `ValueError` with its place (``pos``)
-            where they are none.
+        parse: makes something of events with commas between them, as `orjson.loads` does of a list of them.
 
     Attributes:
         rest: what the file says besides, once its events were read.
@@ -188,7 +187,7 @@ class Pieces(Generic[T]):
         try:
             return self._parse(data)
         except ValueError as error:
-            raise _moved(error, data, at) from error
+            raise _moved(error, b"[" + data, at - 1) from error
 
     def _leave(self) -> None:
         """

@@ -18,7 +18,7 @@ from fgtrace._decode._file import BadTrace, TraceFile
 from fgtrace._decode._kept import Kept
 from fgtrace._decode._notes import track_of
 from fgtrace._decode._protobuf import Message, varint
-from fgtrace._model import Frame
+from fgtrace._model import Counter, Frame
 from fgtrace._perfetto import (
     NOTE,
     Annotation,
@@ -88,7 +88,7 @@ class _Reader:
         self._data = b""
         self._at = 0  # of these data in the file
         self._metadata: dict[str, Any] = {}
-        self._counters: dict[int, tuple[str, int]] = {}
+        self._counters: dict[int, tuple[int, str, str]] = {}  # pid, name, unit
         self._interned: dict[tuple[int, int], Any] = {}
         self._known: dict[bytes, _Known] = {}
         self._frames: dict[object, int] = {}
@@ -291,7 +291,8 @@ class _Reader:
             return
         uuid = descriptor.number(Descriptor.UUID)
         if "counter" in said:
-            self._counters[uuid] = str(said["counter"]), said["pid"] if type(said.get("pid")) is int else 0
+            pid = said["pid"] if type(said.get("pid")) is int else 0
+            self._counters[uuid] = pid, str(said["counter"]), str(said.get("unit", "tasks"))
             return
         try:
             self.kept.tracks[uuid] = track_of(said)
@@ -304,8 +305,11 @@ class _Reader:
         """
         uuid = event.number(Event.TRACK)
         if event.number(Event.TYPE) == Event.COUNTER and uuid in self._counters:
-            name, pid = self._counters[uuid]
-            self.kept.counter(pid, name, time, event.signed(Event.COUNTER_VALUE))
+            (pid, name, unit), value = self._counters[uuid], event.signed(Event.COUNTER_VALUE)
+            precise = (
+                event.double(Event.DOUBLE_COUNTER_VALUE) if Event.DOUBLE_COUNTER_VALUE in event else value
+            )
+            self.kept.counter(Counter(pid, name, time, precise, unit))
             return
         if uuid not in self.kept.tracks:
             raise BadTrace("an event is on an unknown track", event.at)

@@ -24,7 +24,7 @@ from fgtrace._decode._kept import Kept
 from fgtrace._decode._notes import whole
 from fgtrace._decode._pairs import Arrows, Point, Spans
 from fgtrace._decode._pieces import Piece, Pieces
-from fgtrace._model import Frame
+from fgtrace._model import Counter, Frame
 
 __all__ = ["read"]
 
@@ -102,11 +102,10 @@ class _Reader:
         Raises:
             ValueError: they are none.
         """
-        data = data.strip()
         last = data.rfind(b"\n") + 1
         if len(data) - last < LONGEST_LINE and _LINE.match(data, last):
             lines = _LINE.findall(data)
-            if len(lines) == data.count(b"\n") + 1 and self._know(lines):
+            if len(lines) == data.count(b"\n", 1) + 1 and self._know(lines):
                 return _Alike(lines)
         found: list[Any] = orjson.loads(b"[%b]" % data)
         return found
@@ -143,7 +142,7 @@ class _Reader:
             else:
                 slices = self._events(piece.parsed)
         except (ValueError, TypeError, OverflowError) as error:
-            reason = "a time is out of range" if isinstance(error, OverflowError) else str(error)
+            reason = "a number is out of range" if isinstance(error, OverflowError) else str(error)
             raise BadTrace(reason, piece.place(self._place - before)) from error
         self.kept.grown(slices)
 
@@ -211,13 +210,10 @@ class _Reader:
         self._arrows.take(key, name, Point(time, self._place, event["ph"], row, is_next))
 
     def _counter(self, event: Event) -> None:
-        """
-        Values; ours has one, of which the name is the counter's.
-        """
         time, pid, name = _nanoseconds(event, "ts"), whole(event.get("pid", 0)), str(event.get("name", ""))
         for key, value in _args(event).items():
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                self.kept.counter(pid, name if key == "tasks" else f"{name} {key}", time, value)
+                self.kept.counter(Counter(pid, name, time, value, key))
 
     def _flag(self, event: Event) -> None:
         row = self._rows.nested(event) if event["ph"] == "n" else self._rows.thread(event)
