@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fgtrace._edges import Edge, edges
+from fgtrace._edges import Edge, by_tracks
 from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
 
 __all__ = ["CHILD", "LOOP", "MAIN", "TASK", "Drawn", "nested"]
@@ -87,7 +87,7 @@ class Drawn:
         return iter(self._slices)
 
     def edges(self) -> Iterator[Edge]:
-        return edges(self._slices)
+        return by_tracks(self._slices)
 
     def flows(self) -> Iterator[Flow]:
         return iter(self._flows)

@@ -38,7 +38,7 @@ def test_decode_of_encode(name: str, slices: list[Slice]) -> None:
     What was written is read back: tracks, times, depths and frames.
     """
     data = b"".join(encoder_of(name)(Drawn(slices), {}))
-    assert list(READERS[name]([data]).slices()) == slices
+    assert list(READERS[name]([data]).slices()) == sorted(slices, key=lambda each: each.track.id)
 
 
 def whole_file() -> Drawn:

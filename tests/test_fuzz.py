@@ -28,7 +28,7 @@ from fgtrace._model import Flow, Frame, Instant, Slice
 SLICES = [
     Slice(MAIN, 0, 1000, 0, Frame("running", "state")),
     Slice(MAIN, 0, 1000, 1, Frame("m.main", "python", "a.py", 3)),
-    Slice(TASK, 5, 1000, 0, Frame("lock wait", "state", "a.py", 4, (("on", "größe"), ("n", 1.5)))),
+    Slice(TASK, 5, 1000, 0, Frame("lock wait", "state", "a.py", 4, (("on", "größe"), ("n", 15)))),
     Slice(CHILD, 400, 900, 0, Frame("m.f")),
 ]
 DRAWN = Drawn(

@@ -18,9 +18,9 @@ from typing import Any, Protocol, TypeVar
 
 import orjson
 
-from fgtrace._config import FORMATS, format_of
+from fgtrace._config import CHECKS, FORMATS, format_of
 from fgtrace._decode import open_trace
-from fgtrace._edges import Drawing, Edge, edges
+from fgtrace._edges import Drawing, Edge, by_tracks
 from fgtrace._encode import encoder_of
 from fgtrace._model import Counter, Flow, Instant, Slice, Track
 from fgtrace._sinks import make_sink
@@ -142,7 +142,7 @@ class _Selected:
             yield heappop(waiting)[-1]
 
     def edges(self) -> Iterator[Edge]:
-        return edges(self.slices())
+        return by_tracks(self.slices())
 
     def flows(self) -> Iterator[Flow]:
         for flow in self._trace.flows():
@@ -247,12 +247,13 @@ def _with_note(metadata: dict[str, Any], selection: Selection) -> dict[str, Any]
     return {**metadata, "fgtrace": {**(said if isinstance(said, dict) else {}), "part": part}}
 
 
-def convert(
+def convert(  # noqa: PLR0913 -- the command's options, by keyword
     source: str | os.PathLike[str],
     dst: str,
     *,
     format_: str | None = None,
     selection: Selection | None = None,
+    tracks: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> int:
     """
@@ -263,6 +264,7 @@ def convert(
         dst: a path, written as a trace is.
         format_: one of `FORMATS`; None: by the suffix of the path.
         selection: which part; None: all.
+        tracks: whether tasks share tracks: see `fgtrace.Config`.
         progress: called now and then: ``reading``, the bytes that were read and their total; then
             ``writing``, the slices that were written and how many the source has.
 
@@ -270,14 +272,12 @@ def convert(
         The number of slices.
 
     Raises:
-        ConfigError: there is no such format, or nothing is in the part that is asked for.
+        ConfigError: there is no such format or ``tracks``, or nothing is in the part that is asked for.
         OSError: the source cannot be read.
         TraceFormatError: it is not a trace that can be read, or its slices overlap.
         SinkError: the destination cannot be written.
     """
-    format_ = format_ or format_of(dst)
-    if format_ not in FORMATS:
-        raise ConfigError("format", format_ or dst, "allowed is " + ", ".join(FORMATS))
+    format_ = _format(dst, format_, tracks)
     selection, told = selection or Selection(), progress or _untold
     with open_trace(source, partial(told, "reading")) as whole:
         trace = select(whole, selection)
@@ -287,14 +287,21 @@ def convert(
         sink = make_sink(dst, format_)
         sink.begin()
         try:
-            sink.write(encoder_of(format_)(drawing, trace.metadata))
-        except (
-            ValueError,
-            RecursionError,
-            orjson.JSONEncodeError,
-        ) as error:  # the sink has taken its file away
+            sink.write(encoder_of(format_, tracks)(drawing, trace.metadata))
+        # the sink has taken its file away
+        except (ValueError, RecursionError, orjson.JSONEncodeError) as error:
             raise TraceFormatError(os.fspath(source), str(error)) from error
         return drawing.count
+
+
+def _format(dst: str, format_: str | None, tracks: str) -> str:
+    format_ = format_ or format_of(dst)
+    if format_ not in FORMATS:
+        raise ConfigError("format", format_ or dst, "allowed is " + ", ".join(FORMATS))
+    allows, allowed = CHECKS["tracks"]
+    if not allows(tracks):
+        raise ConfigError("tracks", tracks, allowed)
+    return format_
 
 
 def _untold(_what: str, _done: int, _total: int) -> None:

@@ -30,7 +30,8 @@ def load(path: str | os.PathLike[str]) -> list[Slice]:
             compressed with gzip.
 
     Returns:
-        All slices, track by track in display order; of each by start, the outer ones first.
+        All slices, track by track, those that began earlier first; of each by start, the outer ones first.
+        Tasks that share tracks in the file have their own here.
 
     Raises:
         OSError: the file cannot be read, or there is no room for temporary files.
@@ -58,13 +59,14 @@ def open_trace(path: str | os.PathLike[str], progress: Callable[[int, int], None
     """
     from fgtrace._decode import perfetto, trace_event  # orjson costs 10 ms to import
     from fgtrace._decode._source import chunks
+    from fgtrace._decode._unshared import unshared
 
     try:
         with open(path, "rb") as file:
             rest = chunks(file, progress)
             first = next(rest, b"")
             read = perfetto.read if perfetto.is_perfetto(first) else trace_event.read
-            return read(chain([first], rest))
+            return unshared(read(chain([first], rest)))
     except ValueError as error:
         offset = error.pos if hasattr(error, "pos") else None
         raise TraceFormatError(os.fspath(path), str(error), offset) from error

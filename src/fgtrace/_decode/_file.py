@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from fgtrace._decode._kept import Kept
-from fgtrace._edges import Edge, edges
+from fgtrace._edges import Edge, by_tracks
 from fgtrace._model import Counter, Flow, Instant, Slice, Track
 
 __all__ = ["BadTrace", "TraceFile"]
@@ -43,14 +43,15 @@ class TraceFile:
         tracks: in display order.
         metadata: as in the file.
         count: how many slices there are.
+        kept: as given.
     """
 
     def __init__(self, kept: Kept, rows: list[int], metadata: dict[str, Any]) -> None:
         self.tracks: list[Track] = [kept.tracks[row] for row in rows]
         self.metadata = metadata
         self.count = kept.count
-        self._kept = kept
-        self._rows = rows
+        self.kept = kept
+        self._rows = sorted(rows, key=lambda row: (kept.tracks[row].start, kept.tracks[row].id))
 
     def __enter__(self) -> Self:
         return self
@@ -62,20 +63,23 @@ class TraceFile:
         """
         Give the temporary files back; the slices can no longer be asked for.
         """
-        self._kept.close()
+        self.kept.close()
 
     def slices(self) -> Iterator[Slice]:
+        """
+        Track by track, those that began earlier first; of each by start, the outer ones first.
+        """
         for row in self._rows:
-            yield from self._kept.slices(row)
+            yield from self.kept.slices(row)
 
     def edges(self) -> Iterator[Edge]:
-        return edges(self.slices())
+        return by_tracks(self.slices())
 
     def flows(self) -> Iterator[Flow]:
-        return self._kept.flows()
+        return self.kept.flows()
 
     def counters(self) -> Iterator[Counter]:
-        return self._kept.counters()
+        return self.kept.counters()
 
     def instants(self) -> Iterator[Instant]:
-        return self._kept.instants()
+        return self.kept.instants()
