@@ -31,8 +31,10 @@ FLOORS = {
     "_gil": 4, "_forks": 4, "_sampler": 4, "_core_sampler": 4, "_cores": 4,
     "_worker": 4,
     "_writing": 5, "_trace": 5, "_flight": 5,
+    "_hook_options": 5, "_dumps": 5, "_culprit": 5, "_errors_seen": 5, "_watch": 5,
+    "_debug_hook": 5, "debug": 5,
     "__init__": 6,
-    "testing": 7,
+    "testing": 7, "auto": 7,
     "cli": 8, "__main__": 8,
 }  # fmt: skip
 

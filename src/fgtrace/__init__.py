@@ -20,6 +20,7 @@ from fgtrace._model import Frame, Slice, Track
 from fgtrace._sampler import Stats
 from fgtrace._trace import Config, Trace, trace
 from fgtrace._version import __version__
+from fgtrace.debug import install, uninstall
 from fgtrace.errors import ConfigError, FgtraceError, SinkError, TraceFormatError, TraceStateError
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "TraceStateError",
     "Track",
     "__version__",
+    "install",
     "load",
     "trace",
+    "uninstall",
 ]
