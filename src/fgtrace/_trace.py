@@ -23,7 +23,7 @@ from fgtrace._sinks import make_sink
 from fgtrace._version import __version__
 from fgtrace.errors import SinkError, TraceStateError
 
-__all__ = ["Config", "Trace", "trace"]
+__all__ = ["Config", "Trace", "in_thread", "trace"]
 
 #: Seconds of writing beside an event loop, and of the pause thereafter.
 LONGEST_WORK = 0.004
@@ -131,12 +131,15 @@ class Trace:
             raise
         return self
 
-    def stop(self, *, progress: Callable[[int, int], None] | None = None) -> None:
+    def stop(
+        self, *, progress: Callable[[int, int], None] | None = None, gently: bool = False
+    ) -> None:
         """
         Stop, and write the trace.
 
         Args:
             progress: called with the observations written and their total, now and then.
+            gently: write with short pauses: for a thread beside an event loop.
 
         Raises:
             TraceStateError: it is not running.
@@ -144,7 +147,7 @@ class Trace:
         """
         sampler = self._finish()
         if sampler is not None:
-            self._write(sampler, progress)
+            self._write(sampler, progress, _paced if gently else iter)
 
     def abandon(self) -> None:
         """
@@ -259,7 +262,7 @@ class Trace:
         sampler = self._finish()
         if sampler is None:
             return
-        failed = await _in_thread(functools.partial(self._write, sampler, pace=_paced))
+        failed = await in_thread(functools.partial(self._write, sampler, pace=_paced))
         if failed is not None and kind is None:
             raise failed
         if failed is not None:
@@ -312,7 +315,7 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
-async def _in_thread(do: Callable[[], None]) -> BaseException | None:
+async def in_thread(do: Callable[[], None]) -> BaseException | None:
     """
     Do it in a thread that ends with it, while the event loop goes on.
 
