@@ -30,8 +30,9 @@ FLOORS = {
     "_convert": 4,
     "_gil": 4, "_forks": 4, "_sampler": 4, "_core_sampler": 4, "_cores": 4,
     "_trace": 5,
+    "_http": 6, "server": 6,
     "__init__": 6,
-    "testing": 7,
+    "testing": 7, "asgi": 7, "aiohttp": 7, "wsgi": 7,
     "cli": 8, "__main__": 8,
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from fgtrace._sampler import Stats
 from fgtrace._trace import Config, Trace, trace
 from fgtrace._version import __version__
 from fgtrace.errors import ConfigError, FgtraceError, SinkError, TraceFormatError, TraceStateError
+from fgtrace.server import Server, serve
 
 __all__ = [
     "FORMATS",
@@ -27,6 +28,7 @@ __all__ = [
     "ConfigError",
     "FgtraceError",
     "Frame",
+    "Server",
     "SinkError",
     "Slice",
     "Stats",
@@ -36,5 +38,6 @@ __all__ = [
     "Track",
     "__version__",
     "load",
+    "serve",
     "trace",
 ]

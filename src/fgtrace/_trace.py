@@ -131,9 +131,7 @@ class Trace:
             raise
         return self
 
-    def stop(
-        self, *, progress: Callable[[int, int], None] | None = None, gently: bool = False
-    ) -> None:
+    def stop(self, *, progress: Callable[[int, int], None] | None = None, gently: bool = False) -> None:
         """
         Stop, and write the trace.
 

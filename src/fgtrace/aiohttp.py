@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from fgtrace._http import Ask, Door, Job, Reply, make_door
+from fgtrace._http import Ask, Door, Reply, make_door
 from fgtrace._trace import in_thread
 
 __all__ = ["add_routes"]

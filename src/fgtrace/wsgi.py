@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from fgtrace._http import Ask, Job, Reply, make_door
+from fgtrace._http import Ask, Reply, make_door
 
 __all__ = ["DebugApp", "DebugMiddleware"]
 

@@ -194,7 +194,9 @@ class Door:
         wants_json = "application/json" in ask.headers.get("accept", "")
         format_ = asked.get("format", "json" if wants_json else "text")
         most = asked.get("limit", TASKS_SHOWN)
-        write, type_ = (as_json, "application/json") if format_ == "json" else (as_text, "text/plain; charset=utf-8")
+        write, type_ = (
+            (as_json, "application/json") if format_ == "json" else (as_text, "text/plain; charset=utf-8")
+        )
         headers = {"Content-Type": type_, "Vary": "Accept"}
         if ask.method == "HEAD":
             return Reply(200, headers)

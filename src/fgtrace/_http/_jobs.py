@@ -61,13 +61,14 @@ class Job:
     An answer in the making.
 
     Args:
-        release: called once, when the reply was sent or will never be.
+        release: called when the reply was sent or will never be; again: nothing happens.
     """
 
     def __init__(self, release: Callable[[], None]) -> None:
         self._release = release
         self._cancelled = threading.Event()
         self._reply: Reply | None = None
+        self._started = False
 
     def run(self, gone: Callable[[], bool] | None = None) -> None:
         """
@@ -76,20 +77,22 @@ class Job:
         Args:
             gone: asked now and then whether the client has.
         """
+        self._started = True
         ident = threading.get_ident()
         was_own = ident in own_threads
         own_threads.add(ident)
         try:
-            reply = self._answer(gone)
+            self._reply = self._answer(gone)
         except Gone:
             self._release()
-            return
+        except BaseException:  # the interpreter ends
+            self._release()
+            raise
         finally:
             if not was_own:
                 own_threads.discard(ident)
-        self._reply = reply
         if self._cancelled.is_set():
-            reply.close()
+            self.cancel()
 
     @property
     def reply(self) -> Reply | None:
@@ -105,9 +108,12 @@ class Job:
         self._cancelled.set()
         if self._reply is not None:
             self._reply.close()
+        elif not self._started:
+            self._release()
 
     def _answer(self, gone: Callable[[], bool] | None) -> Reply:
         try:
+            self._check()
             return self._make(gone)
         except (Gone, ConfigError, FgtraceError) as error:
             if self._cancelled.is_set() or isinstance(error, Gone):
@@ -124,6 +130,10 @@ class Job:
 
     def _make(self, gone: Callable[[], bool] | None) -> Reply:
         raise NotImplementedError
+
+    def _check(self) -> None:
+        if self._cancelled.is_set():
+            raise Gone
 
     def _wait(self, until: float, gone: Callable[[], bool] | None) -> None:
         while (left := until - time.monotonic()) > 0:
@@ -156,24 +166,25 @@ class _FileJob(Job):
         self._format = format_
         self._compress = compress and format_ not in PACKED and format_ != "pprof"
 
-    def _reply_of(self, write: Callable[[IO[bytes]], None]) -> Reply:
+    def _reply_of(self, write: Callable[[IO[bytes]], object]) -> Reply:
         file = tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="fgtrace-")  # noqa: SIM115 - the reply closes it
         try:
             target = _Target(file, self._cancelled)
             if self._compress:
-                with gzip.GzipFile(filename="", mode="wb", compresslevel=3, fileobj=target, mtime=0) as packed:
-                    write(packed)  # type: ignore[arg-type]
+                with gzip.GzipFile(
+                    filename="", mode="wb", compresslevel=3, fileobj=target, mtime=0
+                ) as packed:
+                    write(packed)  # type: ignore[arg-type]  # it is one in all but name
             else:
-                write(target)  # type: ignore[arg-type]
-            if self._cancelled.is_set():
-                raise Gone
+                write(target)  # type: ignore[arg-type]  # as above
+            self._check()
         except BaseException:
             file.close()
             raise
         headers = file_headers(self._format)
         if self._compress:
             headers["Content-Encoding"] = "gzip"
-        reply = Reply(200, headers, file, size=file.tell())  # type: ignore[arg-type]
+        reply = Reply(200, headers, file, size=file.tell())
         reply.on_close(self._release)
         return reply
 
@@ -224,7 +235,7 @@ class DumpJob(_FileJob):
 
     def _make(self, gone: Callable[[], bool] | None) -> Reply:
         return self._reply_of(
-            lambda file: self._recorder.dump(file, seconds=self._seconds, format=self._format) and None
+            lambda file: self._recorder.dump(file, seconds=self._seconds, format=self._format)
         )
 
 

@@ -27,7 +27,9 @@ def _is_count(value: Any) -> bool:
 
 def _is_token(value: Any) -> bool:
     # what a header can carry as it stands
-    return value is None or (isinstance(value, str) and value.isascii() and value.isprintable() and value != "")
+    return value is None or (
+        isinstance(value, str) and value.isascii() and value.isprintable() and value != ""
+    )
 
 
 #: Field -> (is this value allowed?, what is allowed).

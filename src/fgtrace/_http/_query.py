@@ -22,7 +22,16 @@ LONGEST_QUERY = 2048
 #: Of a bad value so much is said back.
 LONGEST_ECHO = 100
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
-_FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_FLAGS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
 
 
 class Field(NamedTuple):
@@ -35,7 +44,7 @@ class Field(NamedTuple):
 
 
 def _number(value: str) -> float:
-    if _NUMBER.fullmatch(value) is None:  # `float` also takes "1_0", "nan" and "１０"
+    if _NUMBER.fullmatch(value) is None:  # `float` takes "1_0", "nan" and digits of other scripts, too
         raise ValueError(value)
     return float(value)
 
@@ -97,7 +106,9 @@ def read_query(query: str, fields: Mapping[str, Field]) -> dict[str, Any]:
             query, keep_blank_values=True, strict_parsing=bool(query), errors="strict", max_num_fields=20
         )
     except ValueError as error:
-        raise ConfigError("query", query, "allowed is name=value&name=value, percent-encoded UTF-8") from error
+        raise ConfigError(
+            "query", query, "allowed is name=value&name=value, percent-encoded UTF-8"
+        ) from error
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name not in fields:

@@ -92,9 +92,7 @@ class _Look(TaskCollector):
         recording = self._recording
         rows = {track: (stack, detail) for _, track, stack, detail in recording.read() if stack != GONE}
         order = {index: place for place, index in enumerate(loop_order(recording))}
-        loops = {
-            index: loop_name(place, recording.loops[index].thread) for index, place in order.items()
-        }
+        loops = {index: loop_name(place, recording.loops[index].thread) for index, place in order.items()}
         awaited = self._awaited(rows)
         resolver = Resolver(recording, options)
         found = []
