@@ -23,7 +23,7 @@ from fgtrace._sinks import make_sink
 from fgtrace._version import __version__
 from fgtrace.errors import SinkError, TraceStateError
 
-__all__ = ["Config", "Trace", "in_thread", "trace"]
+__all__ = ["Config", "Trace", "in_thread", "start_thread", "trace"]
 
 #: Seconds of writing beside an event loop, and of the pause thereafter.
 LONGEST_WORK = 0.004
@@ -93,6 +93,7 @@ class Trace:
         self._sampler: AnySampler | None = None
         self._pid = 0
         self._began = 0.0
+        self._seconds = 0.0
         self._stopped = False
         self._write_lock = threading.Lock()
 
@@ -160,6 +161,13 @@ class Trace:
             self._sink.abandon()
             atexit.unregister(self._at_exit)
 
+    @property
+    def seconds(self) -> float:
+        """
+        How long it has been running, or ran; 0 before `start`.
+        """
+        return self._sampler.now() / 1e9 if self._sampler is not None else self._seconds
+
     def _tell_loop(self, sampler: AnySampler) -> None:
         """
         Name the loop that runs here: a compiled one leaves no trace in the frames.
@@ -182,6 +190,7 @@ class Trace:
         if os.getpid() != self._pid:
             return None
         sampler.stop()
+        self._seconds = sampler.end / 1e9
         return sampler
 
     def _write(
@@ -327,6 +336,29 @@ async def in_thread(do: Callable[[], None]) -> BaseException | None:
 
     done = anyio.Event()
     failed: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            do()
+        except BaseException as error:  # it is handed to the task that waits
+            failed.append(error)
+
+    thread = start_thread(guarded, done.set)
+    await done.wait()
+    thread.join()
+    return failed[0] if failed else None
+
+
+def start_thread(do: Callable[[], None], done: Callable[[], None]) -> threading.Thread:
+    """
+    Do it in a thread of ours that ends with it; the event loop that runs here is then told.
+
+    Args:
+        do: raises nothing.
+        done: called in the loop.
+    """
+    import anyio.lowlevel  # as above
+
     native: Any = anyio.lowlevel.current_token().native_token
     wake = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
 
@@ -334,15 +366,11 @@ async def in_thread(do: Callable[[], None]) -> BaseException | None:
         own_threads.add(threading.get_ident())
         try:
             do()
-        except BaseException as error:  # it is handed to the task that waits
-            failed.append(error)
         finally:
             own_threads.discard(threading.get_ident())
             with suppress(RuntimeError):  # the loop was closed: nobody waits
-                wake(done.set)
+                wake(done)
 
     thread = threading.Thread(target=run, name="fgtrace writer", daemon=True)
     thread.start()
-    await done.wait()
-    thread.join()
-    return failed[0] if failed else None
+    return thread

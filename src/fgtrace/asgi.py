@@ -3,6 +3,7 @@ Traces of a live ASGI application over HTTP: Starlette, FastAPI, Quart, Litestar
 
     app.mount("/debug", fgtrace.asgi.DebugApp(token="..."))              # Starlette, FastAPI
     app = fgtrace.asgi.DebugMiddleware(app, prefix="/debug")             # any
+    app = fgtrace.asgi.RequestMiddleware(app)                            # requests by name
 
 Then ``curl 'http://127.0.0.1:8000/debug/fgtrace?seconds=5' > trace.json``. It answers while the
 application's loop runs: for a loop that may hang, `fgtrace.serve` has a thread of its own.
@@ -10,21 +11,24 @@ application's loop runs: for a loop that may hang, `fgtrace.serve` has a thread 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 
+from fgtrace._collect._requests import begin_request, end_request, facts
 from fgtrace._http import Ask, Door, Job, Reply, make_door
-from fgtrace._trace import in_thread
+from fgtrace._trace import start_thread
 
-__all__ = ["DebugApp", "DebugMiddleware"]
+__all__ = ["DebugApp", "DebugMiddleware", "RequestMiddleware"]
 
+Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class DebugApp:
@@ -44,7 +48,7 @@ class DebugApp:
     def __init__(self, **options: Any) -> None:
         self._door = make_door(options)
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """
         Answer a request.
         """
@@ -75,7 +79,7 @@ class DebugMiddleware:
         self._prefix = prefix.rstrip("/")
         self._door = make_door(options)
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """
         Answer a request, or hand it on.
         """
@@ -89,9 +93,68 @@ class DebugMiddleware:
         await self._app(scope, receive, send)
 
 
-def _ask(scope: MutableMapping[str, Any], path: str, base: str) -> Ask:
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    return Ask(scope["method"], path, scope["query_string"].decode("latin-1"), headers, base)
+class RequestMiddleware:
+    """
+    Names requests in traces: a task that serves one is called ``GET /users/{id}``, and the request is a slice
+    with its path, its ``X-Request-ID`` and its OpenTelemetry trace id.
+
+        app.add_middleware(fgtrace.asgi.RequestMiddleware)               # Starlette, FastAPI
+
+    The route's pattern is the framework's (Starlette, FastAPI, Litestar); where it tells of none, the path
+    stands for it. The trace id is that of the span which is current here, so this belongs within
+    OpenTelemetry's middleware; else that of the header ``traceparent``. Nothing else of a request is noted.
+
+    Args:
+        app: the application.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """
+        Hand a request on.
+        """
+        task = _current_task() if scope["type"] in ("http", "websocket") else None
+        if task is None:
+            await self._app(scope, receive, send)
+            return
+        serving = begin_request(task, _describe, scope)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            end_request(serving)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # another loop than asyncio's
+        return None
+
+
+def _describe(scope: Scope) -> tuple[str, dict[str, str]]:
+    """
+    A request's name and arguments.
+    """
+    route = scope.get("route")
+    if hasattr(route, "routes"):  # one that is mounted: what it matched is not known
+        route = None
+    pattern = getattr(route, "path_format", None) or getattr(route, "path", None)
+    if isinstance(pattern, str):
+        pattern = scope.get("root_path", "") + pattern
+    else:
+        pattern = scope.get("path_template", scope["path"])
+    method = scope.get("method", "WS")
+    return f"{method} {pattern}", facts(scope["path"], _headers(scope))
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _ask(scope: Scope, path: str, base: str) -> Ask:
+    return Ask(scope["method"], path, scope["query_string"].decode("latin-1"), _headers(scope), base)
 
 
 async def _serve(door: Door, ask: Ask, receive: Receive, send: Send) -> None:
@@ -100,31 +163,26 @@ async def _serve(door: Door, ask: Ask, receive: Receive, send: Send) -> None:
     """
     found = door.answer(ask)
     try:
-        async with anyio.create_task_group() as group:
-            group.start_soon(_cancel_when_gone, receive, group.cancel_scope)
-            reply = await _made(found) if isinstance(found, Job) else found
-            if reply is not None:
-                with anyio.move_on_after(reply.patience):
-                    await _send(reply, send)
-            group.cancel_scope.cancel()
+        reply = await _made(found, receive) if isinstance(found, Job) else found
+        if reply is not None:
+            with anyio.move_on_after(reply.patience):
+                await _send(reply, send)
     finally:
         if isinstance(found, Job):
             found.cancel()
 
 
-async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
-
-
-async def _made(job: Job) -> Reply | None:
+async def _made(job: Job, receive: Receive) -> Reply | None:
     """
-    The reply of a job, which a thread makes meanwhile.
+    The reply of a job that a thread does; None, and at once, if the client goes away.
+
+    There is no second task for that: a trace would show it.
     """
-    failed = await in_thread(job.run)
-    if failed is not None:
-        raise failed
+    with anyio.CancelScope() as done:
+        start_thread(job.run, done.cancel)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return None
     return job.reply
 
 

@@ -164,7 +164,7 @@ class Door:
     def _traced(self, ask: Ask, asked: Mapping[str, Any], seconds: float) -> Reply | Job:
         options = replace(self._options.config, dst="fgtrace.json", **asked)
         if ask.method == "HEAD":
-            return Reply(200, file_headers(asked["format"]))
+            return Reply(200, file_headers(asked["format"]), None)
         tell_loop()
         return self._in_slot(
             self._traces, seconds,
@@ -183,7 +183,7 @@ class Door:
         if recorder is None:
             return plain(409, "no flight recorder runs here: start one with fgtrace.FlightRecorder().start()")
         if ask.method == "HEAD":
-            return Reply(200, file_headers(format_))
+            return Reply(200, file_headers(format_), None)
         return self._in_slot(
             self._traces, 1,
             lambda release: DumpJob(recorder, seconds, format_, release, compress=takes_gzip(ask.headers)),
@@ -199,7 +199,7 @@ class Door:
         )
         headers = {"Content-Type": type_, "Vary": "Accept"}
         if ask.method == "HEAD":
-            return Reply(200, headers)
+            return Reply(200, headers, None)
         tell_loop()
         return self._in_slot(
             self._looks, 1,

@@ -214,7 +214,7 @@ class TraceJob(_FileJob):
         values = {name: getattr(self._options, name) for name in Options.__slots__}
         trace = Trace(Config(**{**values, "dst": file})).start()
         try:
-            self._wait(time.monotonic() + self._seconds, gone)
+            self._wait(time.monotonic() + self._seconds - trace.seconds, gone)
         except BaseException:
             trace.abandon()
             raise

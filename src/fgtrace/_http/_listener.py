@@ -7,8 +7,8 @@ closed. A request must be there in a few seconds however slowly its bytes drip, 
 a client that reads too slowly is cut off. What the library offers beside that (files, directories, other
 methods) is not used.
 
-The threads are the tracer's own: no trace shows them. While the program forks, the accepting one is away; the
-child closes the socket.
+The threads are the tracer's own: no trace shows them. While the program forks, the accepting one is away; in
+the child the sockets are closed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import selectors
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
@@ -49,6 +50,22 @@ _BUSY = (
 )
 
 
+_at_work: weakref.WeakSet[Listener] = weakref.WeakSet()
+
+
+def _leave_all() -> None:
+    """
+    In the child of a fork nobody serves; a socket that stayed open there would keep the port.
+    """
+    for listener in list(_at_work):
+        listener.leave()
+    _at_work.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all)
+
+
 class Listener:
     """
     Accepts connections in a thread of its own, from `start` to `close`.
@@ -70,7 +87,6 @@ class Listener:
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
-        self._pid = os.getpid()
         self._wake_out, self._wake_in = socket.socketpair()
         self._connections: dict[threading.Thread, _Connection] = {}
         self._lock = threading.Lock()
@@ -82,23 +98,32 @@ class Listener:
         """
         self.resume()
         watch(self)
+        _at_work.add(self)
 
     def close(self) -> None:
         """
         Accept no more, stop the traces that are being made, and end all threads. Again: nothing.
         """
-        if os.getpid() == self._pid:
-            forget(self)
-            self.pause()
-            with self._lock:
-                connections = dict(self._connections)
-            for connection in connections.values():
-                connection.cut()
-            until = time.monotonic() + CLOSING
-            for thread in connections:
-                thread.join(max(0.0, until - time.monotonic()))
+        _at_work.discard(self)
+        forget(self)
+        self.pause()
+        with self._lock:
+            connections = dict(self._connections)
+        for connection in connections.values():
+            connection.cut()
+        until = time.monotonic() + CLOSING
+        for thread in connections:
+            thread.join(max(0.0, until - time.monotonic()))
+        self.leave()
+
+    def leave(self) -> None:
+        """
+        Close the sockets of a server whose threads are gone.
+        """
         for each in (self._socket, self._wake_in, self._wake_out):
             each.close()
+        self._thread = None
+        self._connections = {}
 
     def pause(self) -> None:
         """

@@ -48,23 +48,25 @@ class Reply:
     Args:
         status: the code.
         headers: beside those that every reply has.
-        body: bytes, or a file of which all is sent.
-        size: bytes of the body.
+        body: bytes, or a file of which all is sent; None: none is sent (``HEAD``).
+        size: bytes of a file.
     """
 
     def __init__(
         self,
         status: int,
         headers: Mapping[str, str],
-        body: bytes | IO[bytes] = b"",
+        body: bytes | IO[bytes] | None = b"",
         *,
         size: int | None = None,
     ) -> None:
         self.status = status
         self.phrase = HTTPStatus(status).phrase
         self.size = len(body) if isinstance(body, bytes) else size or 0
-        self.headers = {**ALWAYS, **headers, "Content-Length": str(self.size)}
-        self._body = body
+        self.headers = {**ALWAYS, **headers}
+        if body is not None:
+            self.headers["Content-Length"] = str(self.size)
+        self._body = b"" if body is None else body
         self._release: Callable[[], None] | None = None
 
     @property
