@@ -21,7 +21,7 @@ from fgtrace._model import Track
 from fgtrace._recording import Recording, TrackEntry
 from fgtrace._served import Served
 
-__all__ = ["LOOP_PID", "Tracks", "loop_name", "loop_order", "make_tracks"]
+__all__ = ["LOOP_PID", "Tracks", "loop_name", "loop_order", "make_tracks", "natural"]
 
 LOOP_PID = 4_194_304
 #: Above what Linux gives to threads.
@@ -146,7 +146,7 @@ def _in_tree_order(tasks: list[_Entry]) -> Iterator[tuple[int, int, TrackEntry]]
     for index, entry in tasks:
         children[entry.parent if entry.parent in here else -1].append((index, entry))
     for siblings in children.values():
-        siblings.sort(key=lambda each: (each[1].start, _natural(each[1].name), each[0]), reverse=True)
+        siblings.sort(key=lambda each: (each[1].start, natural(each[1].name), each[0]), reverse=True)
     line = [(0, *each) for each in children[-1]]
     while line:
         level, index, entry = line.pop()
@@ -154,7 +154,7 @@ def _in_tree_order(tasks: list[_Entry]) -> Iterator[tuple[int, int, TrackEntry]]
         line.extend((level + 1, *each) for each in children.get(index, ()))
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def natural(name: str) -> list[tuple[int, int, str]]:
     """
     A key by which Task-2 comes before Task-10.
     """

@@ -246,6 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
     """
 
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.0"  # 0.9, the library's, would have no status line in the answer
     error_content_type = "text/plain; charset=utf-8"
     error_message_format = "%(message)s\n"
 

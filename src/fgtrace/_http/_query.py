@@ -126,6 +126,6 @@ def refusal(error: ConfigError) -> str:
     """
     ``bad hz: "x": allowed is ...``: what an error says to a client.
     """
-    given = str(error.value)
+    given = f"{error.value:g}" if isinstance(error.value, float) else str(error.value)
     shown = given if len(given) <= LONGEST_ECHO else given[:LONGEST_ECHO] + "..."
     return f"bad {error.field}: {json.dumps(shown)}: {error.allowed}"

@@ -21,7 +21,7 @@ from fgtrace._collect.asyncio_tasks import TaskCollector, nothing
 from fgtrace._config import Options
 from fgtrace._recording import GONE, Recording
 from fgtrace._resolve import Resolver
-from fgtrace._tracks import loop_name, loop_order
+from fgtrace._tracks import loop_name, loop_order, natural
 
 __all__ = ["Call", "TaskNow", "TaskWatch", "as_json", "as_text"]
 
@@ -83,7 +83,7 @@ class _Look(TaskCollector):
 
     def tasks(self, options: Options, lasted: dict[int, float]) -> list[TaskNow]:
         """
-        What was seen, by loop and then by first sight.
+        What was seen, by loop and then by name.
 
         Args:
             options: for the rules of the states.
@@ -96,7 +96,9 @@ class _Look(TaskCollector):
         awaited = self._awaited(rows)
         resolver = Resolver(recording, options)
         found = []
-        for track in sorted(rows, key=lambda each: (order[recording.tracks[each].loop], each)):
+        for track in sorted(
+            rows, key=lambda each: (order[recording.tracks[each].loop], natural(recording.tracks[each].name))
+        ):
             entry = recording.tracks[track]
             state, *chain = (resolver.frames[step.number] for step in resolver.path("task", *rows[track]))
             said = dict(state.args)
