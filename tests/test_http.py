@@ -23,6 +23,7 @@ import pytest
 
 import fgtrace
 from fgtrace._decode._protobuf import Message
+from fgtrace._flight import FlightRecorder
 from fgtrace._http import Ask, Door, HttpOptions, Job, Reply
 from fgtrace._http._door import Slots
 from fgtrace._http._page import PAGE, PAGE_HEADERS
@@ -528,6 +529,19 @@ class TestTasks:
             return reference() is None
 
         assert asyncio.run(main())
+
+
+def test_last(door: Live, core: str, tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
+    """
+    The last seconds of a flight recorder come at once.
+    """
+    with FlightRecorder(hz=200) as recorder:
+        until(lambda: recorder.stats.seconds > 0)
+        reply = door.get("/debug/fgtrace?last=60")
+    (tmp_path / "t.json").write_bytes(reply.content)
+    trace = read_trace()
+    assert trace.metadata["flight"]["seconds"] > 0
+    assert trace.metadata["stats"]["core"] == core
 
 
 def test_no_recorder(door: Live) -> None:

@@ -22,6 +22,7 @@ import fgtrace.aiohttp
 import fgtrace.asgi
 from fgtrace._collect import _requests
 from fgtrace._config import Options
+from fgtrace._flight import FlightRecorder
 from fgtrace._lane import Lane
 from fgtrace._model import Frame, Request, Track
 from fgtrace._recording import Recording
@@ -160,6 +161,43 @@ def test_nothing_there(record: Callable[..., Trace]) -> None:
     trace = record(lambda: asyncio.run(main()))
     assert [row.name for _, row in requests_of(trace)] == ["GET /nowhere"]
     assert not _requests._under_way
+
+
+@pytest.mark.parametrize("awaits", WAYS)
+def test_recorder(awaits: str, tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
+    """
+    A flight recorder has the requests of its window, and the one that is under way.
+    """
+    options: dict[str, Any] = {"hz": 200, "max_overhead": 1.0, "awaits": awaits}
+    with live("starlette") as service, FlightRecorder(30, **options) as recorder:
+        service.get("/users/7")
+        with asking(service, "/block"):
+            assert service.blocked.wait(SECONDS)
+            threading.Event().wait(0.1)  # for a tick
+            recorder.dump(tmp_path / "t.json")
+    found = {row.name for _, row in requests_of(read_trace())}
+    assert found == {"GET /users/{id}", "GET /block"}
+
+
+def test_lanes(record: Callable[..., Trace]) -> None:
+    """
+    Tasks that are named by their requests share lanes by their coroutine.
+    """
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.03)
+
+    async def serve_one(path: str) -> None:
+        scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": []}
+        await fgtrace.asgi.RequestMiddleware(app)(scope, None, None)  # type: ignore[arg-type]
+
+    async def main() -> None:
+        for number in range(20):
+            await asyncio.create_task(serve_one(f"/{number}"))
+
+    trace = record(lambda: asyncio.run(main()), tracks="lane")
+    (lane,) = trace.all("serve_one (* tasks)")
+    assert {row.name for row in lane if row.depth == 0} <= {f"GET /{number}" for number in range(20)}
 
 
 @contextmanager

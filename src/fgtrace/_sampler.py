@@ -99,7 +99,7 @@ class Sampler:
         self._exact: ExactTaskCollector | None = None
         self._collections = CollectionWatch(CollectionNotes(self.recording, self.now))
         self._tasks: TaskCollector | None = None
-        self._requests = RequestWatch(self.recording, self._track_of, self.now, self._failed)
+        self.requests = RequestWatch(self.recording, self._track_of, self.now, self._failed)
         self._collectors = self._plug_in(options) if collectors is None else list(collectors)
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
@@ -134,7 +134,7 @@ class Sampler:
             raise
         hurry()  # only now: where no thread can be started, nothing is left to undo
         if self._tasks is not None:
-            self._requests.start()
+            self.requests.start()
         watch(self)
 
     def _hook(self) -> None:
@@ -158,6 +158,12 @@ class Sampler:
 
     def _track_of(self, task: Any) -> int:
         return -1 if self._tasks is None else self._tasks.track_of(task)
+
+    def under_way(self, now: int) -> bytes:
+        """
+        With exact awaits the steps that are under way, as if they ended now: see `fgtrace._step_records`.
+        """
+        return self._exact.so_far(now) if self._exact is not None else b""
 
     def _failed(self, name: str, error: Exception) -> None:
         complain(self.stats, name, error)
@@ -199,8 +205,8 @@ class Sampler:
             else:
                 self._thread.join()
         calm()
-        self._requests.stop()
-        self._settle()
+        self.requests.stop()
+        self.measure()
 
     @property
     def awaits(self) -> str:
@@ -277,9 +283,12 @@ class Sampler:
             self._collectors.clear()
             complain(self.stats, "spill", error)
 
-    def _settle(self) -> None:
+    def measure(self) -> None:
+        """
+        Have in `stats` what was done until now.
+        """
         ticker, stats = self.ticker, self.stats
-        seconds = max(1, ticker.ended - ticker.start) / 1e9
+        seconds = max(1, (ticker.ended - ticker.start) or self.now()) / 1e9
         stats.ticks_taken, stats.ticks_missed = ticker.taken, ticker.missed
         stats.ticks_asked = ticker.taken + ticker.missed
         stats.hz = stats.hz_tasks = ticker.taken / seconds

@@ -8,26 +8,21 @@ import atexit
 import functools
 import importlib
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from fgtrace._config import Destination, Options
-from fgtrace._cores import AnySampler, make_sampler
-from fgtrace._sampler import Stats, own_threads
+from fgtrace._cores import AnySampler, make_sampler, tell_loop
+from fgtrace._sampler import Stats
 from fgtrace._sinks import make_sink
-from fgtrace._version import __version__
+from fgtrace._writing import in_thread, metadata, paced
 from fgtrace.errors import SinkError, TraceStateError
 
-__all__ = ["Config", "Trace", "in_thread", "start_thread", "trace"]
-
-#: Seconds of writing beside an event loop, and of the pause thereafter.
-LONGEST_WORK = 0.004
-PAUSE = 0.0002
+__all__ = ["Config", "Trace", "trace"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -114,14 +109,14 @@ class Trace:
 
         # 20 ms, better spent now than when the interpreter ends
         importlib.import_module(f"{__package__}._timeline")
-        self._encode = encoder_of(str(self.config.effective_format))
+        self._encode = encoder_of(str(self.config.effective_format), self.config.tracks)
         self._pid = os.getpid()
         self._began = time.time()
         self._sampler = make_sampler(self.config)
         self._sink = make_sink(self.config.dst, str(self.config.effective_format))
         self._sink.begin()
         self.stats = self._sampler.stats
-        self._tell_loop(self._sampler)
+        tell_loop(self._sampler)
         atexit.register(self._at_exit)
         try:
             self._sampler.start()
@@ -146,7 +141,7 @@ class Trace:
         """
         sampler = self._finish()
         if sampler is not None:
-            self._write(sampler, progress, _paced if gently else iter)
+            self._write(sampler, progress, paced if gently else iter)
 
     def abandon(self) -> None:
         """
@@ -167,15 +162,6 @@ class Trace:
         How long it has been running, or ran; 0 before `start`.
         """
         return self._sampler.now() / 1e9 if self._sampler is not None else self._seconds
-
-    def _tell_loop(self, sampler: AnySampler) -> None:
-        """
-        Name the loop that runs here: a compiled one leaves no trace in the frames.
-        """
-        events = sys.modules.get("asyncio.events")
-        loop = events._get_running_loop() if events is not None else None
-        if loop is not None:
-            sampler.finder.add(threading.get_ident(), loop)
 
     def _finish(self) -> AnySampler | None:
         """
@@ -206,32 +192,11 @@ class Trace:
                 timeline = Timeline(sampler.recording, self.config, sampler.end, self._pid)
                 if progress is not None:
                     timeline.on_progress(progress)
-                self._sink.write(pace(self._encode(timeline, self._metadata(sampler))))
+                about = metadata(self.config, sampler, self._pid, self._began)
+                self._sink.write(pace(self._encode(timeline, about)))
             finally:
                 sampler.recording.close()
                 atexit.unregister(self._at_exit)
-
-    def _metadata(self, sampler: AnySampler) -> dict[str, Any]:
-        stats = {name: getattr(self.stats, name) for name in Stats.__slots__}
-        import platform  # costs 5 ms to import
-
-        began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._began))
-        return {
-            "fgtrace": {
-                "complete": True,
-                "version": __version__,
-                "config": self.config.as_dict(),
-                "stats": stats,
-                "awaits": getattr(sampler, "awaits", "sampled"),
-                "python": platform.python_version(),
-                "implementation": sys.implementation.name,
-                "platform": sys.platform,
-                "pid": self._pid,
-                "argv": list(getattr(sys, "argv", [])),
-                "started": began,
-                "uvloop": getattr(sys.modules.get("uvloop"), "__version__", None),
-            }
-        }
 
     def _at_exit(self) -> None:
         """
@@ -269,7 +234,7 @@ class Trace:
         sampler = self._finish()
         if sampler is None:
             return
-        failed = await in_thread(functools.partial(self._write, sampler, pace=_paced))
+        failed = await in_thread(functools.partial(self._write, sampler, pace=paced))
         if failed is not None and kind is None:
             raise failed
         if failed is not None:
@@ -302,75 +267,5 @@ class Trace:
         return wrapped
 
 
-def _paced(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """
-    The same pieces, with a short sleep now and then.
-
-    A thread that gives the GIL away for each write and takes it back at once starves the others:
-    they are woken too late each time, and never wait long enough in a row to ask for it. Measured
-    without: a loop that stood still for 160-560 ms.
-    """
-    worked_since = time.perf_counter()
-    for piece in pieces:
-        yield piece
-        if time.perf_counter() - worked_since > LONGEST_WORK:
-            time.sleep(PAUSE)
-            worked_since = time.perf_counter()
-
-
 def _raise(error: BaseException) -> None:
     raise error
-
-
-async def in_thread(do: Callable[[], None]) -> BaseException | None:
-    """
-    Do it in a thread that ends with it, while the event loop goes on.
-
-    Not ``anyio.to_thread``: its worker would stay behind, idle, and its limit is the program's.
-    Cancelled, it returns at once; the thread goes on to the end.
-
-    Returns:
-        What it raised, or None.
-    """
-    import anyio.lowlevel  # 40 ms, and only `async with` needs it
-
-    done = anyio.Event()
-    failed: list[BaseException] = []
-
-    def guarded() -> None:
-        try:
-            do()
-        except BaseException as error:  # it is handed to the task that waits
-            failed.append(error)
-
-    thread = start_thread(guarded, done.set)
-    await done.wait()
-    thread.join()
-    return failed[0] if failed else None
-
-
-def start_thread(do: Callable[[], None], done: Callable[[], None]) -> threading.Thread:
-    """
-    Do it in a thread of ours that ends with it; the event loop that runs here is then told.
-
-    Args:
-        do: raises nothing.
-        done: called in the loop.
-    """
-    import anyio.lowlevel  # as above
-
-    native: Any = anyio.lowlevel.current_token().native_token
-    wake = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
-
-    def run() -> None:
-        own_threads.add(threading.get_ident())
-        try:
-            do()
-        finally:
-            own_threads.discard(threading.get_ident())
-            with suppress(RuntimeError):  # the loop was closed: nobody waits
-                wake(done)
-
-    thread = threading.Thread(target=run, name="fgtrace writer", daemon=True)
-    thread.start()
-    return thread

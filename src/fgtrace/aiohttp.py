@@ -20,7 +20,7 @@ from aiohttp import web
 
 from fgtrace._collect._requests import begin_request, end_request, facts
 from fgtrace._http import Ask, Door, Reply, make_door
-from fgtrace._trace import in_thread
+from fgtrace._writing import in_thread
 
 __all__ = ["add_routes", "request_middleware"]
 

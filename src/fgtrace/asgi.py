@@ -20,7 +20,7 @@ import anyio.lowlevel
 
 from fgtrace._collect._requests import begin_request, end_request, facts
 from fgtrace._http import Ask, Door, Job, Reply, make_door
-from fgtrace._trace import start_thread
+from fgtrace._writing import start_thread
 
 __all__ = ["DebugApp", "DebugMiddleware", "RequestMiddleware"]
 

@@ -140,29 +140,44 @@ class RequestWatch:
         End, and note what is under way.
         """
         if self._forget():
-            for reference in tuple(_under_way.values()):
-                serving = reference()
-                if serving is not None:
-                    self.note(serving, -1)
+            for request in self.under_way():
+                self._recording.request(request)
+
+    def under_way(self) -> list[Request]:
+        """
+        The requests that are being served.
+        """
+        serving = [reference() for reference in tuple(_under_way.values())]
+        found = [self._request(each, -1) for each in serving if each is not None]
+        return [each for each in found if each is not None]
 
     def note(self, serving: Serving, end: int) -> None:
         """
-        Note a request; -1: it is under way.
+        Note a request that ended.
+        """
+        request = self._request(serving, end)
+        if request is not None:
+            self._recording.request(request)
+
+    def _request(self, serving: Serving, end: int) -> Request | None:
+        """
+        A request, if its task has a track.
         """
         try:
             task = serving.task()
             track = self._track_of(task) if task is not None else -1
-            if track >= 0:
-                name, args = serving.describe(serving.subject)
-                if serving.trace_id:
-                    args["trace id"] = serving.trace_id
-                cut = tuple((key, value[:LONGEST_TEXT]) for key, value in args.items())
-                until = end - self._zero if end >= 0 else -1
-                start = serving.start - self._zero
-                self._recording.request(Request(track, start, until, name[:LONGEST_TEXT], cut))
+            if track < 0:
+                return None
+            name, args = serving.describe(serving.subject)
         except Exception as error:  # the observer is a guest
             self._forget()
             self._failed("requests", error)
+            return None
+        if serving.trace_id:
+            args["trace id"] = serving.trace_id
+        cut = tuple((key, value[:LONGEST_TEXT]) for key, value in args.items())
+        until = end - self._zero if end >= 0 else -1
+        return Request(track, serving.start - self._zero, until, name[:LONGEST_TEXT], cut)
 
     def _forget(self) -> bool:
         global _watches  # noqa: PLW0603 - as above

@@ -7,15 +7,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fgtrace._collect._sources import tell_loop
+from fgtrace._collect._sources import tell_finders
 from fgtrace._config import FORMATS
+from fgtrace._flight import running
 from fgtrace._http._jobs import DumpJob, Job, ReplyJob, TraceJob, file_headers
 from fgtrace._http._options import HttpOptions
 from fgtrace._http._page import PAGE, PAGE_HEADERS
@@ -97,6 +97,7 @@ class Door:
             "format": word(*FORMATS),
             "state_frames": word("root", "leaf", "no"),
             "awaits": word("sampled", "exact"),
+            "tracks": word("task", "lane", "auto"),
             "include_self": flag, "threads": flag, "tasks": flag, "lines": flag,
             "last": number,
         }  # fmt: skip
@@ -165,7 +166,7 @@ class Door:
         options = replace(self._options.config, dst="fgtrace.json", **asked)
         if ask.method == "HEAD":
             return Reply(200, file_headers(asked["format"]), None)
-        tell_loop()
+        tell_finders()
         return self._in_slot(
             self._traces, seconds,
             lambda release: TraceJob(options, seconds, release, compress=takes_gzip(ask.headers)),
@@ -178,8 +179,7 @@ class Door:
         seconds, format_ = asked.pop("last"), asked.pop("format", "json")
         for name, value in asked.items():
             raise ConfigError(name, value, "allowed with last is format: the rest is the recorder's")
-        flight = sys.modules.get("fgtrace._flight")  # nobody imported it: none runs
-        recorder = flight.running() if flight is not None else None
+        recorder = running()
         if recorder is None:
             return plain(409, "no flight recorder runs here: start one with fgtrace.FlightRecorder().start()")
         if ask.method == "HEAD":
@@ -200,7 +200,7 @@ class Door:
         headers = {"Content-Type": type_, "Vary": "Accept"}
         if ask.method == "HEAD":
             return Reply(200, headers, None)
-        tell_loop()
+        tell_finders()
         return self._in_slot(
             self._looks, 1,
             lambda release: ReplyJob(lambda: Reply(200, headers, write(self._tasks.look(), most)), release),

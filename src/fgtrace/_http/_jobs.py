@@ -13,16 +13,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from fgtrace._config import FORMATS, PACKED, Options
+from fgtrace._flight import FlightRecorder
 from fgtrace._http._query import refusal
 from fgtrace._http._replies import Reply, plain
 from fgtrace._sampler import own_threads
 from fgtrace._trace import Config, Trace
 from fgtrace.errors import ConfigError, FgtraceError
 
-__all__ = ["DumpJob", "Gone", "Job", "ReplyJob", "TraceJob", "Writing"]
+__all__ = ["DumpJob", "Gone", "Job", "ReplyJob", "TraceJob"]
 
 #: How often (s) a door that cannot wait for it is asked whether its client is still there.
 POLL = 0.1
@@ -36,6 +37,7 @@ _TYPES = {
     "perfetto.gz": "application/gzip",
     "speedscope": "application/json",
     "folded": "text/plain; charset=utf-8",
+    "html": "text/html; charset=utf-8",
 }
 
 
@@ -43,17 +45,6 @@ class Gone(Exception):  # noqa: N818 - not an error: the client went away
     """
     Nobody waits for the answer.
     """
-
-
-class Writing(Protocol):
-    """
-    What can write a trace that it has: a flight recorder.
-    """
-
-    def dump(self, dst: IO[bytes], *, seconds: float | None = None, format: str | None = None) -> object:  # noqa: A002
-        """
-        Write the last seconds.
-        """
 
 
 class Job:
@@ -227,7 +218,13 @@ class DumpJob(_FileJob):
     """
 
     def __init__(
-        self, recorder: Writing, seconds: float, format_: str, release: Callable[[], None], *, compress: bool
+        self,
+        recorder: FlightRecorder,
+        seconds: float,
+        format_: str,
+        release: Callable[[], None],
+        *,
+        compress: bool,
     ) -> None:
         super().__init__(format_, release, compress=compress)
         self._recorder = recorder
