@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -551,6 +552,35 @@ def test_no_recorder(door: Live) -> None:
     reply = door.get("/debug/fgtrace?last=5")
     assert reply.status_code == 409
     assert "no flight recorder runs here" in reply.text
+
+
+def _rows(heading: str) -> dict[str, str]:
+    """
+    The first two columns of the table below a heading of docs/http.md.
+    """
+    page = (Path(__file__).parent.parent / "docs" / "http.md").read_text(encoding="utf-8")
+    table = page.partition(heading)[2].partition("|---|")[2].partition("\n\n")[0]
+    cells = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    return {row[0].strip("|` "): row[1].strip("|` ") for row in cells}
+
+
+def test_docs_options() -> None:
+    """
+    The page has each option of a door, with its default.
+    """
+    defaults = {each.name: getattr(HttpOptions(), each.name) for each in fields(HttpOptions)}
+    assert _rows("## Options") == {
+        name: "Config()" if name == "config" else f"{value}" for name, value in defaults.items()
+    }
+
+
+def test_docs_query() -> None:
+    """
+    The page has each field of a query, and no other; so has the index, where the words are explained.
+    """
+    fields_ = Door(HttpOptions())._trace_fields
+    assert set(_rows("takes, all of them optional")) == set(fields_)
+    assert all(name.encode() in PAGE for name in fields_)
 
 
 FORKS = """
