@@ -101,6 +101,22 @@ def test_perfetto_ui_by_its_link(viewers: Viewers, traced: Path) -> None:
     assert seen["slices"] == len(fgtrace.load(traced))
 
 
+def test_door(viewers: Viewers) -> None:
+    """
+    The page of a HTTP door makes a trace and hands it to the Perfetto UI, by one click; it asks nobody else for anything.
+    """
+    site = {"origin": "https://ui.perfetto.dev", "folder": str(bundled_ui())}
+    with fgtrace.serve() as door:
+        seen = viewers.drive(
+            "door.cjs", url=door.url, out=str(ARTIFACTS / "door.png"), site=site, seconds="0.5"
+        )
+        assert all(each.startswith(door.url) for each in seen["requests"])
+        assert seen["title"].startswith(f"{door.host}:{door.port} {seen['save']} (")
+    assert seen["complaints"] == []
+    assert (seen["errors"], seen["said"]) == (0, "")
+    assert seen["slices"] > 0
+
+
 def test_speedscope_by_its_link(viewers: Viewers, traced: Path, tmp_path: Path) -> None:
     """
     `fgtrace view --speedscope`: the same of www.speedscope.app.

@@ -195,10 +195,12 @@ def _longest(tasks: list[Track]) -> int:
 
 def _coroutine(task: Track) -> str:
     """
-    What a task runs: the last word of its name. One that has but a name counts with those like it.
+    What a task runs: the last word of its name, of that which it had before it was named by its request.
+    One that has but a name counts with those like it.
     """
-    name, space, coroutine = task.name.rpartition(" ")
-    return coroutine if name and space else _DIGITS.sub("*", task.name)
+    whole = str(dict(task.args).get("task", task.name))
+    name, space, coroutine = whole.rpartition(" ")
+    return coroutine if name and space else _DIGITS.sub("*", whole)
 
 
 class _Shared:
