@@ -445,3 +445,37 @@ def test_debug_hook(core: str, tmp_path: Path, trace_engine: Engine) -> None:
     assert names[0] == "running"
     assert "__main__.sign" in names
     assert "sign" in line
+
+
+@pytest.mark.parametrize("name", ["http_asgi", "http_aiohttp"])
+def test_http_requests(example: Example, name: str) -> None:
+    """
+    The trace that came over HTTP has the requests of the users by name.
+    """
+    trace = example(name, "--port", 0).trace
+    asked = [row for track in trace.all() for row in track if row.category == "request"]
+    users = [row for row in asked if row.name == "GET /users/{id}"]
+    assert len({row.args["path"] for row in users}) > 3
+    if name == "http_asgi":
+        assert users[0].args["request id"].startswith("request-")
+    assert holding(trace.all("GET /users/{id}"), "sleep", "__main__.user", "asyncio.tasks.sleep")
+
+
+def test_http_flask(example: Example) -> None:
+    """
+    The server's threads serve users.
+    """
+    trace = example("http_flask", "--port", 0).trace
+    assert holding(trace.all("waitress-*"), "sleep", "__main__.user")
+
+
+def test_http_serve(example: Example) -> None:
+    """
+    The trace of a loop that hangs shows in what, and the list of tasks says the same.
+    """
+    run = example("http_serve", "--port", 0, "--seconds", 4)
+    worker = run.trace.track("worker work")
+    assert worker.states() == ["running"]
+    assert worker.time_in("__main__.compute") > 0.9
+    assert run.trace.track("ticker tick").states() in (["sleep"], ["runnable"])
+    assert "worker work: running" in run.printed

@@ -22,6 +22,7 @@ from fgtrace._trace import Config, Trace, trace
 from fgtrace._version import __version__
 from fgtrace.debug import install, uninstall
 from fgtrace.errors import ConfigError, FgtraceError, SinkError, TraceFormatError, TraceStateError
+from fgtrace.server import Server, serve
 
 __all__ = [
     "FORMATS",
@@ -31,6 +32,7 @@ __all__ = [
     "FlightRecorder",
     "FlightStats",
     "Frame",
+    "Server",
     "SinkError",
     "Slice",
     "Stats",
@@ -41,6 +43,7 @@ __all__ = [
     "__version__",
     "install",
     "load",
+    "serve",
     "trace",
     "uninstall",
 ]

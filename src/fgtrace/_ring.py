@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fgtrace._model import Collection, Gap
+from fgtrace._model import Collection, Gap, Request
 from fgtrace._recording import FORGOTTEN, TRACK_BYTES, Recording
 from fgtrace._step_records import CALLBACK
 
@@ -35,6 +35,7 @@ _SLACK = 4096
 #: Rows that are asked at once: a call of C holds the GIL until it returns.
 _PIECE = 8192
 _GAP_BYTES = _COLLECTION_BYTES = 250
+_REQUEST_BYTES = 750
 
 
 class Shape(NamedTuple):
@@ -64,6 +65,7 @@ class Chunk(NamedTuple):
     counters: array[int]
     gaps: list[Gap]
     collections: list[Collection]
+    requests: list[Request]
     size: int
 
 
@@ -180,9 +182,11 @@ class Ring:
         counters, recording.counters = recording.counters, array("q")
         gaps, recording.gaps = recording.gaps, []
         collections, recording.collections = recording.collections, []
+        requests, recording.requests = recording.requests, []
         size = (len(rows) + len(steps) + len(counters)) * 8
         size += len(gaps) * _GAP_BYTES + len(collections) * _COLLECTION_BYTES
-        self.chunks.append(Chunk(now, rows, steps, counters, gaps, collections, size))
+        size += len(requests) * _REQUEST_BYTES
+        self.chunks.append(Chunk(now, rows, steps, counters, gaps, collections, requests, size))
         self._size += size
         self.end = now
 
