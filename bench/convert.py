@@ -53,6 +53,9 @@ class Long:
         ]
         self._frames = [Frame(f"module.f_{n}", "python", f"src/module_{n}.py", n) for n in range(FRAMES)]
 
+    def alike(self) -> list[list[Track]]:
+        return []
+
     def slices(self) -> Iterator[Slice]:
         for number in range(self._length):
             stack, depth = divmod(number, DEPTH)

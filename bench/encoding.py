@@ -41,6 +41,9 @@ class Ready:
         self._edges = list(edges(self._slices))
         gc.freeze()  # or the collector would go through all of it again and again
 
+    def alike(self) -> list[list[Track]]:
+        return []
+
     def slices(self) -> Iterator[Slice]:
         return iter(self._slices)
 

@@ -124,6 +124,12 @@ class _Selected:
         self.tracks = list(self._kept.values())
         self.metadata = _with_note(trace.metadata, selection)
 
+    def alike(self) -> list[list[Track]]:
+        groups = (
+            [self._kept[task.id] for task in group if task.id in self._kept] for group in self._trace.alike()
+        )
+        return [group for group in groups if len(group) > 1]
+
     def slices(self) -> Iterator[Slice]:
         for _, slices in groupby(self._trace.slices(), lambda each: each.track.id):
             yield from self._of_track(slices)
@@ -320,7 +326,7 @@ class _Told:
 
     def __init__(self, drawing: Drawing, progress: Callable[[int, int], None], total: int) -> None:
         self.count = 0
-        self.tracks = drawing.tracks
+        self.tracks, self.alike = drawing.tracks, drawing.alike
         self.flows, self.counters, self.instants = drawing.flows, drawing.counters, drawing.instants
         self._drawing = drawing
         self._progress = progress

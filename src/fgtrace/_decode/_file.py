@@ -4,7 +4,8 @@ A file that was read: the same words as those that were written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
 from typing import Any, Self
 
 from fgtrace._decode._kept import Kept
@@ -64,6 +65,19 @@ class TraceFile:
         Give the temporary files back; the slices can no longer be asked for.
         """
         self.kept.close()
+
+    def alike(self) -> list[list[Track]]:
+        """
+        Tasks of which the same is drawn, all of it from one moment on: they never changed.
+        """
+        groups: dict[Hashable, list[Track]] = defaultdict(list)
+        rows = {self.kept.tracks[row].id: row for row in self._rows}
+        for track in self.tracks:
+            look = self.kept.only_look(rows[track.id]) if track.kind == "task" else None
+            if look is not None:
+                life = (track.pid, track.parent, track.level, track.start, track.end, track.args)
+                groups[track.name.rpartition(" ")[2], life, look].append(track)
+        return [group for group in groups.values() if len(group) > 1]
 
     def slices(self) -> Iterator[Slice]:
         """

@@ -135,6 +135,18 @@ class Kept:
             for start, *_ in batch:
                 yield start
 
+    def only_look(self, row: int) -> tuple[tuple[int, int, int], ...] | None:
+        """
+        The slices of a row (start, end, frame), if all of them begin at the same time; else None.
+        """
+        found: list[tuple[int, int, int]] = []
+        for batch in self.rows.merged(row):
+            for start, less, _, frame in batch:
+                if found and found[0][0] != start:
+                    return None
+                found.append((start, -less, frame))
+        return tuple(found) or None
+
     def slices(self, row: int) -> Iterator[Slice]:
         """
         The slices of a row, by start, of two at once the longer first.
