@@ -81,6 +81,9 @@ class Drawn:
         self._flows = flows or []
         self._instants = instants or []
 
+    def alike(self) -> list[list[Track]]:
+        return []
+
     def slices(self) -> Iterator[Slice]:
         return iter(self._slices)
 

@@ -31,6 +31,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "speedscope": (".speedscope.json",),
     "folded": (".folded",),
     "pprof": (".pb.gz",),
+    "html": (".html",),
 }
 
 #: The formats that are packed with gzip.
@@ -151,7 +152,7 @@ class Options:
         awaits: ``"sampled"``: tasks are seen at the ticks. ``"exact"``: every step of every task on
             asyncio's own loops is noted with its true start and end, with what woke it, and with
             the loop's callbacks, its idle time and the garbage collector's runs. While such a trace
-            runs, two methods of asyncio are wrapped.
+            runs, up to three methods of asyncio are exchanged.
         slow_callback_duration: seconds; with exact awaits a step or callback that lasts so long
             gets a flag, ``loop blocked``. The default is asyncio's own.
         lines: a slice for every line of a function, instead of one for the function.

@@ -51,6 +51,9 @@ class TraceFile:
     flags: list[Instant] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    def alike(self) -> list[list[Track]]:
+        return []
+
     def slices(self) -> Iterator[Slice]:
         return iter(self.found)
 

@@ -8,10 +8,12 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 
+import orjson
+
 from fgtrace._decode._file import BadTrace, TraceFile
 from fgtrace._decode._notes import whole
 from fgtrace._model import Slice, Track
-from fgtrace._sharing import FACTS
+from fgtrace._sharing import CROWD, FACTS
 
 __all__ = ["Lanes", "unshared"]
 
@@ -34,15 +36,15 @@ class Lanes:
     def __init__(self, tracks: Iterable[Track], slices: Iterable[Slice]) -> None:
         self.tasks: list[Track] = []
         self._tracks = list(tracks)
-        self._turns: dict[int, tuple[list[int], list[Track]]] = {
+        self._turns: dict[int, tuple[list[int], list[list[Track]]]] = {
             track.id: ([], []) for track in self._tracks if track.kind == "lane"
         }
         found = [each for each in slices if each.depth == 0 and each.track.id in self._turns]
         for each in sorted(found, key=lambda each: each.start):
             starts, tasks = self._turns[each.track.id]
             starts.append(each.start)
-            tasks.append(_task(each))
-            self.tasks.append(tasks[-1])
+            tasks.append(_tasks(each))
+            self.tasks.extend(tasks[-1])
         ids = [track.id for track in (*self._tracks, *self.tasks)]
         if len(set(ids)) < len(ids):
             raise BadTrace("two tracks have the same id")
@@ -65,28 +67,32 @@ class Lanes:
 
     def at(self, track: Track, time: int) -> Track:
         """
-        The task that a lane shows at this time (ns); any other track is its own.
+        The task that a lane shows at this time (ns), of a crowd the first; any other track is its own.
 
         Raises:
             BadTrace: the lane shows none yet.
         """
+        return self._all_at(track, time)[0]
+
+    def _all_at(self, track: Track, time: int) -> list[Track]:
         if track.id not in self._turns:
-            return track
+            return [track]
         starts, tasks = self._turns[track.id]
         place = bisect_right(starts, time) - 1
         if place < 0:
             raise BadTrace(f"on {track.name!r} is something before its first task")
         return tasks[place]
 
-    def moved(self, each: Slice) -> Slice | None:
+    def moved(self, each: Slice) -> list[Slice]:
         """
-        A slice as it was before; None: it stands for a whole task.
+        A slice as it was before, on each task's track that had it; none where it stands for a whole task.
         """
         if each.track.id not in self._turns:
-            return each
+            return [each]
         if each.depth == 0:
-            return None
-        return each._replace(track=self.at(each.track, each.start), depth=each.depth - 1)
+            return []
+        tasks = self._all_at(each.track, each.start)
+        return [each._replace(track=task, depth=each.depth - 1) for task in tasks]
 
 
 def unshared(file: TraceFile) -> TraceFile:
@@ -99,10 +105,9 @@ def unshared(file: TraceFile) -> TraceFile:
     if all(track.kind != "lane" for track in file.tracks):
         return file
     lanes = Lanes(file.tracks, file.found)
-    moved = map(lanes.moved, file.found)
     return TraceFile(
         tracks=lanes.arranged(),
-        found=[each for each in moved if each is not None],
+        found=[moved for each in file.found for moved in lanes.moved(each)],
         arrows=[
             flow._replace(
                 source=lanes.at(flow.source, flow.source_time), target=lanes.at(flow.target, flow.target_time)
@@ -115,11 +120,31 @@ def unshared(file: TraceFile) -> TraceFile:
     )
 
 
-def _task(each: Slice) -> Track:
+def _tasks(each: Slice) -> list[Track]:
+    """
+    The tasks for which a lane's outermost slice stands.
+
+    Raises:
+        ValueError: it does not say which.
+    """
     said = dict(each.frame.args)
-    facts = {name: whole(said.pop(key, None)) for name, key in FACTS.items()}
+    crowd = said.pop(CROWD, None)
+    if crowd is None:
+        facts = [[*(said.pop(key, None) for key in FACTS.values()), each.frame.name]]
+    else:
+        facts = orjson.loads(str(crowd))
+    return [_task(each, told, tuple(said.items())) for told in facts]
+
+
+def _task(each: Slice, told: object, args: tuple[tuple[str, str | int], ...]) -> Track:
+    match told:
+        case [*numbers, str() as name] if len(numbers) == len(FACTS):
+            facts = dict(zip(FACTS, map(whole, numbers), strict=True))
+        case _:
+            raise BadTrace(
+                f"{each.frame.name!r} on {each.track.name!r} does not say which tasks it stands for"
+            )
     lane = each.track
     return Track(
-        "task", name=each.frame.name, group=lane.group, pid=lane.pid, start=each.start, end=each.end,
-        args=tuple(said.items()), **facts,
-    )  # fmt: skip
+        "task", name=name, group=lane.group, pid=lane.pid, start=each.start, end=each.end, args=args, **facts
+    )

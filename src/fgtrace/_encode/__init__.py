@@ -27,6 +27,7 @@ MODULES: dict[str, str] = {
     "speedscope": "speedscope",
     "folded": "folded",
     "pprof": "pprof",
+    "html": "html",
 }
 
 #: Format name -> what it is, and who reads it: docs/formats.md.
@@ -36,6 +37,7 @@ VIEWERS: dict[str, str] = {
     "speedscope": "speedscope's own, a profile for each track: speedscope",
     "folded": "Collapsed stacks, ns of each stack's own time: flamegraph.pl, inferno, speedscope",
     "pprof": "pprof, wall-clock ns by stack with labels: `go tool pprof`, Pyroscope, Parca, speedscope",
+    "html": "A page with the viewer in it, one file that needs no network: any browser",
 }
 
 

@@ -15,7 +15,7 @@ import click
 from fgtrace._trace import Config
 from fgtrace.cli._ending import Ending
 from fgtrace.cli._parser import parse
-from fgtrace.cli._plan import CannotRun, ConvertPlan, Plan
+from fgtrace.cli._plan import CannotRun, ConvertPlan, Plan, ViewPlan
 from fgtrace.cli._program import find, run
 from fgtrace.errors import ConfigError, FgtraceError
 
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse("interrupted")
     if isinstance(plan, ConvertPlan):
         return _convert(plan)
+    if isinstance(plan, ViewPlan):
+        return _view(plan)
     return plan if isinstance(plan, int) else _carry_out(plan)
 
 
@@ -52,6 +54,15 @@ def _convert(plan: ConvertPlan) -> int:
         return _refuse(str(error))
     except KeyboardInterrupt:
         return _refuse(f"interrupted: {plan.target} is as it was")
+
+
+def _view(plan: ViewPlan) -> int:
+    from fgtrace.cli._view import carry_out
+
+    try:
+        return carry_out(plan)
+    except (FgtraceError, CannotRun) as error:
+        return _refuse(str(error))
 
 
 def _carry_out(plan: Plan) -> int:

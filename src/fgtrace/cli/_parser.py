@@ -14,7 +14,7 @@ import click
 
 from fgtrace._config import FORMATS
 from fgtrace._version import __version__
-from fgtrace.cli._plan import ConvertPlan, Plan
+from fgtrace.cli._plan import ConvertPlan, Plan, ViewPlan
 
 __all__ = ["parse"]
 
@@ -181,7 +181,23 @@ def convert(
     )
 
 
-def parse(arguments: Sequence[str]) -> Plan | ConvertPlan | int:
+@fgtrace.command(context_settings=_HELP, options_metavar="[OPTIONS]", short_help="Show a trace in a browser.")
+@click.argument("source", metavar="TRACE")
+@click.option("--offline", is_flag=True, help="In the UI of the extra `viewer`: no network at all.")
+@click.option("--speedscope", is_flag=True, help="In speedscope, not in the Perfetto UI.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+def view(source: str, *, offline: bool, speedscope: bool, no_browser: bool) -> ViewPlan:
+    """
+    Show a trace in a browser, until Ctrl-C.
+
+    TRACE is served on the loopback address alone, to the viewer's page
+    alone, which reads it in the browser: it is uploaded nowhere. What the
+    viewer cannot read is converted first.
+    """
+    return ViewPlan(source=source, offline=offline, speedscope=speedscope, browser=not no_browser)
+
+
+def parse(arguments: Sequence[str]) -> Plan | ConvertPlan | ViewPlan | int:
     """
     What to do, or the exit code where it is done already, as with ``--help``.
 
@@ -191,4 +207,4 @@ def parse(arguments: Sequence[str]) -> Plan | ConvertPlan | int:
     if not arguments:
         arguments = ["--help"]
     done = fgtrace.main(list(arguments), prog_name="fgtrace", standalone_mode=False)
-    return done if isinstance(done, (Plan, ConvertPlan)) else int(done or 0)
+    return done if isinstance(done, (Plan, ConvertPlan, ViewPlan)) else int(done or 0)

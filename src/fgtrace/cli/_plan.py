@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CannotRun", "ConvertPlan", "Plan"]
+__all__ = ["CannotRun", "ConvertPlan", "Plan", "ViewPlan"]
 
 
 class CannotRun(Exception):  # noqa: N818 -- it says what is the case
@@ -55,3 +55,21 @@ class ConvertPlan:
     selection: dict[str, Any] = field(default_factory=dict)
     tracks: str = "auto"
     quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewPlan:
+    """
+    Show an existing trace in a viewer.
+
+    Args:
+        source: the trace.
+        offline: in the Perfetto UI of this machine.
+        speedscope: in speedscope.
+        browser: open a browser.
+    """
+
+    source: str
+    offline: bool = False
+    speedscope: bool = False
+    browser: bool = True
