@@ -52,10 +52,10 @@ async def _work() -> None:
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
-    A trace of a program, one of whose tasks has a name that a page must not believe.
+    A trace of a program, one of whose tasks has a name that a page must not believe. Every step is in it.
     """
     path = tmp_path_factory.mktemp("traced") / "app.json"
-    with fgtrace.trace(path, hz=500, max_overhead=1.0):
+    with fgtrace.trace(path, awaits="exact"):
         asyncio.run(_work())
     return path
 

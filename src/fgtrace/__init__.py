@@ -20,6 +20,7 @@ from fgtrace._model import Frame, Slice, Track
 from fgtrace._sampler import Stats
 from fgtrace._trace import Config, Trace, trace
 from fgtrace._version import __version__
+from fgtrace.debug import install, uninstall
 from fgtrace.errors import ConfigError, FgtraceError, SinkError, TraceFormatError, TraceStateError
 from fgtrace.server import Server, serve
 
@@ -40,7 +41,9 @@ __all__ = [
     "TraceStateError",
     "Track",
     "__version__",
+    "install",
     "load",
     "serve",
     "trace",
+    "uninstall",
 ]

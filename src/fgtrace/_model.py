@@ -165,13 +165,14 @@ class Flow(NamedTuple):
 
 class Counter(NamedTuple):
     """
-    The value of a counter from this time on.
+    The value of a counter from this time on; ``unit`` is what is counted.
     """
 
     pid: int
     name: str
     time: int
-    value: int
+    value: float
+    unit: str = "tasks"
 
 
 class Instant(NamedTuple):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator
 
+from fgtrace._alike import alike_in
 from fgtrace._config import Options
 from fgtrace._edges import FOREVER, Edge, edges
 from fgtrace._exact_timeline import ExactDrawing
@@ -58,6 +59,12 @@ class Timeline:
         Call this with the observations drawn and their total, now and then.
         """
         self._progress = progress
+
+    def alike(self) -> list[list[Track]]:
+        """
+        Tasks in groups of which exactly the same is drawn: see `fgtrace._alike`.
+        """
+        return alike_in(self._recording, self.tracks)
 
     def slices(self) -> Iterator[Slice]:
         """

@@ -40,6 +40,7 @@ __all__ = [
     "nothing",
     "rename",
     "root_name",
+    "weakly",
 ]
 
 
@@ -190,7 +191,7 @@ class TaskCollector:
         self._note(now, entry, elements, detail, waiter)
 
     def _note(self, now: int, entry: SeenTask, elements: list[int], detail: int, waiter: Any) -> None:
-        entry.waiter = nothing if waiter is None else _weakly(waiter)
+        entry.waiter = nothing if waiter is None else weakly(waiter)
         stack = self._recording.stack(elements)
         if stack != entry.stack or detail != entry.detail:
             entry.stack, entry.detail = stack, detail
@@ -305,7 +306,7 @@ class TaskCollector:
         self._recording.observe(now, entry.track, GONE, 0)
 
 
-def _weakly(waiter: Any) -> Callable[[], Any]:
+def weakly(waiter: Any) -> Callable[[], Any]:
     """
     A weak reference; where a future of the program's own allows none, it is looked at each tick.
     """
