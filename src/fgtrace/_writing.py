@@ -80,7 +80,7 @@ def considerate(share: float, patience: float) -> Callable[[Iterable[bytes]], It
 
     Where a piece took longer than the processor worked on it, it waited for the interpreter, or for a core.
     Others want these, and to give way for a moment, as `paced` does, still takes half of what they would
-    have. So the longer a piece waited, the longer is the pause behind it; beside an idle program there is none.
+    have. So the longer a piece waited, the longer is the pause behind it; beside an idle one there is none.
 
     Args:
         share: of the time, at most so much is worked while others want it.
