@@ -495,7 +495,7 @@ def test_hundred_thousand(tmp_path: Path, ask_trace: AskTrace) -> None:
         "from slice where dur > 0"  # flags have none
     )
     assert found["tracks"] < MOST_TASKS + at_once + 10  # own, lanes, and the loop's
-    back = open_trace(path)
-    assert len(back.found) == found["slices"] - found["tasks"]
+    with open_trace(path) as back:
+        assert back.count == found["slices"] - found["tasks"]
     assert sum(track.name.endswith("turn") for track in back.tracks) == tasks
     path.unlink()
