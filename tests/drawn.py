@@ -5,6 +5,7 @@ Something to write that is no recording: slices, arrows and flags as they are gi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -77,6 +78,7 @@ class Drawn:
         tracks: list[Track] | None = None,
     ) -> None:
         self.tracks = tracks or list({s.track.id: s.track for s in slices}.values())
+        self.metadata: dict[str, Any] = {}
         self._slices = slices
         self._flows = flows or []
         self._instants = instants or []

@@ -5,16 +5,18 @@ Tasks that did the same are drawn once, and are each a task again for whoever re
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fgtrace
 from fgtrace._config import Options
+from fgtrace._convert import convert
 from fgtrace._decode import open_trace
 from fgtrace._edges import edges
 from fgtrace._encode import encoder_of
@@ -36,15 +38,15 @@ def script(lives: list[Life]) -> Script:
     """
     found = Script()
     found.at(0, "MainThread", "m")
-    rows = []
+    rows: list[tuple[int, str, str | None]] = []
     for name, start, stack, then, end in lives:
         found.track(name, start, "task")
         found.recording.tracks[found.tracks[name]].root = name.rpartition(" ")[2]
         rows.append((start, name, stack))
         rows.extend((start + 10, name, then) for then in [then] if then is not None)
         rows.extend((end, name, None) for end in [end] if end is not None)
-    for time, name, stack in sorted(rows, key=lambda row: row[0]):
-        found.at(time, name, stack, "task")
+    for time, name, becomes in sorted(rows, key=lambda row: row[0]):
+        found.at(time, name, becomes, "task")
     return found
 
 
@@ -108,6 +110,7 @@ def programs(draw: st.DrawFn) -> list[Life]:
 
 
 @pytest.mark.parametrize("name", ["json", "perfetto"])
+@settings(deadline=None)
 @given(lives=programs())
 def test_nothing_is_lost(name: str, lives: list[Life], tmp_path_factory: pytest.TempPathFactory) -> None:
     """
@@ -117,11 +120,20 @@ def test_nothing_is_lost(name: str, lives: list[Life], tmp_path_factory: pytest.
     drawn = set(plain.slices())
     path = tmp_path_factory.mktemp("crowds") / f"t.{name}"
     path.write_bytes(b"".join(encoder_of(name, "lane")(timeline(script(lives)), {})))
-    found = open_trace(path)
-    assert [track for track in found.tracks if track.kind != "tracer"] == plain.tracks
-    assert set(found.slices()) == drawn
+    again = path.with_suffix(".again.json")
+    convert(path, str(again), tracks="lane")
+    assert _lanes_in(again) == _lanes_in(path) or name == "perfetto"
+    for written in (path, again):
+        with open_trace(written) as found:
+            assert [track for track in found.tracks if track.kind != "tracer"] == plain.tracks
+            assert set(found.slices()) == drawn
 
 
+def _lanes_in(path: Path) -> list[str]:
+    return sorted(re.findall(r"[fg], lane \d+ \(\d+ alike\)", path.read_text(errors="replace")))
+
+
+@settings(deadline=None)
 @given(lives=programs())
 def test_lanes_hold_once(lives: list[Life]) -> None:
     """
@@ -169,7 +181,8 @@ def test_a_crowd(core: str, ask_trace: AskTrace, tmp_path: Path) -> None:
         await asyncio.gather(*crowd)
 
     asyncio.run(main())
-    tracks = open_trace(path).tracks
+    with open_trace(path) as found:
+        tracks = found.tracks
     crowd = [track.name for track in tracks if track.name.endswith(" wait")]
     assert len(crowd) == MOST_TASKS + 500
     assert len(set(crowd)) == len(crowd)

@@ -29,9 +29,9 @@ def alike_in(recording: Recording, tracks: list[Track]) -> list[list[Track]]:
         tracks: of which, in display order; groups and their tasks are in that order.
     """
     looks: dict[int, _Look | None] = {}
-    for time, track, stack, detail in recording.read():
+    for time, number, stack, detail in recording.read():
         if stack != GONE:
-            looks[track] = None if track in looks else (time, stack, detail)
+            looks[number] = None if number in looks else (time, stack, detail)
     for step in recording.read_steps():
         looks[step[3]] = None
     groups: dict[Hashable, list[Track]] = defaultdict(list)

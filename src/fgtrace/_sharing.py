@@ -111,7 +111,7 @@ def _lanes(tracks: list[Track], tasks: list[Track], crowds: list[list[Track]], m
     number = max(track.id for track in tracks) + 1
     places = {task.pid: task.tid for task in sorted(tasks, key=lambda task: task.tid)}
     for (pid, name), members in sorted(coroutines.items(), key=lambda each: (-each[1].longest(), each[0])):
-        if members.count() > 1:
+        if members.size() > 1:
             made = _of_coroutine(name, members, number + len(found), places[pid] + 1)
             places[pid] += len(made)
             found.extend(made)
@@ -126,7 +126,7 @@ class _Members(NamedTuple):
     tasks: list[Track]
     crowds: list[list[Track]]
 
-    def count(self) -> int:
+    def size(self) -> int:
         return len(self.tasks) + sum(map(len, self.crowds))
 
     def longest(self) -> int:
@@ -156,7 +156,7 @@ def _of_coroutine(name: str, members: _Members, number: int, place: int) -> list
         lane = f"{name}, lane {rank + 1}" + (f" ({len(crowd)} alike)" if crowd else "")
         track = Track(
             "lane", number + rank,
-            name=lane if rank else f"{name} ({members.count()} tasks)",
+            name=lane if rank else f"{name} ({members.size()} tasks)",
             group=row[0].group, pid=row[0].pid, tid=place + rank,
             parent=number if rank else -1, level=1 if rank else 0,
             start=row[0].start, end=max(task.end for task in row),
@@ -195,10 +195,12 @@ def _longest(tasks: list[Track]) -> int:
 
 def _coroutine(task: Track) -> str:
     """
-    What a task runs: the last word of its name. One that has but a name counts with those like it.
+    What a task runs: the last word of its name, of that which it had before it was named by its request.
+    One that has but a name counts with those like it.
     """
-    name, space, coroutine = task.name.rpartition(" ")
-    return coroutine if name and space else _DIGITS.sub("*", task.name)
+    whole = str(dict(task.args).get("task", task.name))
+    name, space, coroutine = whole.rpartition(" ")
+    return coroutine if name and space else _DIGITS.sub("*", whole)
 
 
 class _Shared:
@@ -226,6 +228,9 @@ class _Shared:
                 yield track
             if place == last[track.pid]:
                 yield from lanes[track.pid]
+
+    def alike(self) -> list[list[Track]]:
+        return []
 
     def slices(self) -> Iterator[Slice]:
         tasks = {task.id: task for lane in self._lanes for task in lane.tasks if _life(task)}

@@ -160,7 +160,7 @@ class Timeline:
         for drawn, (time, track, stack, detail) in enumerate(self._recording.read()):
             lane = lanes.get(track)
             if lane is None:
-                lane = lanes[track] = Lane(self._by_id[track], in_time=in_time)
+                lane = lanes[track] = self._lane(track, in_time=in_time)
             if stack == GONE:
                 ready = lane.advance(time, ())
                 del lanes[track]
@@ -172,6 +172,10 @@ class Timeline:
                 self._progress(drawn, self._recording.observations)
         for lane in lanes.values():
             yield lane.track, lane.advance(self.end, ()) or array("q")
+
+    def _lane(self, track: int, *, in_time: bool) -> Lane:
+        outer = self._found.served.outer(track, self._resolver)
+        return Lane(self._by_id[track], in_time=in_time, outer=outer)
 
     def _gaps(self) -> list[Slice]:
         track = next((track for track in self.tracks if track.kind == "tracer"), None)

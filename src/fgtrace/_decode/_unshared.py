@@ -7,10 +7,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import chain
 
 import orjson
 
 from fgtrace._decode._file import BadTrace, TraceFile
+from fgtrace._decode._kept import Kept
 from fgtrace._decode._notes import whole
 from fgtrace._model import Slice, Track
 from fgtrace._sharing import CROWD, FACTS
@@ -97,27 +99,40 @@ class Lanes:
 
 def unshared(file: TraceFile) -> TraceFile:
     """
-    The same trace without lanes.
+    The same trace without lanes. A file with lanes is closed.
 
     Raises:
         ValueError: its lanes are none.
     """
     if all(track.kind != "lane" for track in file.tracks):
         return file
-    lanes = Lanes(file.tracks, file.found)
-    return TraceFile(
-        tracks=lanes.arranged(),
-        found=[moved for each in file.found for moved in lanes.moved(each)],
-        arrows=[
-            flow._replace(
-                source=lanes.at(flow.source, flow.source_time), target=lanes.at(flow.target, flow.target_time)
-            )
-            for flow in file.arrows
-        ],
-        values=file.values,
-        flags=[flag._replace(track=lanes.at(flag.track, flag.time)) for flag in file.flags],
-        metadata=file.metadata,
-    )
+    kept = Kept()
+    try:
+        lanes = Lanes(file.tracks, file.slices())
+        tracks = lanes.arranged()
+        kept.tracks = {track.id: track for track in tracks}
+        _move(file, lanes, kept)
+    except BaseException:
+        kept.close()
+        raise
+    finally:
+        file.close()
+    return TraceFile(kept, [track.id for track in tracks], file.metadata)
+
+
+def _move(file: TraceFile, lanes: Lanes, kept: Kept) -> None:
+    kept.frames = file.kept.frames
+    numbers = {id(frame): number for number, frame in enumerate(kept.frames)}
+    for place, each in enumerate(chain.from_iterable(map(lanes.moved, file.slices()))):
+        kept.slice(each.track.id, each.start, each.end, place, numbers[id(each.frame)])
+    kept.rows.settle()
+    for name, source, source_time, target, target_time in file.flows():
+        one, other = lanes.at(source, source_time), lanes.at(target, target_time)
+        kept.flow(name, one.id, source_time, other.id, target_time)
+    for counter in file.counters():
+        kept.counter(counter)
+    for name, track, time, args in file.instants():
+        kept.flag(lanes.at(track, time).id, time, kept.named(name, args))
 
 
 def _tasks(each: Slice) -> list[Track]:

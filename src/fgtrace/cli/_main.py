@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from fgtrace._trace import Config
-from fgtrace.cli._ending import Ending
+from fgtrace.cli._ending import Ending, HookEnding
 from fgtrace.cli._parser import parse
 from fgtrace.cli._plan import CannotRun, ConvertPlan, Plan, ViewPlan
 from fgtrace.cli._program import find, run
@@ -67,9 +67,8 @@ def _view(plan: ViewPlan) -> int:
 
 def _carry_out(plan: Plan) -> int:
     try:
-        config = Config(**plan.options)
+        ending = _ending(plan)
         program = find(plan)
-        ending = Ending(config.trace(), quiet=plan.quiet)
         ending.prepare()
     except (ConfigError, CannotRun) as error:
         return _refuse(str(error))
@@ -79,6 +78,12 @@ def _carry_out(plan: Plan) -> int:
         ending.abandon()
         return _refuse(str(error))
     return 0
+
+
+def _ending(plan: Plan) -> Ending | HookEnding:
+    if plan.flight is not None:
+        return HookEnding(plan.flight)
+    return Ending(Config(**plan.options).trace(), quiet=plan.quiet)
 
 
 def _refuse(why: str) -> int:

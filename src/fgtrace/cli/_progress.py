@@ -48,23 +48,29 @@ class Progress:
 
     def update(self, done: int, total: int) -> None:
         """
-        So many of so many are done.
+        So many of so many are written.
+        """
+        self.show("writing", done, total)
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """
+        So many of so many are done of something.
         """
         if self._hopeless or self._clock() < self._next:
             return
         self._next = self._clock() + PERIOD
         try:
-            self._draw(done, total)
+            self._draw(what, done, total)
         except Exception:
             self._hopeless = True  # a bar is not worth a trace
 
-    def _draw(self, done: int, total: int) -> None:
+    def _draw(self, what: str, done: int, total: int) -> None:
         if self._bar is None:
             with _path(self._path):
                 self._bar = _make_bar(self._stream)
             self._bar.start()
-            self._task = self._bar.add_task("fgtrace: writing", total=total)
-        self._bar.update(self._task, completed=done, total=total)
+            self._task = self._bar.add_task("", total=total)
+        self._bar.update(self._task, description=f"fgtrace: {what}", completed=done, total=total)
         self._bar.refresh()
 
 
