@@ -497,5 +497,5 @@ def test_hundred_thousand(tmp_path: Path, ask_trace: AskTrace) -> None:
     assert found["tracks"] < MOST_TASKS + at_once + 10  # own, lanes, and the loop's
     with open_trace(path) as back:
         assert back.count == found["slices"] - found["tasks"]
-        assert sum(track.name.endswith("turn") for track in back.tracks) == tasks
+    assert sum(track.name.endswith("turn") for track in back.tracks) == tasks
     path.unlink()
