@@ -25,14 +25,21 @@ class Progress:
     Args:
         stream: where to; nothing is shown where that is no terminal.
         path: the ``sys.path`` to import rich from: the program's may lead to another one.
+        what: is being done.
         clock: seconds.
     """
 
     def __init__(
-        self, stream: IO[str], path: Sequence[str], *, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: IO[str],
+        path: Sequence[str],
+        what: str = "writing",
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream
         self._path = path
+        self._what = what
         self._clock = clock
         self._next = clock() + PATIENCE
         self._bar: Any = None
@@ -63,7 +70,7 @@ class Progress:
             with _path(self._path):
                 self._bar = _make_bar(self._stream)
             self._bar.start()
-            self._task = self._bar.add_task("fgtrace: writing", total=total)
+            self._task = self._bar.add_task(f"fgtrace: {self._what}", total=total)
         self._bar.update(self._task, completed=done, total=total)
         self._bar.refresh()
 

@@ -1,8 +1,8 @@
 """
 Who ended a wait: the task that another one waited for, as far as a trace tells.
 
-With exact awaits a step says who scheduled it: an arrow ``wakes``, or the argument ``woken by``. A gather or a
-task group is woken by a callback of its own; then it is the child that ended last. Of a sampled
+With exact awaits a step says who scheduled it: an arrow ``wakes``, or the argument ``woken by``. A gather
+or a task group is woken by a callback of its own; then it is the child that ended last. Of a sampled
 trace the same is known for tasks: by the argument ``task``, or by the children. Who released a lock
 is not seen by a sampler.
 """
@@ -99,17 +99,29 @@ class Causes:
         The one of a name that lived then; of several the last.
         """
         slack = self._lives.tick
-        found = [life for life in self._named.get(name, ()) if life.start <= end and life.end + slack >= start]
+        found = [
+            life for life in self._named.get(name, ()) if life.start <= end and life.end + slack >= start
+        ]
         return found[-1] if found else None
 
     def _last_child(self, life: Life, start: int, end: int) -> Life | None:
         """
         The child that ended last in this time, or lived on where nothing ended the wait.
+
+        Of sampled ones that ended within two ticks of each other, it is the one that was there the longest.
         """
         children = self._children.get(life.id, [])
         slack = 0 if self._lives.is_exact else 2 * self._lives.tick
-        last = bisect_right(children, end + slack, key=lambda child: child.end) - 1
-        return children[last] if last >= 0 and children[last].end > start else None
+        found, least = None, start
+        for place in range(bisect_right(children, end + slack, key=lambda child: child.end) - 1, -1, -1):
+            child = children[place]
+            if child.end <= least:
+                break
+            if found is None and child.start < end:
+                found, least = child, max(start, min(child.end, end) - slack)
+            elif found is not None and child.start < found.start:
+                found = child
+        return found
 
     def _last_ended(self, life: Life, place: int, start: int, end: int) -> Life | None:
         """

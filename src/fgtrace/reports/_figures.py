@@ -47,9 +47,7 @@ def place_of(spot: Spot) -> Place:
     A spot as a place.
     """
     state = spot.state
-    return Place(
-        state=state.name, on=spot.arg("on"), file=state.file, line=state.line, chain=spot.functions
-    )
+    return Place(state=state.name, on=spot.arg("on"), file=state.file, line=state.line, chain=spot.functions)
 
 
 def percentile(ordered: Sequence[int], share: float) -> int:

@@ -107,9 +107,7 @@ class _Table:
 
     def _of(self, row: str, tasks: int) -> tuple[Part, ...]:
         found = [
-            Part(
-                name=column, total_ns=sum(times), each=spread_of([*times, *[0] * (tasks - len(times))])
-            )
+            Part(name=column, total_ns=sum(times), each=spread_of([*times, *[0] * (tasks - len(times))]))
             for column, times in self._parts[row].items()
         ]
         return tuple(sorted(found, key=lambda part: (-part.total_ns, part.name)))

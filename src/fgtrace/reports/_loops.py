@@ -29,7 +29,7 @@ class Loop:
         is_exact: whether its steps were noted, not sampled.
         life_ns: from first to last sight. busy_ns, idle_ns: they add up to it.
         steps: how often a task of it ran; of those that were sampled it is the least that it can be.
-        late_p99_ns: how long 99 of 100 of those steps at most were ready before they ran. late_max_ns: the longest.
+        late_p99_ns: how long they were ready before they ran, 99 of 100 at most. late_max_ns: the longest.
         longest_ns: the longest step or callback; nothing else came to run meanwhile.
         queue_mean: the length of its ready queue on average, as the ticks saw it; None: not known.
         queue_max: the longest; None: not known.
@@ -119,7 +119,8 @@ def _loop(lives: Lives, each: LoopLives) -> Loop:
     return Loop(
         name=each.name, is_exact=each.loop is not None, life_ns=end - start, busy_ns=busy,
         idle_ns=end - start - busy, steps=len(late), late_p99_ns=percentile(late, 0.99),
-        late_max_ns=late[-1] if late else 0, longest_ns=max(steps, default=0), queue_mean=mean, queue_max=most,
+        late_max_ns=max(late, default=0), longest_ns=max(steps, default=0),
+        queue_mean=mean, queue_max=most,
     )  # fmt: skip
 
 
@@ -174,5 +175,7 @@ def _queue(lives: Lives, each: LoopLives) -> tuple[float | None, int | None]:
     ends = [*times[1:], end]
     lasted = [last - first for first, last in zip(times, ends, strict=True)]
     whole = sum(lasted)
-    mean = sum(time * value for time, value in zip(lasted, values, strict=True)) / whole if whole else values[0]
+    mean = (
+        sum(time * value for time, value in zip(lasted, values, strict=True)) / whole if whole else values[0]
+    )
     return round(float(mean), 3), max(values)

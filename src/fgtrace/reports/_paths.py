@@ -13,10 +13,11 @@ wrong by a tick) is followed no further.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from heapq import nlargest
 
+from fgtrace._states import RUNNING
 from fgtrace.reports._causes import Causes
 from fgtrace.reports._figures import Place, place_of
 from fgtrace.reports._lives import UNSEEN, Life, Lives
@@ -25,9 +26,12 @@ __all__ = ["Path", "Step", "fitting", "path"]
 
 #: Causes of causes that are followed.
 DEEPEST = 48
-#: What is left out of a level is one step of this state.
+#: Of a path that is cut to its top, what took less than this share of the life is left out.
+LEAST = 0.002
+#: What is left out of a level is one step of this name.
 OTHERS = "others"
-_NOWHERE = Place(state=UNSEEN, on="", file="", line=0, chain=())
+#: The time of a cause before it was there, and after its end, until who waited for it noticed.
+BEFORE, AFTER = "not started", "ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,8 @@ def path(lives: Lives, causes: Causes, life: Life, top: int | None = None) -> Pa
     """
     root = _Node()
     _Walk(lives, causes).spend(root, life, (life.start, life.end), ())
-    return Path(task=life.track.name, life_ns=life.length, parts=tuple(root.steps(top)))
+    least = 0 if top is None else life.length * LEAST
+    return Path(task=life.track.name, life_ns=life.length, parts=tuple(root.steps(top, least)))
 
 
 class _Node:
@@ -95,8 +100,8 @@ class _Node:
 
     __slots__ = ("count", "parts", "place", "task", "total")
 
-    def __init__(self, task: str = "", place: Place = _NOWHERE) -> None:
-        self.task, self.place = task, place
+    def __init__(self, task: str = "", place: Place | None = None) -> None:
+        self.task, self.place = task, place or _nowhere("")
         self.total = self.count = 0
         self.parts: dict[tuple[int, Place], _Node] = {}
 
@@ -111,21 +116,22 @@ class _Node:
         found.count += 1
         return found
 
-    def steps(self, top: int | None) -> Iterator[Step]:
+    def steps(self, top: int | None, least: float) -> Iterator[Step]:
         """
-        Its parts, the longest first.
+        Its parts, the longest first; what is not among the top, or too short, as one.
         """
-        kept = nlargest(len(self.parts) if top is None else top, self.parts.values(), key=lambda each: each.total)
+        parts = self.parts.values()
+        kept = nlargest(len(parts) if top is None else top, parts, key=lambda each: each.total)
+        kept = [each for each in kept if each.total > least]
         for each in kept:
             yield Step(
                 task=each.task, place=each.place, total_ns=each.total, count=each.count,
-                parts=tuple(each.steps(top)),
+                parts=tuple(each.steps(top, least)),
             )  # fmt: skip
-        rest = sum(each.total for each in self.parts.values()) - sum(each.total for each in kept)
+        rest = sum(each.total for each in parts) - sum(each.total for each in kept)
         if rest:
-            count = sum(each.count for each in self.parts.values()) - sum(each.count for each in kept)
-            others = Place(state=OTHERS, on="", file="", line=0, chain=())
-            yield Step(task="", place=others, total_ns=rest, count=count)
+            count = sum(each.count for each in parts) - sum(each.count for each in kept)
+            yield Step(task="", place=_nowhere(OTHERS), total_ns=rest, count=count)
 
 
 class _Walk:
@@ -150,6 +156,8 @@ class _Walk:
         """
         start, end = window
         above = (*above, life.id)
+        if life.start > start:
+            self._before(node, life, (start, min(life.start, end)), above)
         seen = 0
         for at in life.within(start, end):
             first, last, spot = life.at(at)
@@ -159,8 +167,20 @@ class _Walk:
             cause = self._cause(life, at, spot, above)
             if cause is not None:
                 self.spend(part, cause, (first, last), above)
-        if seen < end - start:
-            node.part(life, _NOWHERE, end - start - seen)
+        if life.end < end:
+            node.part(life, _nowhere(AFTER), end - max(start, life.end))
+        rest = min(end, life.end) - max(start, life.start) - seen
+        if rest > 0:
+            node.part(life, _nowhere(UNSEEN), rest)
+
+    def _before(self, node: _Node, life: Life, window: tuple[int, int], above: tuple[int, ...]) -> None:
+        """
+        A cause was not there yet: then it is what its parent did.
+        """
+        parent = self._lives.by_id.get(life.track.parent)
+        part = node.part(life, _nowhere(BEFORE), window[1] - window[0])
+        if parent is not None and parent.id not in above and len(above) < DEEPEST:
+            self.spend(part, parent, window, above)
 
     def _cause(self, life: Life, at: int, spot: int, above: tuple[int, ...]) -> Life | None:
         if not self._causes.is_wait(spot) or len(above) >= DEEPEST:
@@ -171,5 +191,12 @@ class _Walk:
     def _place(self, spot: int) -> Place:
         found = self._places.get(spot)
         if found is None:
-            found = self._places[spot] = place_of(self._lives.spots[spot])
+            place = place_of(self._lives.spots[spot])
+            if not self._causes.is_wait(spot):  # of what runs it is enough to say where it was
+                place = replace(place, on="", chain=place.chain[:1] if place.state == RUNNING else ())
+            found = self._places[spot] = place
         return found
+
+
+def _nowhere(state: str) -> Place:
+    return Place(state=state, on="", file="", line=0, chain=())

@@ -237,10 +237,8 @@ def _coroutine(row: _Row) -> str:
     if row.track.kind != "task":
         return ""
     name, _, last = life.name.rpartition(" ")
-    root = row.outer.name if row.outer is not None else last
-    if name and root.endswith(last):
-        life.name = name
-    return root
+    life.name = name or last
+    return row.outer.name if row.outer is not None else last
 
 
 def _add_others(lives: Lives, drawing: Drawing, span: Span) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from fgtrace._edges import Drawing
@@ -17,6 +17,7 @@ from fgtrace.reports._groups import GROUPS, Group, groups
 from fgtrace.reports._lives import Lives
 from fgtrace.reports._loops import Loop, loops
 from fgtrace.reports._paths import Path, fitting, path
+from fgtrace.reports._plain import plain
 from fgtrace.reports._read import FOREVER, read
 from fgtrace.reports._stuck import Cycle, Stuck, cycles, stuck
 from fgtrace.reports._threads import Thread, threads
@@ -121,7 +122,7 @@ class Report:
             report = trace.report()
             print(report.to_dict()["duration_ns"])
         """
-        return {"schema": SCHEMA, "version": VERSION, **asdict(self)}
+        return {"schema": SCHEMA, "version": VERSION, **plain(self)}
 
     def to_json(self) -> str:
         """

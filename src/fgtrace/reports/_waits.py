@@ -72,19 +72,18 @@ def waits(lives: Lives, causes: Causes, top: int | None = None) -> tuple[Wait, .
         causes: of the same.
         top: so many; None: all.
     """
-    places: dict[int, Place] = {
-        number: place_of(spot) for number, spot in enumerate(lives.spots) if causes.is_wait(number)
-    }
     found: dict[Place, _Sum] = {}
+    sums: dict[int, _Sum] = {}  # by spot: several may show the same place
+    for number, spot in enumerate(lives.spots):
+        if causes.is_wait(number):
+            place = place_of(spot)
+            sums[number] = found.setdefault(place, _Sum(place))
     for life in lives.tasks:
-        for at, (start, end, spot) in enumerate(life):
-            place = places.get(spot)
-            if place is not None:
-                each = found.get(place)
-                if each is None:
-                    each = found[place] = _Sum(place)
-                each.add(life, at, end - start)
-    longest = nlargest(len(found) if top is None else top, found.values(), key=lambda each: each.total)
+        for at, (start, end, here) in enumerate(life):
+            if here in sums:
+                sums[here].add(life, at, end - start)
+    some = [each for each in found.values() if each.total]
+    longest = nlargest(len(some) if top is None else top, some, key=lambda each: each.total)
     held = _Held(lives, causes)
     return tuple(each.wait(held) for each in longest)
 
