@@ -86,6 +86,7 @@ class CoreSampler:
         self._step: type = type(None)  # asyncio's wrapper of a task's step
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
+        self._fetching = threading.Lock()  # between our thread and `snapshot`
         if options.awaits == "exact":
             for name in ("asyncio.base_events", "asyncio.tasks"):  # that they come is likely enough
                 importlib.import_module(name)
@@ -252,9 +253,19 @@ class CoreSampler:
         finally:
             own_threads.discard(ident)
 
+    def snapshot(self) -> tuple[CoreRecording, int]:
+        """
+        As of the Python twin.
+        """
+        with self._fetching:
+            self.recording.absorb()
+            self.recording.settle()
+            return self.recording.snapshot(), self._core.stats()["now"]
+
     def _guarded(self, do: Any) -> None:
         try:
-            do()
+            with self._fetching:
+                do()
         except Exception as error:  # the observer is a guest
             complain(self.stats, "core", error)
             self._core.detach()

@@ -99,6 +99,7 @@ class Sampler:
         self._collectors = self._plug_in(options) if collectors is None else list(collectors)
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
+        self._moving = threading.Lock()  # between `snapshot` and what moves to a file
 
     def _plug_in(self, options: Options) -> list[Collector]:
         found: list[Collector] = []
@@ -255,9 +256,18 @@ class Sampler:
         self._collectors.remove(collector)
         complain(self.stats, collector.name, error)
 
+    def snapshot(self) -> tuple[Recording, int]:
+        """
+        What was recorded so far, and until when (ns from the start), while it goes on.
+        """
+        with self._moving:
+            found = self.recording.snapshot()
+        return found, self._now()
+
     def _trim(self) -> None:
         try:
-            self.recording.trim()
+            with self._moving:
+                self.recording.trim()
         except OSError as error:
             self._collectors.clear()
             complain(self.stats, "spill", error)

@@ -39,6 +39,7 @@ class Timeline:
     Attributes:
         tracks: all tracks, in display order.
         end: as given.
+        options: as given.
     """
 
     def __init__(self, recording: Recording, options: Options, end: int, pid: int) -> None:
@@ -50,7 +51,7 @@ class Timeline:
         self._progress: Callable[[int, int], None] | None = None
         self._resolver = Resolver(recording, options)
         self._exact: ExactDrawing | None = None
-        self._options = options
+        self.options = options
         self._found = found
 
     def on_progress(self, progress: Callable[[int, int], None]) -> None:
@@ -144,7 +145,7 @@ class Timeline:
 
     def _drawn(self, *, in_time: bool) -> Iterator[tuple[Track, array[int]]]:
         if self._found.loops or self._recording.collections:
-            self._exact = ExactDrawing(self._recording, self._options, self._found, self._resolver, self.end)
+            self._exact = ExactDrawing(self._recording, self.options, self._found, self._resolver, self.end)
             yield from self._exact.parts(self._progress, in_time=in_time)
             return
         lanes: dict[int, Lane] = {}

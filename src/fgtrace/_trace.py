@@ -14,14 +14,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from fgtrace._config import Destination, Options
 from fgtrace._cores import AnySampler, make_sampler
+from fgtrace._recording import Recording
 from fgtrace._sampler import Stats, own_threads
 from fgtrace._sinks import make_sink
 from fgtrace._version import __version__
 from fgtrace.errors import SinkError, TraceStateError
+
+if TYPE_CHECKING:  # 20 ms, and only the end of a trace needs them
+    from fgtrace._timeline import Timeline
+    from fgtrace.reports import Report
 
 __all__ = ["Config", "Trace", "trace"]
 
@@ -146,6 +151,46 @@ class Trace:
         if sampler is not None:
             self._write(sampler, progress)
 
+    def report(self, **asked: Any) -> Report:
+        """
+        Where the time went: while it runs what was recorded so far, afterwards what was written.
+
+            with fgtrace.trace("job.json") as trace:
+                work()
+            print(trace.report(top=3).to_json())
+
+        Args:
+            asked: see `fgtrace.reports.Ask`.
+
+        Raises:
+            ConfigError: a value is not allowed, or there is no such task.
+            TraceStateError: it was not started, or wrote no file of a format that can be read back.
+            OSError, TraceFormatError: its file cannot be read any more.
+        """
+        from fgtrace import _reporting
+
+        if self._stopped:
+            return _reporting.of_file(self.config, asked)
+        sampler = self._sampler
+        if sampler is None or os.getpid() != self._pid:
+            raise TraceStateError("this trace does not run, nor did it: there is nothing to report")
+        recording, end = sampler.snapshot()
+        return _reporting.of_timeline(self._timeline(recording, end), self._metadata(sampler), asked)
+
+    def _stop_and_report(self, progress: Callable[[int, int], None], most: int) -> Report | None:
+        """
+        As `stop`, with what there is to report; None: no states, or more than ``most`` was observed.
+        """
+        from fgtrace import _reporting
+
+        sampler, found = self._finish(), []
+        if sampler is not None:
+            seen = sampler.recording.observations + sampler.recording.stepped
+            wanted = seen <= most and self.config.state_frames != "no"
+            also = functools.partial(_reporting.of_timeline, metadata=self._metadata(sampler), asked={})
+            self._write(sampler, progress, also=[lambda timeline: found.append(also(timeline))] * wanted)
+        return found[0] if found else None
+
     def abandon(self) -> None:
         """
         Stop, and write nothing; the destination is as before.
@@ -188,18 +233,24 @@ class Trace:
         sampler: AnySampler,
         progress: Callable[[int, int], None] | None = None,
         pace: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
+        also: Iterable[Callable[[Timeline], None]] = (),
     ) -> None:
-        from fgtrace._timeline import Timeline  # imported by `start`
-
         with self._write_lock:
             try:
-                timeline = Timeline(sampler.recording, self.config, sampler.end, self._pid)
+                timeline = self._timeline(sampler.recording, sampler.end)
                 if progress is not None:
                     timeline.on_progress(progress)
                 self._sink.write(pace(self._encode(timeline, self._metadata(sampler))))
+                for each in also:
+                    each(self._timeline(sampler.recording, sampler.end))
             finally:
                 sampler.recording.close()
                 atexit.unregister(self._at_exit)
+
+    def _timeline(self, recording: Recording, end: int) -> Timeline:
+        from fgtrace._timeline import Timeline  # imported by `start`
+
+        return Timeline(recording, self.config, end, self._pid)
 
     def _metadata(self, sampler: AnySampler) -> dict[str, Any]:
         stats = {name: getattr(self.stats, name) for name in Stats.__slots__}

@@ -167,7 +167,7 @@ def _loops(console: Console, report: Report) -> None:
     _title(console, "Loops")
     _table(
         console,
-        ("", "busy", "", "idle", "steps", "late p99", "late max", "longest step", "queue", "max"), "lrrrrrrrrr",
+        ("", "busy", "", "idle", "steps", "late p99", "max", "longest step", "queue", "max"), "lrrrrrrrrr",
         [(each.name, time_words(each.busy_ns), percent(each.busy_ns, each.life_ns), time_words(each.idle_ns),
           str(each.steps), time_words(each.late_p99_ns), time_words(each.late_max_ns),
           time_words(each.longest_ns), _number(each.queue_mean), _number(each.queue_max))
@@ -176,7 +176,7 @@ def _loops(console: Console, report: Report) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+    return "-" if value is None else f"{value:.3g}"
 
 
 def _threads(console: Console, report: Report) -> None:

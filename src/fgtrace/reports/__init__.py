@@ -26,7 +26,7 @@ from fgtrace.reports._lives import Lives
 from fgtrace.reports._loops import Loop
 from fgtrace.reports._paths import Path, Step
 from fgtrace.reports._read import read
-from fgtrace.reports._report import Ask, Report, answer
+from fgtrace.reports._report import Ask, Report, answer, make_report
 from fgtrace.reports._stuck import Cycle, Stuck
 from fgtrace.reports._threads import Thread
 from fgtrace.reports._waits import Holder, Wait
@@ -52,6 +52,7 @@ __all__ = [
     "Thread",
     "Wait",
     "diff",
+    "make_report",
     "report",
 ]
 

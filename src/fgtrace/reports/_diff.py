@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fgtrace.errors import ConfigError
-from fgtrace.reports._figures import place_of
+from fgtrace.reports._figures import is_number, place_of
 from fgtrace.reports._lives import WAITS, Lives
 from fgtrace.reports._plain import plain
 
@@ -124,7 +124,7 @@ def compare(before: Lives, after: Lives, threshold: float = 0.1) -> Diff:
     Raises:
         ConfigError: the threshold is no share.
     """
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold < 1e9:
+    if not (is_number(threshold) and threshold >= 0):
         raise ConfigError("threshold", threshold, "allowed is a share from 0 on, such as 0.1")
     old, new = _sums(before), _sums(after)
     least = max([LEAST, *(2 * lives.tick for lives in (before, after) if not lives.is_exact)])

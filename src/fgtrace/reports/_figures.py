@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
+from typing import TypeGuard
 
 from fgtrace.reports._lives import Spot
 
-__all__ = ["Place", "Spread", "place_of", "spread_of", "union"]
+__all__ = ["Place", "Spread", "is_number", "percentile", "place_of", "spread_of", "union"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,13 @@ def spread_of(values: Iterable[int]) -> Spread:
     return Spread(
         p50_ns=percentile(ordered, 0.5), p95_ns=percentile(ordered, 0.95), max_ns=max(ordered, default=0)
     )
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """
+    Whether it is a number that can be reckoned with.
+    """
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
 def union(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

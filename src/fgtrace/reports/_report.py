@@ -5,20 +5,22 @@ The report: all answers of one trace, as a value.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fgtrace._convert import Selection
 from fgtrace._edges import Drawing
 from fgtrace.errors import ConfigError
 from fgtrace.reports._blocked import Blocked, blocked
 from fgtrace.reports._causes import Causes
+from fgtrace.reports._figures import is_number
 from fgtrace.reports._groups import GROUPS, Group, groups
 from fgtrace.reports._lives import Lives
 from fgtrace.reports._loops import Loop, loops
 from fgtrace.reports._paths import Path, fitting, path
 from fgtrace.reports._plain import plain
-from fgtrace.reports._read import FOREVER, read
+from fgtrace.reports._read import read
 from fgtrace.reports._stuck import Cycle, Stuck, cycles, stuck
 from fgtrace.reports._threads import Thread, threads
 from fgtrace.reports._waits import Wait, waits
@@ -58,27 +60,19 @@ class Ask:
     def __post_init__(self) -> None:
         if self.group not in GROUPS:
             raise ConfigError("group", self.group, "allowed is " + ", ".join(GROUPS))
-        if self.top is not None and not (_is_number(self.top, int) and self.top >= 1):
+        if self.top is not None and not (is_number(self.top) and self.top == int(self.top) >= 1):
             raise ConfigError("top", self.top, "allowed is a whole number from 1 on")
         slow = self.slow_callback_duration
-        if not (_is_number(slow, (int, float)) and 0 < slow < 1e9):
+        if not (is_number(slow) and 0 < slow < 1e9):
             raise ConfigError("slow_callback_duration", slow, "allowed is a number of seconds above 0")
-        for name, value in (("from", self.start), ("to", self.end)):
-            if value is not None and not (_is_number(value, (int, float)) and 0 <= value < 1e9):
-                raise ConfigError(name, value, "allowed is a number of seconds from the trace's start")
-        if self.end is not None and self.end <= self.start:
-            raise ConfigError("to", self.end, f"allowed is what is later than {self.start} (seconds)")
+        _ = self.span  # it checks itself
 
     @property
     def span(self) -> tuple[int, int]:
         """
         From when to when, ns.
         """
-        return round(self.start * 1e9), FOREVER if self.end is None else round(self.end * 1e9)
-
-
-def _is_number(value: object, kind: type | tuple[type, ...]) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
+        return Selection(start=self.start, end=self.end).span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,12 +125,7 @@ class Report:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
-def make_report(
-    drawing: Drawing,
-    metadata: Mapping[str, Any],
-    ask: Ask,
-    progress: Callable[[int], None] | None = None,
-) -> Report:
+def make_report(drawing: Drawing, metadata: Mapping[str, Any], ask: Ask) -> Report:
     """
     The report of a drawing.
 
@@ -144,13 +133,12 @@ def make_report(
         drawing: a timeline, or a file that was read.
         metadata: that of the trace.
         ask: what is asked.
-        progress: called with the edges read, now and then.
 
     Raises:
         ConfigError: there is no such task.
         ValueError: slices overlap, or none says a state.
     """
-    return answer(read(drawing, metadata, ask.span, progress), ask)
+    return answer(read(drawing, metadata, ask.span), ask)
 
 
 def answer(lives: Lives, ask: Ask) -> Report:
