@@ -27,7 +27,7 @@ from fgtrace._collect.asyncio_tasks import TaskCollector
 from fgtrace._collect.threads import LOOKS
 from fgtrace._config import Options
 from fgtrace._forks import forget, wait_for_end, watch
-from fgtrace._sampler import Stats, awaits_of, complain, own_threads
+from fgtrace._sampler import Stats, awaits_of, complain, note_holders, own_threads
 
 __all__ = ["CoreSampler"]
 
@@ -260,7 +260,9 @@ class CoreSampler:
         with self._fetching:
             self.recording.absorb()
             self.recording.settle()
-            return self.recording.snapshot(), self._core.stats()["now"]
+            found, end = self.recording.snapshot(), self._core.stats()["now"]
+        note_holders(found, self.finder, self.stats)
+        return found, end
 
     def _guarded(self, do: Any) -> None:
         try:
@@ -322,6 +324,7 @@ class CoreSampler:
             self._all.close(now)
         if self._answerer is not None:
             self._answerer.close(now)
+            note_holders(self.recording, self.finder, self.stats)
 
     def _settle(self) -> None:
         self.recording.absorb()

@@ -135,6 +135,7 @@ class Recording:
         self.callbacks: list[CallbackEntry] = []
         self.collections: list[Collection] = []
         self.collections_dropped = 0
+        self.holders: list[tuple[str, str]] = []  # at the end: who waits for a lock, who holds it
         self.observations = 0
         self.cut = 0
         self._parents: array[int] = array("q", [-1])

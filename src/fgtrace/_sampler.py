@@ -19,6 +19,7 @@ from fgtrace._clock import Clock, SystemClock, Ticker
 from fgtrace._collect import Collector
 from fgtrace._collect._collections import CollectionNotes, CollectionWatch
 from fgtrace._collect._exact import ExactTaskCollector
+from fgtrace._collect._holders import find_holders
 from fgtrace._collect._shared_recording import SharedRecording
 from fgtrace._collect._sources import LoopFinder
 from fgtrace._collect.asyncio_tasks import TaskCollector
@@ -29,7 +30,7 @@ from fgtrace._gil import calm, hurry
 from fgtrace._model import Gap
 from fgtrace._recording import Recording
 
-__all__ = ["Sampler", "Stats", "awaits_of", "complain", "own_threads"]
+__all__ = ["Sampler", "Stats", "awaits_of", "complain", "note_holders", "own_threads"]
 
 #: Idents of the threads of all traces of this process.
 own_threads: set[int] = set()
@@ -230,6 +231,8 @@ class Sampler:
                 collector.close(self.end)
             except Exception as error:  # the observer is a guest
                 self._unplug(collector, error)
+        if self._options.tasks:
+            note_holders(self.recording, self.finder, self.stats)
 
     def look(self, now: int) -> None:
         """
@@ -262,6 +265,7 @@ class Sampler:
         """
         with self._moving:
             found = self.recording.snapshot()
+        note_holders(found, self.finder, self.stats)
         return found, self._now()
 
     def _trim(self) -> None:
@@ -297,6 +301,16 @@ def awaits_of(options: Options, recording: Recording) -> str:
     others = {loop.type.partition(".")[0] for loop in recording.loops if not loop.exact}
     found = ["exact"] if any(loop.exact for loop in recording.loops) or not others else []
     return "; ".join(found + ([f"sampled ({', '.join(sorted(others))})"] if others else []))
+
+
+def note_holders(recording: Recording, finder: LoopFinder, stats: Stats) -> None:
+    """
+    Note who holds the locks that tasks wait for now, as the trace ends.
+    """
+    try:
+        recording.holders = find_holders(finder, sys._current_frames())
+    except Exception as error:  # the observer is a guest
+        complain(stats, "holders", error)
 
 
 def complain(stats: Stats, name: str, error: Exception) -> None:

@@ -5,8 +5,10 @@ Reports as tables: coloured on a terminal, plain elsewhere.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import IO
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +23,8 @@ __all__ = ["show_diff", "show_report"]
 #: Columns where there is no terminal that has a width.
 PIPED = 120
 _QUIET = "dim"
+#: Names are data: nothing in them is markup.
+_PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 
 
 def show_report(report: Report, source: str, stream: IO[str]) -> None:
@@ -32,12 +36,14 @@ def show_report(report: Report, source: str, stream: IO[str]) -> None:
         source: the trace's name.
         stream: where to.
     """
-    console = _console(stream)
+    with _console(stream) as console:
+        _show_report(console, report, source)
+
+
+def _show_report(console: Console, report: Report, source: str) -> None:
     tasks = f"{report.tasks} task{'' if report.tasks == 1 else 's'}"
     tick = f", a look each {time_words(report.tick_ns)}" if report.tick_ns else ""
-    _print(
-        console, Text(f"{source}: {time_words(report.duration_ns)}, {tasks}, awaits {report.awaits}{tick}")
-    )
+    console.print(f"{source}: {time_words(report.duration_ns)}, {tasks}, awaits {report.awaits}{tick}")
     for cycle in report.cycles:
         names = " -> ".join((*cycle.tasks, cycle.tasks[0]))
         _title(console, f"Deadlock: {names}")
@@ -66,29 +72,26 @@ def show_diff(diff: Diff, stream: IO[str]) -> None:
     """
     Print what two traces differ in.
     """
-    console = _console(stream)
-    _print(
-        console,
-        Text(
-            "Time of one task. A change counts from "
-            f"{diff.threshold * 100:g} % and {time_words(diff.least_ns)} on."
-        ),
-    )
-    _changes(console, "By coroutine", diff.coroutines)
-    _changes(console, "By state", diff.states)
-    _changes(console, "By place", diff.sites)
+    least = f"{diff.threshold * 100:g} % and {time_words(diff.least_ns)}"
+    with _console(stream) as console:
+        console.print(f"Time of one task. A change counts from {least} on.")
+        _changes(console, "By coroutine", diff.coroutines)
+        _changes(console, "By state", diff.states)
+        _changes(console, "By place", diff.sites)
 
 
-def _console(stream: IO[str]) -> Console:
-    width = None
-    if not stream.isatty():
-        said = os.environ.get("COLUMNS", "")
-        width = int(said) if said.isdigit() and int(said) > 0 else PIPED
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
-
-
-def _print(console: Console, what: Text | Table | Tree) -> None:
-    console.print(what)
+@contextmanager
+def _console(stream: IO[str]) -> Iterator[Console]:
+    """
+    Where to print: the stream itself where it is a terminal; else what is printed goes there as plain lines.
+    """
+    if stream.isatty():
+        yield Console(file=stream, **_PLAIN)
+        return
+    said = os.environ.get("COLUMNS", "")
+    found = StringIO()
+    yield Console(file=found, width=int(said) if said.isdigit() and int(said) > 0 else PIPED, **_PLAIN)
+    stream.writelines(f"{line.rstrip()}\n" for line in found.getvalue().splitlines())
 
 
 def _title(console: Console, text: str) -> None:

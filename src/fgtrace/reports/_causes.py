@@ -57,7 +57,11 @@ class Causes:
             place: of the stretch.
         """
         start, end, spot = life.at(place)
-        found = self._by_arrow(life, place, end) or self._by_name(self._woken_by(life, place), start, end)
+        found = (
+            self._by_arrow(life, place, end)
+            or self._by_name(self._woken_by(life, place), start, end)
+            or (self.holder(life) if place == len(life) - 1 else None)
+        )
         if found is not None and found is not life:
             return found
         if self._lives.spots[spot].name != TASK_WAIT:
@@ -68,11 +72,18 @@ class Causes:
             or self._last_ended(life, place, start, end)
         )
 
-    def named(self, name: str, time: int) -> Life | None:
+    def holder(self, life: Life) -> Life | None:
         """
-        The task of a name that lives at a time.
+        Who holds the lock that a task waits for as the trace ends; None: not known.
         """
-        return self._by_name(name, time, time)
+        return self.only(self._lives.holders.get(life.id, ""), life.end)
+
+    def only(self, name: str, time: int) -> Life | None:
+        """
+        The one task of a name that lives at a time; None: there is none, or more than one.
+        """
+        found = [life for life in self._named.get(name, ()) if life.start <= time <= life.end]
+        return found[0] if len(found) == 1 else None
 
     def _by_arrow(self, life: Life, place: int, end: int) -> Life | None:
         """

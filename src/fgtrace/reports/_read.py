@@ -12,17 +12,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fgtrace._edges import Drawing
-from fgtrace._model import Frame, Track
+from fgtrace._model import LOCK_HELD, Frame, Track
 from fgtrace._states import RUNNING
 from fgtrace.reports._lives import Flight, Life, Lives, Spot
 
-__all__ = ["FOREVER", "HOLDER", "Span", "read"]
+__all__ = ["FOREVER", "Span", "read"]
 
 #: From when to when (ns).
 Span = tuple[int, int]
 FOREVER = 1 << 63
-#: What a flag is called that says who holds the lock that a task waits for.
-HOLDER = "lock held"
 #: What divides a life; a task's frames are drawn within.
 _DIVIDING = frozenset(("state", "loop", "callback"))
 #: Stacks of one stretch whose times are told apart.
@@ -255,5 +253,5 @@ def _add_others(lives: Lives, drawing: Drawing, span: Span) -> None:
         if first <= counter.time < last and counter.name == "ready queue":
             lives.queues.setdefault(counter.pid, array("q")).extend((counter.time, counter.value))
     for flag in drawing.instants():
-        if flag.name == HOLDER:
+        if flag.name == LOCK_HELD:
             lives.holders[flag.track.id] = str(dict(flag.args).get("by", ""))

@@ -99,8 +99,7 @@ def _waits_for(lives: Lives, causes: Causes, life: Life) -> Life | None:
     For which task a task waits when the trace ends, where that is said.
     """
     spot = lives.spots[life.spots[-1]]
-    name = lives.holders.get(life.id, "") if spot.name == LOCK_WAIT else spot.arg("task")
-    return causes.named(name, life.ends[-1]) if name else None
+    return causes.holder(life) if spot.name == LOCK_WAIT else causes.only(spot.arg("task"), life.end)
 
 
 def circles(follows: dict[int, int]) -> list[list[int]]:
