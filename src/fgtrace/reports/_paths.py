@@ -32,6 +32,8 @@ LEAST = 0.002
 OTHERS = "others"
 #: The time of a cause before it was there, and after its end, until who waited for it noticed.
 BEFORE, AFTER = "not started", "ended"
+#: Waits of which the cause is not known, at a place where it is known of others.
+UNKNOWN = "cause not known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +100,11 @@ class _Node:
     A step in the making.
     """
 
-    __slots__ = ("count", "parts", "place", "task", "total")
+    __slots__ = ("blind", "count", "parts", "place", "task", "total")
 
     def __init__(self, task: str = "", place: Place | None = None) -> None:
         self.task, self.place = task, place or _nowhere("")
-        self.total = self.count = 0
+        self.total = self.count = self.blind = 0
         self.parts: dict[tuple[int, Place], _Node] = {}
 
     def part(self, life: Life, place: Place, time: int) -> _Node:
@@ -120,7 +122,11 @@ class _Node:
         """
         Its parts, the longest first; what is not among the top, or too short, as one.
         """
-        parts = self.parts.values()
+        parts = list(self.parts.values())
+        if parts and self.blind:
+            unknown = _Node("", _nowhere(UNKNOWN))
+            unknown.total, unknown.count = self.total - sum(each.total for each in parts), self.blind
+            parts.append(unknown)
         kept = nlargest(len(parts) if top is None else top, parts, key=lambda each: each.total)
         kept = [each for each in kept if each.total > least]
         for each in kept:
@@ -167,6 +173,8 @@ class _Walk:
             cause = self._cause(life, at, spot, above)
             if cause is not None:
                 self.spend(part, cause, (first, last), above)
+            else:
+                part.blind += 1
         if life.end < end:
             node.part(life, _nowhere(AFTER), end - max(start, life.end))
         rest = min(end, life.end) - max(start, life.start) - seen

@@ -23,6 +23,8 @@ Span = tuple[int, int]
 FOREVER = 1 << 63
 #: What divides a life; a task's frames are drawn within.
 _DIVIDING = frozenset(("state", "loop", "callback"))
+#: What is there where no track has a state.
+_OTHERS = frozenset(("loop", "callback", "gap", "gc"))
 #: Stacks of one stretch whose times are told apart.
 MOST_STACKS = 1024
 PROGRESS_EVERY = 16_384
@@ -136,7 +138,8 @@ class _Reader:
         start, end = self.span
         found.start = start
         found.end = min(end, max((row.track.end for row in self.rows.values()), default=start))
-        if self._frames and not any(frame.category == "state" for frame in self._frames):
+        categories = {frame.category for frame in self._frames}
+        if categories - _OTHERS and "state" not in categories:
             raise ValueError(
                 'no slice says a state: it is another tool\'s, or was made with state_frames="no"'
             )
