@@ -174,7 +174,8 @@ class _Held:
         The place of the wait of its own by which a holder got it, within this time; None: before it.
         """
         for place in reversed(holder.within(start, until + 1)):
-            if start < holder.ends[place] <= until and self._what(holder.spots[place]) == what:
+            is_over = place + 1 < len(holder) and start < holder.ends[place] <= until
+            if is_over and self._what(holder.spots[place]) == what:
                 return place
         return None
 
