@@ -167,27 +167,27 @@ class Trace:
             TraceStateError: it was not started, or wrote no file of a format that can be read back.
             OSError, TraceFormatError: its file cannot be read any more.
         """
-        from fgtrace import _reporting
+        from fgtrace._reporting import of_file, of_timeline
 
         if self._stopped:
-            return _reporting.of_file(self.config, asked)
+            return of_file(self.config, asked)
         sampler = self._sampler
         if sampler is None or os.getpid() != self._pid:
             raise TraceStateError("this trace does not run, nor did it: there is nothing to report")
         recording, end = sampler.snapshot()
-        return _reporting.of_timeline(self._timeline(recording, end), self._metadata(sampler), asked)
+        return of_timeline(self._timeline(recording, end), self._metadata(sampler), asked)
 
     def _stop_and_report(self, progress: Callable[[int, int], None], most: int) -> Report | None:
         """
         As `stop`, with what there is to report; None: no states, or more than ``most`` was observed.
         """
-        from fgtrace import _reporting
+        from fgtrace._reporting import of_timeline
 
         sampler, found = self._finish(), []
         if sampler is not None:
             seen = sampler.recording.observations + sampler.recording.stepped
             wanted = seen <= most and self.config.state_frames != "no"
-            also = functools.partial(_reporting.of_timeline, metadata=self._metadata(sampler), asked={})
+            also = functools.partial(of_timeline, metadata=self._metadata(sampler), asked={})
             self._write(sampler, progress, also=[lambda timeline: found.append(also(timeline))] * wanted)
         return found[0] if found else None
 

@@ -29,7 +29,7 @@ from fgtrace.reports import Report
 __all__ = ["Ending", "summary"]
 
 #: What `fgtrace.Trace` imports only when it writes.
-_LATER = ("gzip", "platform")
+_LATER = ("gzip", "platform", "fgtrace._reporting")
 #: What is reported at once; of more ``fgtrace report`` tells, for it would take seconds.
 MOST_OBSERVED = 100_000
 #: Where a format can be seen.
