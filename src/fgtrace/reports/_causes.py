@@ -25,6 +25,8 @@ class Causes:
     def __init__(self, lives: Lives) -> None:
         self._lives = lives
         self._waits = [spot.state.name in WAITS for spot in lives.spots]
+        self._wakers = [spot.arg("woken by") for spot in lives.spots]
+        self._ready = [spot.name == RUNNABLE for spot in lives.spots]
         self._wakes: dict[int, tuple[list[int], list[int]]] = {}
         for flight in sorted(lives.wakes, key=lambda each: each.target_time):
             times, sources = self._wakes.setdefault(flight.target, ([], []))
@@ -92,7 +94,7 @@ class Causes:
         times, sources = self._wakes.get(life.id, ((), ()))
         step = self._lives.end + 1
         for following in range(place + 1, min(place + 3, len(life))):
-            if self._lives.spots[life.spots[following]].name != RUNNABLE:
+            if not self._ready[life.spots[following]]:
                 step = life.starts[following]
                 break
         at = bisect_left(times, end)
@@ -101,9 +103,7 @@ class Causes:
         return None
 
     def _woken_by(self, life: Life, place: int) -> str:
-        if place + 1 >= len(life):
-            return ""
-        return self._lives.spots[life.spots[place + 1]].arg("woken by")
+        return self._wakers[life.spots[place + 1]] if place + 1 < len(life) else ""
 
     def _by_name(self, name: str, start: int, end: int) -> Life | None:
         """

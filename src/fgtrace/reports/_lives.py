@@ -68,14 +68,8 @@ class Spot(NamedTuple):
         return tuple(reversed(names))
 
 
-class Stretch(NamedTuple):
-    """
-    From ``start`` to ``end`` (ns) a track was at one spot, given by its number.
-    """
-
-    start: int
-    end: int
-    spot: int
+#: From when to when (ns) a track was at which spot, by its number.
+Stretch = tuple[int, int, int]
 
 
 @dataclass(slots=True)
@@ -111,7 +105,7 @@ class Life:
         return len(self.starts)
 
     def __iter__(self) -> Iterator[Stretch]:
-        return map(Stretch._make, zip(self.starts, self.ends, self.spots, strict=True))
+        return zip(self.starts, self.ends, self.spots, strict=True)
 
     def add(self, start: int, end: int, spot: int) -> None:
         """
@@ -125,7 +119,7 @@ class Life:
         """
         The stretch at a place.
         """
-        return Stretch(self.starts[place], self.ends[place], self.spots[place])
+        return self.starts[place], self.ends[place], self.spots[place]
 
     def within(self, start: int, end: int) -> range:
         """

@@ -28,7 +28,11 @@ _OTHERS = frozenset(("loop", "callback", "gap", "gc"))
 #: Stacks of one stretch whose times are told apart.
 MOST_STACKS = 1024
 PROGRESS_EVERY = 16_384
-_NO_SPOT = -1
+_NONE = -1
+#: What a row is at: nothing; a stretch of which the stack is to be looked at, or was, when the
+#: first slice of it ends; one that runs, of which stacks are weighed; one that is over, if it does not go on.
+#: The same numbers say what a frame is: a function, or the face of a stretch.
+_IDLE, _PYTHON, _SEEN, _ENDED, _WAITS, _RUNS = range(6)
 
 
 def read(
@@ -83,16 +87,19 @@ def _tick(said: Mapping[str, Any]) -> int:
 
 class _Reader:
     """
-    All rows, and the spots that they share.
+    All rows, and what they share: frames by number, and spots.
     """
 
     def __init__(self, span: Span) -> None:
         self.span = span
         self.rows: dict[int, _Row] = {}
         self.spots: list[Spot] = []
-        self._frames: list[Frame] = []
-        self._by_id: dict[int, int] = {}
-        self._numbers: dict[tuple[int, tuple[int, ...]], int] = {}
+        self.frames: list[Frame] = []
+        self.roles: list[int] = []
+        self.numbers: dict[int, int] = {}  # by id: a frame's hash costs a microsecond
+        self._seen: list[Frame] = []  # so that their ids stay theirs
+        self._equal: dict[Frame, int] = {}
+        self._spots: dict[tuple[int, tuple[int, ...]], int] = {}
 
     def row(self, track: Track) -> _Row:
         found = self.rows[track.id] = _Row(self, track)
@@ -100,29 +107,25 @@ class _Reader:
 
     def number(self, frame: Frame) -> int:
         """
-        A frame's number. It is kept, and so is its id.
+        The number of a frame that was not seen before; that of an equal one, if there is one.
         """
-        found = self._by_id[id(frame)] = len(self._frames)
-        self._frames.append(frame)
+        found = self._equal.setdefault(frame, len(self.frames))
+        if found == len(self.frames):
+            self.frames.append(frame)
+            self.roles.append(_role(frame))
+        self._seen.append(frame)
+        self.numbers[id(frame)] = found
         return found
 
-    @property
-    def numbers(self) -> dict[int, int]:
+    def spot(self, state: int, stack: tuple[int, ...]) -> int:
         """
-        ``id(frame)`` -> number, of those that are known.
+        The number of a spot: of a state's frame and the frames that are open, by their numbers.
         """
-        return self._by_id
-
-    def spot(self, state: Frame, stack: tuple[int, ...]) -> int:
-        """
-        The number of a spot.
-        """
-        number = self._by_id[id(state)]
-        found = self._numbers.get((number, stack))
+        found = self._spots.get((state, stack))
         if found is None:
-            found = self._numbers[number, stack] = len(self.spots)
-            chain = tuple(self._frames[each] for each in stack if each != number)
-            self.spots.append(Spot(state, chain))
+            found = self._spots[state, stack] = len(self.spots)
+            chain = tuple(self.frames[each] for each in stack if each != state)
+            self.spots.append(Spot(self.frames[state], chain))
         return found
 
     def finish(self) -> Lives:
@@ -138,7 +141,7 @@ class _Reader:
         start, end = self.span
         found.start = start
         found.end = min(end, max((row.track.end for row in self.rows.values()), default=start))
-        categories = {frame.category for frame in self._frames}
+        categories = {frame.category for frame in self.frames}
         if categories - _OTHERS and "state" not in categories:
             raise ValueError(
                 'no slice says a state: it is another tool\'s, or was made with state_frames="no"'
@@ -152,19 +155,19 @@ class _Row:
     """
 
     __slots__ = (
-        "_changed", "_numbers", "_reader", "_since", "_span", "_spot", "_stack", "_state", "_times", "_until",
+        "_changed", "_mode", "_reader", "_since", "_spot", "_stack", "_state", "_times", "_until",
         "life", "outer", "track",
     )  # fmt: skip
 
     def __init__(self, reader: _Reader, track: Track) -> None:
-        self._reader, self._numbers, self._span = reader, reader.numbers, reader.span
+        self._reader = reader
         self.track = track
-        start, end = max(track.start, self._span[0]), min(track.end, self._span[1])
+        start, end = max(track.start, reader.span[0]), min(track.end, reader.span[1])
         self.life = Life(track.id, track, track.name, "", start, end)
         self.outer: Frame | None = None
         self._stack: list[int] = []
-        self._state: Frame | None = None
-        self._spot = _NO_SPOT
+        self._mode = _IDLE
+        self._state = self._spot = _NONE
         self._since = self._until = self._changed = 0
         self._times: dict[tuple[int, ...], int] = {}
 
@@ -172,17 +175,21 @@ class _Row:
         """
         A slice begins.
         """
-        number = self._numbers.get(id(frame))
+        reader = self._reader
+        number = reader.numbers.get(id(frame))
         if number is None:
-            number = self._reader.number(frame)
-        if frame.category in _DIVIDING:
-            if frame is not self._state or self._until != time:
+            number = reader.number(frame)
+        role = reader.roles[number]
+        if role >= _WAITS:
+            if number != self._state or self._until != time:
                 self.flush()
-                self._state, self._since, self._changed = frame, time, time
-            self._until = -1
-        elif self._state is not None and self._state.name == RUNNING:
+                self._state, self._since, self._changed = number, time, time
+                self._mode = role
+            elif self._mode == _ENDED:
+                self._mode = _RUNS if role == _RUNS else _SEEN
+        elif self._mode == _RUNS and time > self._changed:
             self._weigh(time)
-        if frame.category == "python" and (self.outer is None or (frame.file and not self.outer.file)):
+        if role == _PYTHON and (self.outer is None or (frame.file and not self.outer.file)):
             self.outer = frame
         self._stack.append(number)
 
@@ -190,44 +197,52 @@ class _Row:
         """
         The innermost slice ends.
         """
-        state = self._state
-        if state is not None and self._until < 0:
-            if state.name == RUNNING:
+        mode = self._mode
+        if mode == _RUNS:
+            if time > self._changed:
                 self._weigh(time)
-            elif self._spot == _NO_SPOT:
-                self._spot = self._reader.spot(state, tuple(self._stack))
-        number = self._stack.pop()
-        if state is not None and number == self._numbers[id(state)]:
-            self._until = time
+        elif mode == _WAITS:
+            self._spot = self._reader.spot(self._state, tuple(self._stack))
+            self._mode = _SEEN
+        if self._stack.pop() == self._state:
+            self._until, self._mode = time, _ENDED
 
     def _weigh(self, time: int) -> None:
         """
         The stack that was there until now had so much time.
         """
-        if time > self._changed:
-            stack = tuple(self._stack)
-            times = self._times
-            times[stack] = times.get(stack, 0) + time - self._changed
-            if len(times) > MOST_STACKS:
-                for each in sorted(times, key=times.__getitem__)[: MOST_STACKS // 2]:
-                    del times[each]
+        stack = tuple(self._stack)
+        times = self._times
+        times[stack] = times.get(stack, 0) + time - self._changed
         self._changed = time
+        if len(times) > MOST_STACKS:
+            for each in sorted(times, key=times.__getitem__)[: MOST_STACKS // 2]:
+                del times[each]
 
     def flush(self) -> None:
         """
         The stretch is over: put it down, as far as it is asked for.
         """
-        state, self._state = self._state, None
-        if state is None:
+        if self._mode != _ENDED:
             return
-        start, end = max(self._since, self._span[0]), min(self._until, self._span[1])
+        span = self._reader.span
+        start, end = max(self._since, span[0]), min(self._until, span[1])
         if start < end:
-            if self._spot == _NO_SPOT:
+            if self._spot == _NONE:
                 seen = max(self._times, key=self._times.__getitem__, default=())
-                self._spot = self._reader.spot(state, seen)
+                self._spot = self._reader.spot(self._state, seen)
             self.life.add(start, end, self._spot)
-        self._spot = _NO_SPOT
+        self._mode, self._state, self._spot = _IDLE, _NONE, _NONE
         self._times.clear()
+
+
+def _role(frame: Frame) -> int:
+    """
+    What a frame is to a row: a function, what divides its life, or neither.
+    """
+    if frame.category in _DIVIDING:
+        return _RUNS if frame.name == RUNNING else _WAITS
+    return _PYTHON if frame.category == "python" else _IDLE
 
 
 def _coroutine(row: _Row) -> str:
