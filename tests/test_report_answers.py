@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fgtrace
@@ -92,6 +92,7 @@ lives = st.lists(
 arrows = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 8)), max_size=20)
 
 
+@settings(deadline=None)
 @given(lives, arrows, st.sampled_from(GROUPS), st.integers(0, 100), st.none() | st.integers(1, 3))
 def test_all_adds_up(
     rows: list[tuple[Life, int, int]],
@@ -128,6 +129,7 @@ def test_all_adds_up(
         assert all(holder.held_ns <= holder.kept_ns for holder in wait.holders)
 
 
+@settings(deadline=None)
 @given(st.lists(steps, max_size=40))
 def test_what_was_recorded_adds_up(
     moves: list[tuple[str, str, int, int, int, str | None, str | int]],
@@ -139,7 +141,7 @@ def test_what_was_recorded_adds_up(
     for where in ("root", "leaf"):
         script = Script()
         end = play(script, moves)
-        timeline = drawn(script, end, fgtrace.Config(state_frames=where))  # type: ignore[arg-type]
+        timeline = drawn(script, end, fgtrace.Config(state_frames=where))
         found = read(timeline, EXACT)
         for life in found.tasks:
             assert sum(found.times(life).values()) == life.length

@@ -22,8 +22,7 @@ def of_timeline(timeline: Timeline, metadata: Mapping[str, Any], asked: Mapping[
     Raises:
         ConfigError: a value is not allowed, there is no such task, or there are no states.
     """
-    if timeline.options.state_frames == "no":
-        raise ConfigError("state_frames", "no", "allowed is 'root' or 'leaf': a report is about states")
+    _need_states(timeline.options)
     return make_report(timeline, metadata, Ask(**asked))
 
 
@@ -32,8 +31,10 @@ def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
     The report of what a trace with these options has written.
 
     Raises:
+        ConfigError: as of `of_timeline`.
         TraceStateError: it cannot be read back.
     """
+    _need_states(options)
     format_ = options.effective_format
     if hasattr(options.dst, "write") or format_ not in READABLE:
         raise TraceStateError(
@@ -41,3 +42,8 @@ def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
             "ask while it runs, or write it as json or perfetto to a path"
         )
     return report(cast("str", options.dst), Ask(**asked))
+
+
+def _need_states(options: Options) -> None:
+    if options.state_frames == "no":
+        raise ConfigError("state_frames", "no", "allowed is 'root' or 'leaf': a report is about states")
