@@ -3,8 +3,8 @@ What a report of a million slices takes: reading the file, then the answers.
 
     python bench/reports.py [SLICES]
 
-A program of a thousand tasks that wait for locks and sockets, and wake each other. Times are the process's own
-(CPU seconds); the memory is the most that it ever had.
+A program of a thousand tasks that wait for locks and sockets, and wake each other. Times are the process's
+own (CPU seconds); the memory is the most that it ever had.
 """
 
 from __future__ import annotations

@@ -63,9 +63,9 @@ async def has_left(lock: Lock) -> None:
     await forever()
 
 
-def found(*works: tuple[str, Awaitable[None]]) -> list[tuple[str, str]]:
+def found(*works: tuple[str, Awaitable[None]], turns: int = 5) -> list[tuple[str, str]]:
     """
-    Start tasks in turn, and ask when each of them waits.
+    Start tasks in turn, each so many turns of the loop after the one before, and ask when all of them wait.
     """
 
     async def main() -> list[tuple[str, str]]:
@@ -73,8 +73,10 @@ def found(*works: tuple[str, Awaitable[None]]) -> list[tuple[str, str]]:
         for name, work in works:
             tasks.append(asyncio.ensure_future(work))
             tasks[-1].set_name(name)
-            for _ in range(5):
+            for _ in range(turns):
                 await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
         holders = lock_holders(tasks)
         for task in tasks:
             task.cancel()
@@ -125,20 +127,7 @@ def test_each_other() -> None:
 
         await hold(first, then)
 
-    async def main() -> list[tuple[str, str]]:
-        tasks = [
-            asyncio.create_task(both(one, two), name="a"),
-            asyncio.create_task(both(two, one), name="b"),
-        ]
-        for _ in range(5):
-            await asyncio.sleep(0)
-        holders = lock_holders(tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        return sorted(holders)
-
-    assert asyncio.run(main()) == [("a", "b"), ("b", "a")]
+    assert found(("a", both(one, two)), ("b", both(two, one)), turns=0) == [("a", "b"), ("b", "a")]
 
 
 @pytest.mark.usefixtures("core")
