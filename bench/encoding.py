@@ -21,7 +21,7 @@ from fgtrace._timeline import Timeline
 
 TITLE = "A million slices on 200 tracks, one core"
 SLICES = 1_000_000
-FORMATS = ("json", "perfetto", "speedscope", "folded", "pprof")
+FORMATS = ("json", "perfetto", "speedscope", "folded", "pprof", "html")
 
 
 class Ready:

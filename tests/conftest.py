@@ -33,6 +33,7 @@ __all__ = ["ask_trace", "trace_engine"]
 WATCHED = [
     (asyncio.events.Handle, "_run"),
     (asyncio.BaseEventLoop, "_call_soon"),
+    (asyncio.BaseEventLoop, "call_soon"),
     (asyncio.Task, "__init__"),
     (asyncio.BaseEventLoop, "create_task"),
     (asyncio, "create_task"),

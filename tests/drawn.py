@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from fgtrace._edges import Edge, edges
+from fgtrace._edges import Edge, by_tracks
 from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
 
 __all__ = ["CHILD", "LOOP", "MAIN", "TASK", "Drawn", "nested"]
@@ -85,7 +85,7 @@ class Drawn:
         return iter(self._slices)
 
     def edges(self) -> Iterator[Edge]:
-        return edges(self._slices)
+        return by_tracks(self._slices)
 
     def flows(self) -> Iterator[Flow]:
         return iter(self._flows)

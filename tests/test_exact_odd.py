@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +198,128 @@ def test_eager_tasks_come_and_go(tmp_path: Path) -> None:
     for name in ("t", "u"):
         seen = {slice_.track.name for slice_ in fgtrace.load(tmp_path / f"{name}.json")}
         assert {f"eager-{number}" for number in range(10)} <= {each.split()[0] for each in seen}, name
+
+
+def test_scheduled_as_asyncio_does(tmp_path: Path) -> None:
+    """
+    What a trace does in the place of `call_soon` means the same: arguments, contexts, errors, debug mode.
+    """
+    number: ContextVar[int] = ContextVar("number", default=0)
+
+    def told(call: Callable[[], object]) -> str:
+        try:
+            return str(call())
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+    async def look() -> list[object]:
+        loop, seen = asyncio.get_running_loop(), list[object]()
+
+        def callback(*args: object) -> None:
+            seen.append((args, number.get()))
+
+        number.set(1)
+        loop.call_soon(callback)
+        loop.call_soon(callback, *range(9))
+        context = copy_context()
+        number.set(2)
+        loop.call_soon(callback, 1, 2, context=context)
+        loop.call_soon(callback, context=None)
+        loop.call_soon(callback, 3).cancel()
+        await asyncio.sleep(0)
+        seen.append(told(loop.call_soon))  # type: ignore[arg-type]
+        seen.append(told(lambda: loop.call_soon(callback, other=1)))  # type: ignore[call-arg]
+        loop.set_debug(True)
+        seen.append(told(lambda: loop.call_soon(look)))
+        handle: Any = loop.call_soon(callback, 4)
+        seen.append([frame.name for frame in handle._source_traceback][-1])
+        loop.set_debug(False)
+        await asyncio.sleep(0)
+        closed = Loop()
+        closed.close()
+        seen.append(told(lambda: closed.call_soon(callback)))
+        return seen
+
+    async def main() -> None:
+        expected.extend(await look())
+        with fgtrace.trace(tmp_path / "t.json", awaits="exact"):
+            await asyncio.sleep(0)
+            found.extend(await look())
+
+    expected, found = list[object](), list[object]()
+    asyncio.run(main())
+    assert len(expected) == 10
+    assert found == expected
+
+
+def test_parts_that_a_loop_overrides(tmp_path: Path) -> None:
+    """
+    Whatever `call_soon` calls and a loop has as its own is called as without a trace.
+    """
+    calls: Counter[str] = Counter()
+
+    class Closing(Loop):
+        def _check_closed(self) -> None:
+            calls["closed"] += 1
+            super()._check_closed()  # type: ignore[misc]
+
+    class Inner(Loop):
+        def _call_soon(self, *args: Any, **options: Any) -> Any:
+            calls["inner"] += 1
+            return super()._call_soon(*args, **options)  # type: ignore[misc]
+
+    class Debugging(Loop):
+        def get_debug(self) -> bool:
+            calls["debug"] += 1
+            return super().get_debug()
+
+    async def main() -> None:
+        calls.clear()
+        for _ in range(10):
+            asyncio.get_running_loop().call_soon(nothing)
+        await asyncio.sleep(0)
+
+    for kind in (Closing, Inner, Debugging):
+        loop = kind()
+        loop.run_until_complete(main())
+        loop.close()
+        expected = calls.copy()
+        steps_of(main, tmp_path, loop=kind())
+        assert sum(expected.values()) >= 10
+        assert calls == expected
+
+
+def test_call_soon_wrapped(tmp_path: Path) -> None:
+    """
+    A tool's own `call_soon` is called once for each call: put before a trace, or made of ours and put later.
+    """
+    stock = asyncio.BaseEventLoop.call_soon
+    counted: list[int] = []
+
+    def over(before: Any) -> Any:
+        def wrapper(self: Any, *args: Any, **options: Any) -> Any:
+            counted.append(1)
+            return before(self, *args, **options)
+
+        return wrapper
+
+    async def taken() -> Any:
+        with fgtrace.trace(tmp_path / "t.json", awaits="exact"):
+            await asyncio.sleep(0)
+            return asyncio.BaseEventLoop.call_soon
+
+    async def main() -> None:
+        with fgtrace.trace(tmp_path / "t.json", awaits="exact"):
+            await asyncio.sleep(0)
+            before = len(counted)
+            asyncio.get_running_loop().call_soon(nothing)
+            assert len(counted) == before + 1
+            await asyncio.sleep(0)
+
+    for below in (stock, asyncio.run(taken())):
+        asyncio.BaseEventLoop.call_soon = over(below)  # type: ignore[method-assign]
+        try:
+            asyncio.run(main())
+        finally:
+            asyncio.BaseEventLoop.call_soon = stock  # type: ignore[method-assign]
+    assert asyncio.BaseEventLoop.__dict__["call_soon"] is stock

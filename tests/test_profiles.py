@@ -8,8 +8,6 @@ import asyncio
 import gzip
 import json
 import random
-import shutil
-import subprocess
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,14 +19,13 @@ from hypothesis import given, settings
 
 import fgtrace
 from drawn import LOOP, MAIN, TASK, Drawn, nested
+from evented import Stack, profiles
 from fgtrace._decode._protobuf import Message
 from fgtrace._edges import Drawing
 from fgtrace._encode import encoder_of, speedscope
 from fgtrace._model import Frame, Slice, Track
 from fgtrace._timeline import Timeline
 from scripted import Script
-
-Stack = tuple[str, ...]
 
 SLICES = [
     Slice(MAIN, 0, 1000, 0, Frame("running", "state")),
@@ -127,57 +124,6 @@ def test_pprof() -> None:
     assert profile.number(9) == 1_767_323_045 * 10**9
     assert profile.number(10) == 10**12
     assert profile.number(12) == 10**7
-
-
-def go() -> str:
-    found = shutil.which("go")
-    if found is None:
-        pytest.skip("no go, and so no `go tool pprof`, is on PATH")
-    return found
-
-
-def test_go_tool_pprof(tmp_path: Path) -> None:
-    """
-    `go tool pprof` reads the profile and its labels.
-    """
-    command = [go(), "tool", "pprof"]
-    path = tmp_path / "t.pb.gz"
-    path.write_bytes(gzip.compress(written("pprof", Drawn(SLICES))))
-
-    def ask(*words: str) -> str:
-        done = subprocess.run([*command, *words, str(path)], capture_output=True, text=True, check=True)
-        return done.stdout
-
-    top = ask("-top", "-unit=ns", "-nodecount=10")
-    assert "600ns 58.25% 58.25%     1000ns 97.09%  m.main" in top
-    assert "400ns 38.83% 97.09%      400ns 38.83%  m.f" in top
-    tags = ask("-tags", "-unit=ns")
-    assert all(word in tags for word in ("thread", "task", "state", "lock wait", "Task-1 f"))
-
-
-def profiles(data: bytes) -> dict[str, Counter[Stack]]:
-    """
-    Each speedscope profile's own time of each stack; whatever is not well nested is an error.
-    """
-    document = json.loads(data)
-    names = [frame["name"] for frame in document["shared"]["frames"]]
-    found = {}
-    for profile in document["profiles"]:
-        stack: list[int] = []
-        times: Counter[Stack] = Counter()
-        last = profile["startValue"]
-        for event in profile["events"]:
-            assert last <= event["at"] <= profile["endValue"]
-            if stack and event["at"] > last:
-                times[tuple(names[frame] for frame in stack)] += event["at"] - last
-            last = event["at"]
-            if event["type"] == "O":
-                stack.append(event["frame"])
-            else:
-                assert stack.pop() == event["frame"]
-        assert not stack
-        found[profile["name"]] = times
-    return found
 
 
 def test_speedscope() -> None:

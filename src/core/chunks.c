@@ -170,7 +170,37 @@ chunks_block(Core *core, size_t number)
     return found;
 }
 
-/* Amend a step whose wait was not clear at once; false where it is in the file by now. */
+/* All steps that are here (bytes): they are Python's now. Only where nothing is spilled. */
+PyObject *
+chunks_take(Core *core)
+{
+    Exact *exact = core->exact;
+    StepChunk *fresh = exact != NULL ? calloc(1, sizeof *fresh) : NULL;
+    if (fresh == NULL) {
+        return exact != NULL ? PyErr_NoMemory() : PyBytes_FromStringAndSize(NULL, 0);
+    }
+    pthread_mutex_lock(&exact->lock);
+    StepChunk *chunk = exact->first; /* all at once: an allocation may collect, and more steps may come */
+    size_t count = exact->count - exact->written - exact->taken;
+    exact->first = exact->last = fresh;
+    exact->chunks = 1;
+    exact->taken += count;
+    pthread_mutex_unlock(&exact->lock);
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(count * sizeof(Step)));
+    char *to = bytes != NULL ? PyBytes_AS_STRING(bytes) : NULL;
+    while (chunk != NULL) {
+        StepChunk *next = chunk->next;
+        if (to != NULL) {
+            memcpy(to, chunk->steps, chunk->used * sizeof(Step));
+            to += chunk->used * sizeof(Step);
+        }
+        free(chunk);
+        chunk = next;
+    }
+    return bytes;
+}
+
+/* Amend a step whose wait was not clear at once; false where it is in the file by now, or taken. */
 bool
 chunks_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail)
 {
@@ -180,14 +210,14 @@ chunks_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail)
         return false;
     }
     pthread_mutex_lock(&exact->lock);
-    uint64_t place = number - exact->written;
+    uint64_t first = exact->written + exact->taken, place = number - first;
     StepChunk *chunk = exact->first;
-    while (number >= exact->written && chunk != NULL && place >= chunk->used) {
+    while (number >= first && chunk != NULL && place >= chunk->used) {
         place -= chunk->used;
         chunk = chunk->next;
     }
     /* the first one may be on its way to the file just now: it is left alone where there is another */
-    if (number >= exact->written && chunk != NULL && (chunk != exact->first || exact->chunks <= exact->most_chunks)) {
+    if (number >= first && chunk != NULL && (chunk != exact->first || exact->chunks <= exact->most_chunks)) {
         Step *step = &chunk->steps[place];
         if (stack >= GONE) {
             step->stack = (uint32_t)stack;

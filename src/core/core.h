@@ -303,7 +303,7 @@ typedef struct StepChunk StepChunk;
 
 typedef struct { /* of one trace with exact awaits */
     StepChunk *first, *last;
-    uint64_t count, written, lost; /* steps: noted, in the file, not noted */
+    uint64_t count, written, taken, lost; /* steps: noted, in the file, given to Python, not noted */
     size_t chunks, most_chunks;
     pthread_mutex_t lock; /* the list of chunks, between the program's threads and the clock's */
     char *folder;
@@ -398,16 +398,14 @@ Ask *put_question(Core *core, Task *record, AskKind kind, const Row *row);
 
 typedef struct {
     PyTypeObject *handle, *timer, *step; /* strong: Handle, TimerHandle, TaskStepMethWrapper, which holds the task first */
-    PyObject *run, *call_soon; /* strong: what was there before ours */
+    PyObject *run;             /* strong: what was there before ours */
     PyObject *report;          /* strong: tells a loop of a callback's exception */
     PyObject *nothing;         /* strong: a callback of ours, which is not noted */
-    PyTypeObject *deque;
-    PyObject *append, *get_debug, *debug_name, *ready_name, *get_debug_name; /* strong: see `plain_queue` */
     /* where a handle has them */
     Py_ssize_t context, callback, args, loop, cancelled, repr, source_traceback;
     char *file; /* where `run` calls the callback */
     int line;
-    bool is_stock, is_stock_soon; /* `run`, `call_soon` are asyncio's own */
+    bool is_stock; /* `run` is asyncio's own */
 } Asyncio;
 
 extern Asyncio asyncio;
@@ -416,7 +414,11 @@ PyObject *handle_task(PyObject *callback);
 PyObject *handle_slot(PyObject *handle, Py_ssize_t offset);
 PyObject *handles_learn(PyObject *module, PyObject *arguments);
 PyObject *handles_run(PyObject *module, PyObject *arguments);
-PyObject *handles_call_soon(PyObject *module, PyObject *arguments);
+
+/* --- schedule.c --- */
+
+PyObject *schedule_inner(PyObject *module, PyObject *arguments);
+PyObject *schedule_outer(PyObject *module, PyObject *arguments);
 
 /* --- steps.c --- */
 
@@ -438,6 +440,7 @@ typedef struct Turn Turn;
 
 bool exact_begin(Core *core, const char *folder, size_t most_bytes, bool is_watching);
 void exact_end(Core *core, int64_t now);
+PyObject *exact_under_way(Core *core, int64_t now);
 bool exact_is_wanted(void);
 Turn *exact_enter(PyObject *handle, PyObject *task);
 Turn *exact_enter_task(PyObject *task);
@@ -466,6 +469,7 @@ void chunks_free(Exact *exact);
 void chunks_keep(Core *core, const Step *step);
 void chunks_spill(Core *core); /* by the clock, without the GIL */
 PyObject *chunks_block(Core *core, size_t number);
+PyObject *chunks_take(Core *core);
 bool chunks_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail);
 
 /* --- contexts.c --- */

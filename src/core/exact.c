@@ -430,14 +430,24 @@ note_task(size_t place, Turn *turn, Step *step)
     }
 }
 
+/* Say of a step which callback it was; false where that is not to be noted. */
+static bool
+is_callback(size_t place, const Turn *turn, Step *step)
+{
+    uint32_t index = index_in(turn->loop, place);
+    if (index == NONE || turn->callback == asyncio.nothing) {
+        return false;
+    }
+    step->track = CALLBACK | index;
+    step->stack = callbacks_number(cores[place], turn->callback);
+    step->detail = (uint32_t)turn->source;
+    return true;
+}
+
 static void
 note_callback(size_t place, const Turn *turn, Step *step)
 {
-    uint32_t index = index_in(turn->loop, place);
-    if (index != NONE && turn->callback != asyncio.nothing) {
-        step->track = CALLBACK | index;
-        step->stack = callbacks_number(cores[place], turn->callback);
-        step->detail = (uint32_t)turn->source;
+    if (is_callback(place, turn, step)) {
         chunks_keep(cores[place], step);
     }
 }
@@ -893,6 +903,29 @@ settle_places(void)
     free_loops(dead);
 }
 
+/* A step that is under way, as if it ended now; false where there is nothing to say of it. */
+static bool
+so_far(Core *core, size_t place, const Turn *turn, int64_t now, Step *step)
+{
+    if (turn->loop == NULL || !turn->is_seen[place]) {
+        return false;
+    }
+    *step = (Step){.start = relative(core, turn->start),
+                   .end = now,
+                   .ready = turn->ready < 0 ? -1 : relative(core, turn->ready),
+                   .waker = turn->waker[place]};
+    if (turn->task == NULL) {
+        return is_callback(place, turn, step);
+    }
+    const Task *record = tasks_find(&core->tasks, turn->task);
+    if (record == NULL || record->track == NONE) {
+        return false;
+    }
+    step->track = record->track;
+    step->stack = (uint32_t)record->stack;
+    return true;
+}
+
 /* The trace is over: what is under way ends with it. */
 void
 exact_end(Core *core, int64_t now)
@@ -902,26 +935,38 @@ exact_end(Core *core, int64_t now)
             continue;
         }
         for (Turn *turn = turns; turn != NULL; turn = turn->older) {
-            if (turn->loop == NULL || !turn->is_seen[place]) {
-                continue;
-            }
-            turn->is_seen[place] = false;
-            const Task *record = turn->task != NULL ? tasks_find(&core->tasks, turn->task) : NULL;
-            Step step = {relative(core, turn->start), now, turn->ready < 0 ? -1 : relative(core, turn->ready),
-                         0, turn->waker[place], 0, 0};
-            if (record != NULL && record->track != NONE) {
-                step.track = record->track;
-                step.stack = (uint32_t)record->stack;
+            Step step;
+            if (so_far(core, place, turn, now, &step)) {
                 chunks_keep(core, &step);
             }
-            else if (turn->task == NULL) {
-                note_callback(place, turn, &step);
-            }
+            turn->is_seen[place] = false;
         }
         cores[place] = NULL;
         wanted--;
     }
     settle_places();
+}
+
+/* The steps that are under way (bytes), as if they ended now. */
+PyObject *
+exact_under_way(Core *core, int64_t now)
+{
+    Array found = {0};
+    int collects = PyGC_Disable(); /* else the program's finalizers could begin turns meanwhile */
+    for (size_t place = 0; place < places; place++) {
+        for (const Turn *turn = cores[place] == core ? turns : NULL; turn != NULL; turn = turn->older) {
+            Step step, *kept = so_far(core, place, turn, now, &step) ? array_push(&found, sizeof step) : NULL;
+            if (kept != NULL) {
+                *kept = step;
+            }
+        }
+    }
+    if (collects) {
+        PyGC_Enable();
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(found.items, (Py_ssize_t)(found.used * sizeof(Step)));
+    array_free(&found);
+    return bytes;
 }
 
 /* In the child of a fork nothing is traced. */

@@ -1,7 +1,7 @@
-/* What runs and schedules callbacks: ``Handle._run`` and ``BaseEventLoop._call_soon`` once more in C, for as long
- * as a trace asks for it. Whoever is interested is told: steps.c marks the tasks that ran, exact.c notes when.
+/* What runs callbacks: ``Handle._run`` once more in C, for as long as a trace asks for it. Whoever is interested is
+ * told: steps.c marks the tasks that ran, exact.c notes when.
  *
- * ``Handle._run`` is done here as asyncio does it (3.11 to 3.15 agree): the callback in its context; whatever it
+ * It is done here as asyncio does it (3.11 to 3.15 agree): the callback in its context; whatever it
  * raises goes to the loop's exception handler, but for SystemExit and KeyboardInterrupt. Where somebody else had
  * replaced it, theirs is called. What differs: no frame of ``_run`` is on the stack; in tracebacks there is one.
  */
@@ -143,86 +143,7 @@ handle_run(PyObject *self, PyObject *Py_UNUSED(ignored))
     return result;
 }
 
-static void
-set_slot(PyObject *handle, Py_ssize_t offset, PyObject *value) /* steals it */
-{
-    *(PyObject **)((char *)handle + offset) = value;
-}
-
-/* What ``Handle.__init__`` does outside of debug mode. */
-static PyObject *
-new_handle(PyObject *loop, PyObject *callback, PyObject *arguments, PyObject *context)
-{
-    context = context == Py_None ? PyContext_CopyCurrent() : Py_NewRef(context);
-    PyObject *handle = context != NULL ? asyncio.handle->tp_alloc(asyncio.handle, 0) : NULL;
-    if (handle == NULL) {
-        Py_XDECREF(context);
-        return NULL;
-    }
-    set_slot(handle, asyncio.context, context);
-    set_slot(handle, asyncio.loop, Py_NewRef(loop));
-    set_slot(handle, asyncio.callback, Py_NewRef(callback));
-    set_slot(handle, asyncio.args, Py_NewRef(arguments));
-    set_slot(handle, asyncio.cancelled, Py_NewRef(Py_False));
-    set_slot(handle, asyncio.repr, Py_NewRef(Py_None));
-    set_slot(handle, asyncio.source_traceback, Py_NewRef(Py_None));
-    return handle;
-}
-
-/* The ready queue of a loop of asyncio's own that is not in debug mode; strong, or NULL: let asyncio do it. */
-static PyObject *
-plain_queue(PyObject *loop, bool is_inner)
-{
-    if (!(asyncio.is_stock_soon || is_inner) || _PyType_Lookup(Py_TYPE(loop), asyncio.get_debug_name) != asyncio.get_debug) {
-        return NULL;
-    }
-    PyObject *debug = PyObject_GenericGetAttr(loop, asyncio.debug_name);
-    PyObject *ready = debug == Py_False ? PyObject_GenericGetAttr(loop, asyncio.ready_name) : NULL;
-    Py_XDECREF(debug);
-    if (ready != NULL && Py_TYPE(ready) != asyncio.deque) {
-        Py_CLEAR(ready);
-    }
-    PyErr_Clear();
-    return ready;
-}
-
-static PyObject *
-call_soon(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
-{
-    static _Thread_local int depth; /* a tool that had ours may call it as what it thinks was before it */
-    PyObject *queue = count == 3 && names == NULL ? plain_queue(self, depth > 0) : NULL, *handle = NULL;
-    Py_ssize_t all = count + (names != NULL ? PyTuple_GET_SIZE(names) : 0);
-    if (queue != NULL) {
-        handle = new_handle(self, arguments[0], arguments[1], arguments[2]);
-        PyObject *both[] = {queue, handle};
-        PyObject *done = handle != NULL ? PyObject_Vectorcall(asyncio.append, both, 2, NULL) : NULL;
-        if (done == NULL) {
-            Py_CLEAR(handle);
-        }
-        Py_XDECREF(done);
-        Py_DECREF(queue);
-    }
-    else if (depth > 8 || all > 6) {
-        PyErr_SetString(all > 6 ? PyExc_TypeError : PyExc_RecursionError, "_call_soon() cannot be called so");
-    }
-    else {
-        PyObject *whole[8] = {NULL, self};
-        memcpy(whole + 2, arguments, (size_t)all * sizeof *arguments);
-        depth++;
-        handle = PyObject_Vectorcall(asyncio.call_soon, whole + 1,
-                                     (size_t)(count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, names);
-        depth--;
-    }
-    if (handle != NULL && depth == 0 && exact_is_wanted() && PyObject_TypeCheck(handle, asyncio.handle)) {
-        exact_scheduled(self, handle);
-    }
-    return handle;
-}
-
 static PyMethodDef run_definition = {"_run", handle_run, METH_NOARGS, "Run the callback; fgtrace is told of it."};
-static PyMethodDef soon_definition = {
-    "_call_soon", (PyCFunction)(void (*)(void))call_soon, METH_FASTCALL | METH_KEYWORDS,
-    "Schedule the callback; fgtrace is told of it."};
 
 static bool
 find_slot(PyObject *type, const char *name, Py_ssize_t *offset)
@@ -278,28 +199,4 @@ handles_run(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_XSETREF(asyncio.run, Py_NewRef(before));
     asyncio.is_stock = is_stock != 0;
     return PyDescr_NewMethod((PyTypeObject *)type, &run_definition);
-}
-
-/* The same for ``BaseEventLoop._call_soon``. Arguments: the class, what is there, whether that and what makes a
- * handle are asyncio's, `collections.deque`. */
-PyObject *
-handles_call_soon(PyObject *Py_UNUSED(module), PyObject *arguments)
-{
-    PyObject *type, *before, *deque;
-    int is_stock;
-    if (!PyArg_ParseTuple(arguments, "O!OpO!", &PyType_Type, &type, &before, &is_stock, &PyType_Type, &deque)) {
-        return NULL;
-    }
-    Py_XSETREF(asyncio.debug_name, PyUnicode_InternFromString("_debug"));
-    Py_XSETREF(asyncio.ready_name, PyUnicode_InternFromString("_ready"));
-    Py_XSETREF(asyncio.get_debug_name, PyUnicode_InternFromString("get_debug"));
-    Py_XSETREF(asyncio.get_debug, PyObject_GetAttrString(type, "get_debug"));
-    Py_XSETREF(asyncio.append, PyObject_GetAttrString(deque, "append"));
-    if (PyErr_Occurred()) {
-        return NULL;
-    }
-    Py_XSETREF(asyncio.deque, (PyTypeObject *)Py_NewRef(deque));
-    Py_XSETREF(asyncio.call_soon, Py_NewRef(before));
-    asyncio.is_stock_soon = is_stock != 0;
-    return PyDescr_NewMethod((PyTypeObject *)type, &soon_definition);
 }

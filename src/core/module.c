@@ -77,12 +77,21 @@ wait_(Core *self, PyObject *Py_UNUSED(ignored))
     return PyBool_FromLong(clock_wait(self->clock));
 }
 
+/* Bytes of what is kept until the end, whatever is taken out. */
+static size_t
+held(const Core *self)
+{
+    const Tables *tables = &self->tables;
+    return tables->nodes_used * (sizeof *tables->parents + sizeof *tables->elements + 2 * sizeof(uint32_t)) +
+           tables->codes_used * sizeof *tables->codes + self->tasks.waits.used * (sizeof(WaitKey) + 2 * sizeof(uint32_t));
+}
+
 static PyObject *
 stats(Core *self, PyObject *Py_UNUSED(ignored))
 {
     const Pace *pace = clock_pace(self->clock);
     return Py_BuildValue(
-        "{s:L,s:L,s:K,s:K,s:L,s:L,s:K,s:n,s:K,s:K,s:z,s:O,s:O,s:K,s:n}", "now", (long long)(now_ns() - pace->start), "start",
+        "{s:L,s:L,s:K,s:K,s:L,s:L,s:K,s:n,s:K,s:K,s:z,s:O,s:O,s:K,s:n,s:n}", "now", (long long)(now_ns() - pace->start), "start",
         (long long)pace->start, "taken", (unsigned long long)pace->taken, "missed", (unsigned long long)pace->missed,
         "spent", (long long)pace->spent, "longest", (long long)pace->longest, "rounds",
         (unsigned long long)self->tasks.rounds, "foreign", (Py_ssize_t)self->tasks.foreign, "cut",
@@ -90,7 +99,7 @@ stats(Core *self, PyObject *Py_UNUSED(ignored))
         self->tasks.broken, "failed", self->tables.failed ? Py_True : Py_False, "behind",
         self->tasks.is_behind ? Py_True : Py_False, "pending",
         (unsigned long long)(self->tables.rows_used - self->tables.rows_taken), "tasks",
-        (Py_ssize_t)self->tasks.used);
+        (Py_ssize_t)self->tasks.used, "held", (Py_ssize_t)held(self));
 }
 
 static PyObject *
@@ -442,7 +451,7 @@ mark_steps(Core *self, PyObject *wanted)
 
 /* --- exact awaits --- */
 
-/* Arguments: a folder for what exceeds the memory, and how many bytes that is. */
+/* Arguments: a folder for what exceeds the memory, and how many bytes that is; -1: somebody takes the steps out. */
 static PyObject *
 begin_exact(Core *self, PyObject *arguments)
 {
@@ -500,13 +509,16 @@ note_collection(Core *self, PyObject *const *arguments, Py_ssize_t count)
 
 /* (bytes of five numbers each: start, end, native id of the thread, generation, collected; how many more there were) */
 static PyObject *
-collections(Core *self, PyObject *Py_UNUSED(ignored))
+take_collections(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    static const Exact none;
-    const Exact *exact = self->exact != NULL ? self->exact : &none;
-    return Py_BuildValue("(y#K)", exact->collections.items != NULL ? (const char *)exact->collections.items : "",
-                         (Py_ssize_t)(exact->collections.used * 5 * sizeof(int64_t)),
-                         (unsigned long long)exact->collections_dropped);
+    Exact none = {0}, *exact = self->exact != NULL ? self->exact : &none;
+    Array found = exact->collections; /* taken first: an allocation may collect */
+    exact->collections = (Array){0};
+    PyObject *tuple = Py_BuildValue("(y#K)", found.items != NULL ? (const char *)found.items : "",
+                                    (Py_ssize_t)(found.used * 5 * sizeof(int64_t)),
+                                    (unsigned long long)exact->collections_dropped);
+    array_free(&found);
+    return tuple;
 }
 
 static PyObject *
@@ -523,6 +535,19 @@ steps_block(Core *self, PyObject *number)
 {
     size_t place = PyLong_AsSize_t(number);
     return place == (size_t)-1 && PyErr_Occurred() ? NULL : chunks_block(self, place);
+}
+
+static PyObject *
+take_steps(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    return chunks_take(self);
+}
+
+static PyObject *
+under_way(Core *self, PyObject *now)
+{
+    int64_t time = PyLong_AsLongLong(now);
+    return time == -1 && PyErr_Occurred() ? NULL : exact_under_way(self, time);
 }
 
 static PyObject *
@@ -619,7 +644,6 @@ static PyMethodDef core_methods[] = {
     METHOD("look", look, METH_O),
     METHOD("loop", loop_number, METH_O),
     METHOD("mark", mark, METH_VARARGS),
-    METHOD("collections", collections, METH_NOARGS),
     METHOD("detach", detach, METH_NOARGS),
     METHOD("new_wait", new_wait, METH_NOARGS),
     METHOD("note_collection", note_collection, METH_FASTCALL),
@@ -634,12 +658,15 @@ static PyMethodDef core_methods[] = {
     METHOD("stack", stack, METH_O),
     METHOD("stats", stats, METH_NOARGS),
     METHOD("take_asks", take_asks, METH_NOARGS),
+    METHOD("take_collections", take_collections, METH_NOARGS),
     METHOD("take_counters", take_counters, METH_NOARGS),
     METHOD("take_notes", take_notes, METH_NOARGS),
     METHOD("steps_block", steps_block, METH_O),
     METHOD("steps_stats", steps_stats, METH_NOARGS),
     METHOD("take_rows", take_rows, METH_NOARGS),
+    METHOD("take_steps", take_steps, METH_NOARGS),
     METHOD("track_of", track_of, METH_O),
+    METHOD("under_way", under_way, METH_O),
     METHOD("wait", wait_, METH_NOARGS),
     METHOD("wait_number", wait_number, METH_VARARGS),
     {0},
@@ -719,7 +746,8 @@ forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 static PyMethodDef functions[] = {
     {"forget", forget, METH_NOARGS, NULL},
     {"assume", assume, METH_VARARGS, NULL},
-    {"handles_call_soon", handles_call_soon, METH_VARARGS, NULL},
+    {"schedule_inner", schedule_inner, METH_VARARGS, NULL},
+    {"schedule_outer", schedule_outer, METH_VARARGS, NULL},
     {"handles_learn", handles_learn, METH_VARARGS, NULL},
     {"handles_run", handles_run, METH_VARARGS, NULL},
     {"newest_task", newest_task, METH_NOARGS, NULL},

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from fgtrace._config import FORMATS
 from fgtrace._decode import load
+from fgtrace._flight import FlightRecorder, FlightStats
 from fgtrace._model import Frame, Slice, Track
 from fgtrace._sampler import Stats
 from fgtrace._trace import Config, Trace, trace
@@ -26,6 +27,8 @@ __all__ = [
     "Config",
     "ConfigError",
     "FgtraceError",
+    "FlightRecorder",
+    "FlightStats",
     "Frame",
     "SinkError",
     "Slice",

@@ -31,6 +31,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "speedscope": (".speedscope.json",),
     "folded": (".folded",),
     "pprof": (".pb.gz",),
+    "html": (".html",),
 }
 
 #: The formats that are packed with gzip.
@@ -120,6 +121,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "state_frames": _one_of("root", "leaf", "no"),
     "threads": _one_of(True, False),
     "tasks": _one_of(True, False),
+    "tracks": _one_of("auto", "task", "lane"),
     "awaits": _one_of("sampled", "exact"),
     "slow_callback_duration": (_is_seconds, "allowed is a number above 0 (seconds)"),
     "lines": _one_of(True, False),
@@ -146,10 +148,14 @@ class Options:
             (``"leaf"``), or left out (``"no"``).
         threads: a track for every thread.
         tasks: a track for every asyncio task.
+        tracks: ``"task"``: each task has a track of its own. ``"lane"``: short tasks of the same
+            coroutine share tracks, one after the other, each within a slice of its name.
+            ``"auto"``: lanes where there are more than 2,000 tasks, for viewers become slow then.
+            `fgtrace.load` gives each task its own track again.
         awaits: ``"sampled"``: tasks are seen at the ticks. ``"exact"``: every step of every task on
             asyncio's own loops is noted with its true start and end, with what woke it, and with
             the loop's callbacks, its idle time and the garbage collector's runs. While such a trace
-            runs, two methods of asyncio are wrapped.
+            runs, up to three methods of asyncio are exchanged.
         slow_callback_duration: seconds; with exact awaits a step or callback that lasts so long
             gets a flag, ``loop blocked``. The default is asyncio's own.
         lines: a slice for every line of a function, instead of one for the function.
@@ -173,6 +179,7 @@ class Options:
     state_frames: Literal["root", "leaf", "no"] = "root"
     threads: bool = True
     tasks: bool = True
+    tracks: Literal["auto", "task", "lane"] = "auto"
     awaits: Literal["sampled", "exact"] = "sampled"
     slow_callback_duration: float = 0.1
     lines: bool = False

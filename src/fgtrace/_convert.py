@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from fgtrace._config import FORMATS, format_of
+from fgtrace._config import CHECKS, FORMATS, format_of
 from fgtrace._decode import open_trace
 from fgtrace._decode._file import TraceFile
 from fgtrace._edges import Edge
@@ -189,12 +189,13 @@ def _with_note(metadata: dict[str, Any], selection: Selection) -> dict[str, Any]
     return {**metadata, "fgtrace": {**(said if isinstance(said, dict) else {}), "part": part}}
 
 
-def convert(
+def convert(  # noqa: PLR0913 -- the command's options, by keyword
     source: str | os.PathLike[str],
     dst: str,
     *,
     format_: str | None = None,
     selection: Selection | None = None,
+    tracks: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """
@@ -205,13 +206,14 @@ def convert(
         dst: a path, written as a trace is.
         format_: one of `FORMATS`; None: by the suffix of the path.
         selection: which part; None: all.
+        tracks: whether tasks share tracks: see `fgtrace.Config`.
         progress: called with the slices written and their total, now and then.
 
     Returns:
         The number of slices.
 
     Raises:
-        ConfigError: there is no such format, or nothing is in the part that is asked for.
+        ConfigError: there is no such format or ``tracks``, or nothing is in the part that is asked for.
         OSError: the source cannot be read.
         TraceFormatError: it is not a trace that can be read, or its slices overlap.
         SinkError: the destination cannot be written.
@@ -219,6 +221,9 @@ def convert(
     format_ = format_ or format_of(dst)
     if format_ not in FORMATS:
         raise ConfigError("format", format_ or dst, "allowed is " + ", ".join(FORMATS))
+    allows, allowed = CHECKS["tracks"]
+    if not allows(tracks):
+        raise ConfigError("tracks", tracks, allowed)
     selection = selection or Selection()
     trace = select(open_trace(source), selection)
     if not (trace.found or selection.is_whole):
@@ -228,7 +233,7 @@ def convert(
     sink = make_sink(dst, format_)
     sink.begin()
     try:
-        sink.write(encoder_of(format_)(trace, trace.metadata))
+        sink.write(encoder_of(format_, tracks)(trace, trace.metadata))
     except (ValueError, RecursionError, orjson.JSONEncodeError) as error:  # the sink has taken its file away
         raise TraceFormatError(os.fspath(source), str(error)) from error
     return len(trace.found)

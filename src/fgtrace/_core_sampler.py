@@ -144,13 +144,16 @@ class CoreSampler:
         hooks = mark_steps(self._module, self._step, exact=True)
         if hooks is None:
             self.stats.failed["awaits"] = "another tool's wrapper lies over ours in asyncio"
-        elif not self._core.begin_exact(folder, self._options.max_memory // 2, hooks.is_watching):
+        elif not self._core.begin_exact(folder, self._most_steps(), hooks.is_watching):
             leave_steps(hooks)
             self.stats.failed["awaits"] = "too many traces with exact awaits at once"
         else:
             self._exact = hooks
             self._collections.start()
             self._assume()
+
+    def _most_steps(self) -> int:
+        return self._options.max_memory // 2 if self.recording.spills else -1
 
     def _end_exact(self) -> None:
         hooks, self._exact = self._exact, None
@@ -232,7 +235,10 @@ class CoreSampler:
             self._core.mark_steps(False)
             leave_steps(self._marks)
         self._end_exact()
-        self._settle()
+        self.end = self.end or self.now()
+        self.recording.absorb()
+        self.recording.settle()
+        self.measure()
 
     @property
     def awaits(self) -> str:
@@ -260,7 +266,7 @@ class CoreSampler:
         with self._fetching:
             self.recording.absorb()
             self.recording.settle()
-            found, end = self.recording.snapshot(), self._core.stats()["now"]
+            found, end = self.recording.snapshot(), self.now()
         note_holders(found, self.finder, self.stats)
         return found, end
 
@@ -326,12 +332,26 @@ class CoreSampler:
             self._answerer.close(now)
             note_holders(self.recording, self.finder, self.stats)
 
-    def _settle(self) -> None:
-        self.recording.absorb()
-        self.recording.settle()
+    def now(self) -> int:
+        """
+        The time, ns from the start.
+        """
+        found: int = self._core.stats()["now"]
+        return found
+
+    def under_way(self, now: int) -> bytes:
+        """
+        The steps that are under way: as of the Python twin.
+        """
+        found: bytes = self._core.under_way(now)
+        return found
+
+    def measure(self) -> None:
+        """
+        Have in `stats` what was done until now.
+        """
         found, stats = self._core.stats(), self.stats
-        self.end = self.end or found["now"]
-        seconds = max(1, self.end) / 1e9
+        seconds = max(1, self.end or found["now"]) / 1e9
         stats.ticks_taken, stats.ticks_missed = found["taken"] + 1, found["missed"]
         stats.ticks_asked = stats.ticks_taken + stats.ticks_missed
         stats.hz = stats.ticks_taken / seconds

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 from fgtrace._collect._native import CoreError
 from fgtrace._config import Options
@@ -13,7 +14,7 @@ from fgtrace._core_sampler import CoreSampler
 from fgtrace._sampler import Sampler
 from fgtrace.errors import ConfigError
 
-__all__ = ["VARIABLE", "AnySampler", "make_sampler"]
+__all__ = ["VARIABLE", "AnySampler", "make_sampler", "tell_loop"]
 
 #: The environment variable that forces one.
 VARIABLE = "FGTRACE_CORE"
@@ -41,6 +42,16 @@ def make_sampler(options: Options) -> AnySampler:
             raise ConfigError(VARIABLE, wanted, f"the C core cannot serve: {error}") from error
         _tell(str(error))
         return Sampler(options)
+
+
+def tell_loop(sampler: AnySampler) -> None:
+    """
+    Name the loop that runs here: a compiled one leaves no trace in the frames.
+    """
+    events = sys.modules.get("asyncio.events")
+    loop = events._get_running_loop() if events is not None else None
+    if loop is not None:
+        sampler.finder.add(threading.get_ident(), loop)
 
 
 def _tell(reason: str) -> None:

@@ -9,11 +9,12 @@ turns in any way.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import NamedTuple, Protocol
 
 from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
 
-__all__ = ["FOREVER", "Drawing", "Edge", "edges"]
+__all__ = ["FOREVER", "Drawing", "Edge", "by_tracks", "edges"]
 
 #: The end (ns) of a slice that has none yet.
 FOREVER = 1 << 63
@@ -49,7 +50,7 @@ class Drawing(Protocol):
 
     def edges(self) -> Iterator[Edge]:
         """
-        All slices as edges.
+        All slices as edges; a track that ends before another one begins comes before it.
         """
 
     def flows(self) -> Iterator[Flow]:
@@ -93,3 +94,15 @@ def edges(slices: Iterable[Slice]) -> Iterator[Edge]:
     for track, stack in stacks.values():
         while stack:
             yield Edge(track, stack.pop(), None)
+
+
+def by_tracks(slices: Iterable[Slice]) -> Iterator[Edge]:
+    """
+    The edges of slices that come track by track; else as `edges`.
+    """
+    for _, rows in groupby(slices, key=_track):
+        yield from edges(rows)
+
+
+def _track(each: Slice) -> int:
+    return each.track.id

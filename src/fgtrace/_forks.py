@@ -42,7 +42,8 @@ class Pausable(Protocol):
         """
 
 
-_at_work: weakref.WeakSet[Pausable] = weakref.WeakSet()
+#: In the order in which they began: who starts and stops others is paused before them.
+_at_work: weakref.WeakKeyDictionary[Pausable, None] = weakref.WeakKeyDictionary()
 _paused: list[Pausable] = []
 _hooked: list[bool] = []
 
@@ -54,14 +55,14 @@ def watch(one: Pausable) -> None:
     if not _hooked and hasattr(os, "register_at_fork"):
         _hooked.append(True)
         os.register_at_fork(before=_pause_all, after_in_parent=_resume_all, after_in_child=_forget_all)
-    _at_work.add(one)
+    _at_work[one] = None
 
 
 def forget(one: Pausable) -> None:
     """
     Its thread is gone for good.
     """
-    _at_work.discard(one)
+    _at_work.pop(one, None)
 
 
 def wait_for_end(native_id: int | None) -> None:

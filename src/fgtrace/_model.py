@@ -92,7 +92,7 @@ class Frame:
     Args:
         name: ``module.qualname`` of a function, a state, or the text of a native call.
         category: ``python``, ``native``, ``state``, ``elided``, ``gap``, ``loop`` (what an event
-            loop did), ``callback``, or ``gc``.
+            loop did), ``callback``, ``gc``, or ``task`` (a whole task, on a lane).
         file: the source file, ``""`` where there is none.
         line: the line in that file, 0 where there is none.
         args: further (key, value) pairs, such as ``("on", "asyncio.Lock")``.
@@ -111,10 +111,10 @@ class Track:
     One thread, task, or the tracer itself: a row in the viewer.
 
     With exact awaits an event loop has two more: what the loop did (``loop``), and the callbacks
-    that it ran (``callbacks``).
+    that it ran (``callbacks``). A ``lane`` is there for viewers only: see `fgtrace._sharing`.
 
     Args:
-        kind: ``thread``, ``task``, ``loop``, ``callbacks`` or ``tracer``.
+        kind: ``thread``, ``task``, ``lane``, ``loop``, ``callbacks`` or ``tracer``.
         id: unique within a trace, counted from 0 in the order of first sight.
         name: the thread's or task's name; a task's is followed by its coroutine's.
         group: the process row that it belongs to: ``""`` for threads, else the loop's name.
@@ -126,7 +126,7 @@ class Track:
         args: further facts, such as former names.
     """
 
-    kind: Literal["thread", "task", "loop", "callbacks", "tracer"]
+    kind: Literal["thread", "task", "lane", "loop", "callbacks", "tracer"]
     id: int
     name: str
     group: str = ""

@@ -22,17 +22,19 @@ task, where awaits are exact, is five integers: see `fgtrace._step_records`.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import copy
 from types import CodeType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
+from fgtrace._entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
 from fgtrace._model import Collection, FrameName, Gap, ThreadLook, Wait
 from fgtrace._spill import Spill
-from fgtrace._step_records import STEP_BYTES, StepRecord, unpack
+from fgtrace._step_records import STEP_BYTES, StepRecord, pack, unpack
 
 __all__ = [
     "EMPTY",
+    "FORGOTTEN",
     "GONE",
     "OFFSET_BITS",
     "CallbackEntry",
@@ -49,69 +51,13 @@ GONE = -1
 #: Measured size of a node: its dict entry, its key, and eight bytes in each of two arrays.
 _NODE_BYTES = 150
 _CODE_BYTES = 700
-_TRACK_BYTES = 400
+TRACK_BYTES = 400
+#: Of a wait, with the two dictionaries that know it; of a loop.
+_WAIT_BYTES, _LOOP_BYTES = 500, 300
 _READ_BYTES = 8192 * 32
 _STEPS_BYTES = 8192 * STEP_BYTES
 #: Runs of the garbage collector that are kept; later ones are counted only.
 MOST_COLLECTIONS = 100_000
-
-
-class CodeEntry(NamedTuple):
-    """
-    One function: its code object (None for compiled code without one) and its names.
-    """
-
-    code: CodeType | None
-    name: FrameName
-    file: str
-    line: int
-
-
-class CallbackEntry(NamedTuple):
-    """
-    The function that a loop's callback calls; no file and line 0 where it is of C.
-    """
-
-    name: FrameName
-    file: str
-    line: int
-
-
-class TrackEntry:
-    """
-    What is known of a thread or task while the trace runs; times in ns on the trace's clock.
-    """
-
-    __slots__ = ("args", "end", "kind", "loop", "name", "parent", "root", "start", "tid")
-
-    def __init__(self, kind: str, name: str, start: int, *, loop: int = -1, tid: int = 0) -> None:
-        self.kind = kind
-        self.name = name
-        self.root = ""
-        self.start = start
-        self.end = -1
-        self.parent = -1
-        self.loop = loop
-        self.tid = tid
-        self.args: dict[str, str | int] = {}
-
-
-class LoopEntry:
-    """
-    One event loop: the thread it was seen in ("" until known), and its class.
-
-    Its tasks are drawn from their steps where it is ``exact``, else from what the ticks saw. It
-    lived from ``start`` (ns) to ``end``, -1: beyond the trace.
-    """
-
-    __slots__ = ("end", "exact", "start", "thread", "type")
-
-    def __init__(self, type_: str, thread: str = "", *, exact: bool = False, start: int = 0) -> None:
-        self.type = type_
-        self.thread = thread
-        self.exact = exact
-        self.start = start
-        self.end = -1
 
 
 class Recording:
@@ -120,6 +66,10 @@ class Recording:
 
     Args:
         max_memory: bytes; see the module's rules.
+
+    Attributes:
+        spills: whether `trim` moves anything; not where somebody takes out what was noted.
+        forgotten: how many tracks are no longer known.
     """
 
     def __init__(self, max_memory: int = 256 * 1024 * 1024) -> None:
@@ -138,6 +88,8 @@ class Recording:
         self.holders: list[tuple[str, str]] = []  # at the end: who waits for a lock, who holds it
         self.observations = 0
         self.cut = 0
+        self.spills = True
+        self.forgotten = 0
         self._parents: array[int] = array("q", [-1])
         self._elements: array[int] = array("q", [0])
         self._nodes: dict[int, int] = {}
@@ -164,8 +116,7 @@ class Recording:
         """
         Note a step of a task or a callback that has just ended: see `fgtrace._step_records`.
         """
-        who = (track | waker << 32) - (waker >> 31 << 64)  # as a signed number
-        self.steps.extend((start, end, ready, who, stack & 0xFFFFFFFF | detail << 32))
+        self.steps.extend(pack(start, end, ready, track, waker, stack, detail))
 
     def collection(self, collection: Collection) -> None:
         """
@@ -244,7 +195,7 @@ class Recording:
         Add a track; its id is returned.
         """
         self.tracks.append(entry)
-        self._table_bytes += _TRACK_BYTES
+        self._table_bytes += TRACK_BYTES
         return len(self.tracks) - 1
 
     def adopt(self, above: int, child: int) -> None:
@@ -252,6 +203,8 @@ class Recording:
         Note whose child a track is: once, and never of a track that came later.
         """
         tracks = self.tracks
+        if tracks[above] is FORGOTTEN or tracks[child] is FORGOTTEN:
+            return
         if tracks[child].parent >= 0 or tracks[above].start > tracks[child].start:
             return
         at = above
@@ -265,7 +218,7 @@ class Recording:
         Add a function that loops call back; its index is returned.
         """
         self.callbacks.append(entry)
-        self._table_bytes += _TRACK_BYTES
+        self._table_bytes += TRACK_BYTES
         return len(self.callbacks) - 1
 
     def loop(self, entry: LoopEntry) -> int:
@@ -312,7 +265,7 @@ class Recording:
         Raises:
             OSError: no room there; they stay in memory.
         """
-        if (len(self.rows) + len(self.steps)) * 8 <= self._half:
+        if not self.spills or (len(self.rows) + len(self.steps)) * 8 <= self._half:
             return
         # Loops of other threads may note something at any time, and cannot while their array is written.
         rows, self.rows = self.rows, array("q")
@@ -324,6 +277,39 @@ class Recording:
         except OSError:
             self.rows, self.steps = rows + self.rows, steps + self.steps
             raise
+
+    def fetch(self) -> None:
+        """
+        Have here all that was noted elsewhere: nothing, unless a core notes it.
+        """
+
+    def forget(self, tracks: Iterable[int]) -> None:
+        """
+        Of these tracks nothing will be asked any more; their numbers stay taken.
+        """
+        for track in tracks:
+            if self.tracks[track] is not FORGOTTEN:
+                self.tracks[track] = FORGOTTEN
+                self.forgotten += 1
+                self._table_bytes -= TRACK_BYTES
+
+    @property
+    def held(self) -> int:
+        """
+        Bytes of what is never given back: tables, but no living tracks, rows or steps.
+        """
+        tables = len(self._parents) * _NODE_BYTES + len(self.codes) * _CODE_BYTES
+        return tables + self._numbered_bytes()
+
+    def _numbered_bytes(self) -> int:
+        waits, callbacks = len(self.waits) * _WAIT_BYTES, len(self.callbacks) * TRACK_BYTES
+        return waits + callbacks + len(self.loops) * _LOOP_BYTES + len(self.tracks) * 8
+
+    def tables(self) -> tuple[array[int], array[int]]:
+        """
+        The parent and the element of each node, as they grow.
+        """
+        return self._parents, self._elements
 
     @property
     def spilled(self) -> int:

@@ -96,7 +96,7 @@ class Sampler:
         self.stats = Stats()
         self.ticker = Ticker(options.hz, options.max_overhead, clock or SystemClock())
         self._exact: ExactTaskCollector | None = None
-        self._collections = CollectionWatch(CollectionNotes(self.recording, self._now))
+        self._collections = CollectionWatch(CollectionNotes(self.recording, self.now))
         self._collectors = self._plug_in(options) if collectors is None else list(collectors)
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
@@ -107,7 +107,7 @@ class Sampler:
         if options.awaits == "exact":
             self._exact = ExactTaskCollector(
                 self.recording, finder=self.finder, labels=options.labels,
-                now=self._now, hidden=own_threads, failed=self._failed,
+                now=self.now, hidden=own_threads, failed=self._failed,
             )  # fmt: skip
             found.append(self._exact)
         elif options.tasks:  # first: what a task does is over sooner than what a thread does
@@ -144,8 +144,17 @@ class Sampler:
             self._collections.stop()
             self._exact.end()
 
-    def _now(self) -> int:
+    def now(self) -> int:
+        """
+        The time, ns from the start.
+        """
         return self.ticker.clock.now() - self.ticker.start
+
+    def under_way(self, now: int) -> bytes:
+        """
+        With exact awaits the steps that are under way, as if they ended now: see `fgtrace._step_records`.
+        """
+        return self._exact.so_far(now) if self._exact is not None else b""
 
     def _failed(self, name: str, error: Exception) -> None:
         complain(self.stats, name, error)
@@ -187,7 +196,7 @@ class Sampler:
             else:
                 self._thread.join()
         calm()
-        self._settle()
+        self.measure()
 
     @property
     def awaits(self) -> str:
@@ -266,7 +275,7 @@ class Sampler:
         with self._moving:
             found = self.recording.snapshot()
         note_holders(found, self.finder, self.stats)
-        return found, self._now()
+        return found, self.now()
 
     def _trim(self) -> None:
         try:
@@ -276,9 +285,12 @@ class Sampler:
             self._collectors.clear()
             complain(self.stats, "spill", error)
 
-    def _settle(self) -> None:
+    def measure(self) -> None:
+        """
+        Have in `stats` what was done until now.
+        """
         ticker, stats = self.ticker, self.stats
-        seconds = max(1, ticker.ended - ticker.start) / 1e9
+        seconds = max(1, (ticker.ended - ticker.start) or self.now()) / 1e9
         stats.ticks_taken, stats.ticks_missed = ticker.taken, ticker.missed
         stats.ticks_asked = ticker.taken + ticker.missed
         stats.hz = stats.hz_tasks = ticker.taken / seconds

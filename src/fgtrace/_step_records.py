@@ -35,6 +35,7 @@ __all__ = [
     "THREADSAFE",
     "TIMER",
     "StepRecord",
+    "pack",
     "source_of",
     "unpack",
 ]
@@ -55,6 +56,16 @@ _SOURCE_SHIFT = 24
 
 #: start, end, ready, track, waker, stack, detail
 StepRecord = tuple[int, int, int, int, int, int, int]
+
+
+def pack(  # noqa: PLR0913, PLR0917 - the fields, in their order
+    start: int, end: int, ready: int, track: int, waker: int, stack: int, detail: int
+) -> tuple[int, int, int, int, int]:
+    """
+    The five words of a step.
+    """
+    who = (track | waker << 32) - (waker >> 31 << 64)  # as a signed number
+    return start, end, ready, who, stack & _LOW | detail << 32
 
 
 def unpack(block: bytes) -> Iterator[StepRecord]:

@@ -8,20 +8,19 @@ import atexit
 import functools
 import importlib
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from fgtrace._config import Destination, Options
-from fgtrace._cores import AnySampler, make_sampler
+from fgtrace._cores import AnySampler, make_sampler, tell_loop
 from fgtrace._recording import Recording
 from fgtrace._sampler import Stats, own_threads
 from fgtrace._sinks import make_sink
-from fgtrace._version import __version__
+from fgtrace._writing import metadata, paced
 from fgtrace.errors import SinkError, TraceStateError
 
 if TYPE_CHECKING:  # 20 ms, and only the end of a trace needs them
@@ -29,10 +28,6 @@ if TYPE_CHECKING:  # 20 ms, and only the end of a trace needs them
     from fgtrace.reports import Report
 
 __all__ = ["Config", "Trace", "trace"]
-
-#: Seconds of writing beside an event loop, and of the pause thereafter.
-LONGEST_WORK = 0.004
-PAUSE = 0.0002
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -118,14 +113,14 @@ class Trace:
 
         # 20 ms, better spent now than when the interpreter ends
         importlib.import_module(f"{__package__}._timeline")
-        self._encode = encoder_of(str(self.config.effective_format))
+        self._encode = encoder_of(str(self.config.effective_format), self.config.tracks)
         self._pid = os.getpid()
         self._began = time.time()
         self._sampler = make_sampler(self.config)
         self._sink = make_sink(self.config.dst, str(self.config.effective_format))
         self._sink.begin()
         self.stats = self._sampler.stats
-        self._tell_loop(self._sampler)
+        tell_loop(self._sampler)
         atexit.register(self._at_exit)
         try:
             self._sampler.start()
@@ -175,7 +170,7 @@ class Trace:
         if sampler is None or os.getpid() != self._pid:
             raise TraceStateError("this trace does not run, nor did it: there is nothing to report")
         recording, end = sampler.snapshot()
-        return of_timeline(self._timeline(recording, end), self._metadata(sampler), asked)
+        return of_timeline(self._timeline(recording, end), self._about(sampler), asked)
 
     def _stop_and_report(self, progress: Callable[[int, int], None], most: int) -> Report | None:
         """
@@ -187,7 +182,7 @@ class Trace:
         if sampler is not None:
             seen = sampler.recording.observations + sampler.recording.stepped
             wanted = seen <= most and self.config.state_frames != "no"
-            also = functools.partial(of_timeline, metadata=self._metadata(sampler), asked={})
+            also = functools.partial(of_timeline, metadata=self._about(sampler), asked={})
             self._write(sampler, progress, also=[lambda timeline: found.append(also(timeline))] * wanted)
         return found[0] if found else None
 
@@ -203,15 +198,6 @@ class Trace:
             sampler.recording.close()
             self._sink.abandon()
             atexit.unregister(self._at_exit)
-
-    def _tell_loop(self, sampler: AnySampler) -> None:
-        """
-        Name the loop that runs here: a compiled one leaves no trace in the frames.
-        """
-        events = sys.modules.get("asyncio.events")
-        loop = events._get_running_loop() if events is not None else None
-        if loop is not None:
-            sampler.finder.add(threading.get_ident(), loop)
 
     def _finish(self) -> AnySampler | None:
         """
@@ -240,7 +226,7 @@ class Trace:
                 timeline = self._timeline(sampler.recording, sampler.end)
                 if progress is not None:
                     timeline.on_progress(progress)
-                self._sink.write(pace(self._encode(timeline, self._metadata(sampler))))
+                self._sink.write(pace(self._encode(timeline, self._about(sampler))))
                 for each in also:
                     each(self._timeline(sampler.recording, sampler.end))
             finally:
@@ -252,27 +238,8 @@ class Trace:
 
         return Timeline(recording, self.config, end, self._pid)
 
-    def _metadata(self, sampler: AnySampler) -> dict[str, Any]:
-        stats = {name: getattr(self.stats, name) for name in Stats.__slots__}
-        import platform  # costs 5 ms to import
-
-        began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._began))
-        return {
-            "fgtrace": {
-                "complete": True,
-                "version": __version__,
-                "config": self.config.as_dict(),
-                "stats": stats,
-                "awaits": getattr(sampler, "awaits", "sampled"),
-                "python": platform.python_version(),
-                "implementation": sys.implementation.name,
-                "platform": sys.platform,
-                "pid": self._pid,
-                "argv": list(getattr(sys, "argv", [])),
-                "started": began,
-                "uvloop": getattr(sys.modules.get("uvloop"), "__version__", None),
-            }
-        }
+    def _about(self, sampler: AnySampler) -> dict[str, Any]:
+        return metadata(self.config, sampler, self._pid, self._began)
 
     def _at_exit(self) -> None:
         """
@@ -310,7 +277,7 @@ class Trace:
         sampler = self._finish()
         if sampler is None:
             return
-        failed = await _in_thread(functools.partial(self._write, sampler, pace=_paced))
+        failed = await _in_thread(functools.partial(self._write, sampler, pace=paced))
         if failed is not None and kind is None:
             raise failed
         if failed is not None:
@@ -341,22 +308,6 @@ class Trace:
                 return function(*args, **kwargs)
 
         return wrapped
-
-
-def _paced(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """
-    The same pieces, with a short sleep now and then.
-
-    A thread that gives the GIL away for each write and takes it back at once starves the others:
-    they are woken too late each time, and never wait long enough in a row to ask for it. Measured
-    without: a loop that stood still for 160-560 ms.
-    """
-    worked_since = time.perf_counter()
-    for piece in pieces:
-        yield piece
-        if time.perf_counter() - worked_since > LONGEST_WORK:
-            time.sleep(PAUSE)
-            worked_since = time.perf_counter()
 
 
 def _raise(error: BaseException) -> None:

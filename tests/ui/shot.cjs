@@ -1,28 +1,22 @@
 // Opens the Perfetto UI in headless Chromium, arranges it, and takes a picture.
 //
 //     node shot.cjs '{"url": ..., "out": ..., "chromium": ..., "width": ..., "height": ...,
-//                     "expand": true, "from": ns, "to": ns, "select": "name"}'
+//                     "expand": true, "from": ns, "to": ns, "select": "name", "search": "text"}'
 //
 // Prints one JSON object: what the UI said about the trace, and whatever went wrong in the page.
 'use strict';
-const {chromium} = require('playwright-core');
+const {run} = require('./browser.cjs');
 
 const LOADED_MS = 120_000;
 const IDLE_MS = 500;
 
-/** Everything that the page complains about. */
-function listen(page) {
-  const complaints = [];
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('response', (answer) => {
-    if (answer.status() >= 400) complaints.push(`${answer.status()}: ${answer.url()}`);
-  });
-  return complaints;
-}
+// what this UI says on any trace: it asks its makers whether the user is one of them, the loopback for a
+// trace_processor, and its server whether its own sources have changed
+const OWN = [/Content.Security.Policy/, /^Failed to load resource: net::ERR_/, /^LiveReload/];
 
 async function open(page, url) {
-  // the UI asks its makers whether the user is one of them, and the loopback for a trace_processor
-  await page.route((asked) => asked.origin !== new URL(url).origin, (route) => route.abort());
+  const {hostname} = new URL(url);
+  await page.route((asked) => ![hostname, '127.0.0.1'].includes(asked.hostname), (route) => route.abort());
   await page.addInitScript(() => localStorage.setItem('cookieAck', 'true')); // else a banner lies over the tracks
   await page.goto(url);
   await page.waitForFunction(() => globalThis.app?.trace, null, {timeout: LOADED_MS});
@@ -59,36 +53,32 @@ function zoom(job) {
 async function describe() {
   const trace = globalThis.app.trace;
   const slices = await trace.engine.query('select count(*) as n from slice');
+  const tracks = (trace.workspace ?? trace.currentWorkspace).flatTracks;
   return {
     version: JSON.parse(document.body.dataset.perfetto_version ?? '{}').stable,
     errors: Number(trace.traceInfo.importErrors),
     slices: Number(slices.iter({}).get('n')),
-    tracks: trace.workspace?.flatTracks.length ?? trace.currentWorkspace?.flatTracks.length,
+    tracks: tracks.length,
+    names: tracks.map((track) => track.name ?? track.title),
   };
 }
 
-async function main(job) {
-  const browser = await chromium.launch({
-    executablePath: job.chromium,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
-  });
-  try {
-    const page = await browser.newPage({viewport: {width: job.width, height: job.height}});
-    const complaints = listen(page);
-    await open(page, job.url);
-    const found = await page.evaluate(arrange, job);
-    await settle(page);
-    await page.evaluate(zoom, job); // last, for a selection moves the view
-    await settle(page);
-    await page.screenshot({path: job.out});
-    const facts = await page.evaluate(describe);
-    console.log(JSON.stringify({...facts, found, complaints}));
-  } finally {
-    await browser.close();
-  }
+/** Types a text into the search, as a person would; how many events it finds. */
+async function search(page, text) {
+  if (!text) return null;
+  await page.fill('.pf-omnibox input', text);
+  await page.press('.pf-omnibox input', 'Enter');
+  await page.waitForFunction(() => !globalThis.app.trace.search.searchInProgress && globalThis.app.trace.search.searchResults);
+  return page.evaluate(() => globalThis.app.trace.search.searchResults.totalResults);
 }
 
-main(JSON.parse(process.argv[2])).catch((error) => {
-  console.error(error);
-  process.exit(1);
-});
+run(async (page, job) => {
+  await open(page, job.url);
+  const found = await page.evaluate(arrange, job);
+  await settle(page);
+  const results = await search(page, job.search);
+  await page.evaluate(zoom, job); // last, for a selection moves the view
+  await settle(page);
+  await page.screenshot({path: job.out});
+  return {...await page.evaluate(describe), found, results};
+}, OWN);

@@ -8,14 +8,15 @@ notes, `settle` the tables; then it is a recording like any other.
 
 from __future__ import annotations
 
+import threading
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from types import CodeType
 from typing import Any, TypeVar
 
 from fgtrace._model import Collection, FrameName, Gap, Wait, WaitKind
-from fgtrace._recording import GONE, CallbackEntry, CodeEntry, LoopEntry, Recording, TrackEntry
+from fgtrace._recording import FORGOTTEN, GONE, CallbackEntry, CodeEntry, LoopEntry, Recording, TrackEntry
 
 __all__ = ["KINDS", "CoreRecording"]
 
@@ -38,6 +39,7 @@ class CoreRecording(Recording):
     def __init__(self, core: Any, max_memory: int) -> None:
         super().__init__(max_memory)
         self.core = core
+        self._lock = threading.RLock()  # several threads of ours may fetch, and order matters
         self._adoptions: list[tuple[int, int]] = []
         self._labels: list[tuple[int, dict[str, str | int]]] = []
         self._roots: dict[int, str] = {}
@@ -114,18 +116,49 @@ class CoreRecording(Recording):
         """
         Fetch the observations. What was noted of tracks takes less memory in the core, and stays there.
         """
-        rows = self.core.take_rows()
-        self.observations += len(rows) // 32
-        self.add_rows(rows)
-        self.counters.frombytes(self.core.take_counters())
+        with self._lock:
+            rows = self.core.take_rows()
+            self.observations += len(rows) // 32
+            self.add_rows(rows)
+            self.counters.frombytes(self.core.take_counters())
 
     def absorb(self) -> None:
         """
         Fetch all that the core has noted.
         """
-        self.absorb_rows()
-        for note in self.core.take_notes():
-            self._tell[note[0]](note)
+        with self._lock:
+            self.absorb_rows()
+            for note in self.core.take_notes():
+                self._tell[note[0]](note)
+
+    def fetch(self) -> None:
+        """
+        As of `Recording`; what was said of tracks is with them then.
+        """
+        with self._lock:
+            self.add_steps(self.core.take_steps())
+            self.absorb()  # then: what steps and rows refer to was noted before them
+            self._settle_tracks()
+
+    def forget(self, tracks: Iterable[int]) -> None:
+        gone = list(tracks)
+        super().forget(gone)
+        self._named.difference_update(gone)
+
+    @property
+    def held(self) -> int:
+        found: int = self.core.stats()["held"]
+        return found + self._numbered_bytes()
+
+    def tables(self) -> tuple[array[int], array[int]]:
+        with self._lock:
+            for code, module in self.core.codes_since(len(self.codes)):
+                self.codes.append(self._stubs.get(id(code)) or _entry(code, module))
+            entries = self._callbacks[len(self.callbacks) :]
+            self.callbacks += [self._callback_entry(code, name) for code, name in entries]
+            self.cut = self.core.stats()["cut"]
+            parents, elements = self.core.nodes_since(0)
+            return array("I", parents), array("Q", elements)
 
     # cold
 
@@ -133,21 +166,32 @@ class CoreRecording(Recording):
         """
         The trace is over: fetch the tables.
         """
-        for code, module in self.core.codes_since(len(self.codes)):
-            self.codes.append(self._stubs.get(id(code)) or _entry(code, module))
-        parents, elements = self.core.nodes_since(0)
-        self._parents, self._elements = array("I", parents), array("Q", elements)
-        found, self.collections_dropped = self.core.collections()
-        values = iter(array("q", found))
-        self.collections = [Collection(*each) for each in zip(*[values] * 5, strict=True)]
-        self.callbacks = [self._callback_entry(code, name) for code, name in self._callbacks]
-        for above, child in self._adoptions:
-            super().adopt(above, child)
-        for track, name in self._roots.items():
-            self.tracks[track].root = self.tracks[track].root or name
-        for track, labels in self._labels:
-            self.tracks[track].args.update(labels)
-        self.cut = self.core.stats()["cut"]
+        self._settle_tracks()
+        self._parents, self._elements = self.tables()
+
+    def _settle_tracks(self) -> None:
+        noted, self.collections_dropped = self.core.take_collections()
+        values = iter(array("q", noted))
+        self.collections += [Collection(*each) for each in zip(*[values] * 5, strict=True)]
+        known = len(self.tracks)  # of later ones the notes are not here yet
+        adoptions, self._adoptions = self._adoptions, []
+        for above, child in adoptions:
+            if max(above, child) < known:
+                super().adopt(above, child)
+            else:
+                self.adopt(above, child)
+        roots, self._roots = self._roots, {}
+        for track, name in roots.items():
+            if track >= known:
+                self._roots[track] = name
+            elif not self.tracks[track].root:
+                self.tracks[track].root = name
+        labels, self._labels = self._labels, []
+        for track, found in labels:
+            if track >= known:
+                self._labels.append((track, found))
+            else:
+                self.tracks[track].args.update(found)
 
     # notes, in the order of core.h: kind, track, time, number, ticks, name, root
 
@@ -168,7 +212,7 @@ class CoreRecording(Recording):
 
     def _name(self, note: _Note) -> None:
         entry, name = self.tracks[note[1]], note[5]
-        if name == entry.name:
+        if name == entry.name or entry is FORGOTTEN:
             return
         if note[1] not in self._named or note[3]:
             self._named.add(note[1])

@@ -21,6 +21,7 @@ import importlib
 import sys
 import threading
 import weakref
+from array import array
 from collections.abc import Callable, Container
 from contextlib import suppress
 from types import FrameType
@@ -32,7 +33,7 @@ from fgtrace._collect._under_way import UnderWay, over, runs, source_of_handle
 from fgtrace._collect._walk_py import is_running
 from fgtrace._collect.asyncio_tasks import SeenLoop, SeenTask, TaskCollector, rename
 from fgtrace._recording import EMPTY, GONE, LoopEntry, Recording
-from fgtrace._step_records import NOBODY, THREAD
+from fgtrace._step_records import NOBODY, THREAD, pack
 
 __all__ = ["ExactTaskCollector"]
 
@@ -118,16 +119,26 @@ class ExactTaskCollector(TaskCollector):
                     del self._queued[key]
 
     def close(self, now: int) -> None:
+        self._recording.steps.frombytes(self.so_far(now))
+        self._under_way.clear()
+        super().close(now)
+
+    def so_far(self, now: int) -> bytes:
+        """
+        The steps that are under way, as if they ended now: see `fgtrace._step_records`.
+        """
+        found = array("q")
         for innermost in list(self._under_way.values()):
             step: UnderWay | None = innermost
             while step is not None:
+                stack, detail = step.stack, step.detail
                 if step.seen is not None:
                     was_seen = step.seen.detail == self._running
-                    step.stack, step.detail = (step.seen.stack if was_seen else EMPTY), self._running
-                self._note_step(step, now)
+                    stack, detail = (step.seen.stack if was_seen else EMPTY), self._running
+                end = max(step.start, now)
+                found.extend(pack(step.start, end, step.ready, step.track, step.waker, stack, detail))
                 step = step.outer
-        self._under_way.clear()
-        super().close(now)
+        return found.tobytes()
 
     # what the hooks tell
 

@@ -1,5 +1,6 @@
 """
-The C core's hooks: ``Handle._run``, and for exact awaits ``BaseEventLoop._call_soon``, in C while wanted.
+The C core's hooks: ``Handle._run``, and for exact awaits ``BaseEventLoop.call_soon`` and ``_call_soon``, in C
+while wanted.
 
 They are the only attributes of the standard library that a trace may exchange, and only with very many tasks
 (then the steps of tasks are marked) or with exact awaits. With the last core that asks they are taken back.
@@ -20,12 +21,12 @@ _patches: dict[str, Patch] = {}
 
 class Hooks(NamedTuple):
     """
-    What was put for one that asked: for exact awaits two methods, else one; where loops may be compiled,
+    What was put for one that asked: for exact awaits three methods, else one; where loops may be compiled,
     switches of contexts are watched, too.
     """
 
     core: Any
-    is_exact: bool
+    patches: tuple[Patch, ...]
     is_watching: bool
 
 
@@ -46,26 +47,45 @@ def mark_steps(core: Any, step: type, *, exact: bool = False) -> Hooks | None:
         core.handles_learn(events.Handle, events.TimerHandle, step, report, nothing)
     except (TypeError, AttributeError):  # a Handle that is not asyncio's own
         return None
-    handle, loop = events.Handle, sys.modules["asyncio.base_events"].BaseEventLoop
-    run = _patch("_run", handle)
-    if not run.put(
-        lambda before: core.handles_run(handle, before, is_stock(before, events), *_place(before))
-    ):
+    patches = [_patch("_run", events.Handle)]
+    if not patches[0].put(lambda before: _run(core, before)):
         return None
-    try:
-        is_put = not exact or _patch("_call_soon", loop).put(lambda before: _call_soon(core, loop, before))
-    except AttributeError:  # a loop that is not asyncio's own
-        is_put = False
-    if not is_put:
-        run.take_back()
+    if exact and not _put_scheduling(core, patches):
+        patches[0].take_back()
         return None
-    return Hooks(core, exact, "uvloop" in sys.modules and core.watch_contexts(True))
+    return Hooks(core, tuple(patches), "uvloop" in sys.modules and core.watch_contexts(True))
 
 
-def _call_soon(core: Any, loop: type, before: Any) -> Any:
+def _run(core: Any, before: Any) -> Any:
+    events = sys.modules["asyncio.events"]
+    return core.handles_run(events.Handle, before, is_stock(before, events), *_place(before))
+
+
+def _put_scheduling(core: Any, patches: list[Patch]) -> bool:
+    """
+    Have the core told of what is scheduled, by ``_call_soon``; ``call_soon`` in C saves time, no more.
+    """
     base, events = sys.modules["asyncio.base_events"], sys.modules["asyncio.events"]
-    plain = is_stock(before, base) and is_stock(events.Handle.__init__, events) and base.events is events
-    return core.handles_call_soon(loop, before, plain, sys.modules["collections"].deque)
+    loop, deque = base.BaseEventLoop, sys.modules["collections"].deque
+
+    def inner(before: Any) -> Any:
+        plain = is_stock(before, base) and is_stock(events.Handle.__init__, events) and base.events is events
+        return core.schedule_inner(loop, before, plain, deque)
+
+    def outer(before: Any) -> Any:
+        return core.schedule_outer(
+            loop, before, is_stock(before, base) and is_stock(loop._check_closed, base)
+        )
+
+    try:
+        for name, make in (("_call_soon", inner), ("call_soon", outer)):
+            patch = _patch(name, loop)
+            if not patch.put(make):
+                break
+            patches.append(patch)
+    except AttributeError:  # a loop that is not asyncio's own
+        pass
+    return len(patches) > 1
 
 
 def leave_steps(hooks: Hooks) -> None:
@@ -74,9 +94,8 @@ def leave_steps(hooks: Hooks) -> None:
     """
     if hooks.is_watching:
         hooks.core.watch_contexts(False)
-    _patches["_run"].take_back()
-    if hooks.is_exact:
-        _patches["_call_soon"].take_back()
+    for patch in hooks.patches:
+        patch.take_back()
 
 
 def forget_hooks() -> None:

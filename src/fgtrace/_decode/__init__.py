@@ -29,6 +29,7 @@ def load(path: str | os.PathLike[str]) -> list[Slice]:
 
     Returns:
         All slices (of the Trace Event Format: the complete events, ``X``), in the order of the file.
+        Tasks that share tracks in the file have their own here.
 
     Raises:
         OSError: the file cannot be read.
@@ -43,12 +44,13 @@ def open_trace(path: str | os.PathLike[str]) -> TraceFile:
     """
     from fgtrace._decode import perfetto, trace_event  # orjson costs 10 ms to import
     from fgtrace._decode._file import plain
+    from fgtrace._decode._unshared import unshared
 
     with open(path, "rb") as file:
         data = file.read()
     try:
         data = plain(data)
-        return perfetto.read(data) if perfetto.is_perfetto(data) else trace_event.read(data)
+        return unshared(perfetto.read(data) if perfetto.is_perfetto(data) else trace_event.read(data))
     except RecursionError as error:
         raise TraceFormatError(os.fspath(path), "something in it is nested too deeply") from error
     except ValueError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from fgtrace._edges import Edge, edges
+from fgtrace._edges import Edge, by_tracks
 from fgtrace._model import Counter, Flow, Instant, Slice, Track
 
 __all__ = ["BadTrace", "TraceFile", "plain", "with_depths"]
@@ -55,7 +55,7 @@ class TraceFile:
         return iter(self.found)
 
     def edges(self) -> Iterator[Edge]:
-        return edges(in_order(self.found))
+        return by_tracks(in_order(self.found))
 
     def flows(self) -> Iterator[Flow]:
         return iter(self.arrows)
@@ -70,8 +70,9 @@ class TraceFile:
 def in_order(slices: Iterable[Slice]) -> list[Slice]:
     """
     The slices track by track, by start, the longest first; of equal ones the first stays the first.
+    A track that began earlier comes first.
     """
-    return sorted(slices, key=_place)
+    return sorted(slices, key=lambda each: (each.track.start, *_place(each)))
 
 
 def with_depths(slices: list[Slice]) -> list[Slice]:

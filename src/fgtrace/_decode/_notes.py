@@ -11,7 +11,7 @@ from fgtrace._model import Track
 
 __all__ = ["KINDS", "OF_LOOPS", "track_of", "whole"]
 
-OF_LOOPS = ("task", "loop", "callbacks")
+OF_LOOPS = ("task", "lane", "loop", "callbacks")
 KINDS = ("thread", *OF_LOOPS, "tracer")
 
 

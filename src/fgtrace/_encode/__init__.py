@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fgtrace._edges import Drawing
+from fgtrace._sharing import with_lanes
 
 __all__ = ["MODULES", "VIEWERS", "Encoder", "encoder_of"]
 
@@ -26,6 +27,7 @@ MODULES: dict[str, str] = {
     "speedscope": "speedscope",
     "folded": "folded",
     "pprof": "pprof",
+    "html": "html",
 }
 
 #: Format name -> what it is, and who reads it: docs/formats.md.
@@ -35,12 +37,23 @@ VIEWERS: dict[str, str] = {
     "speedscope": "speedscope's own, a profile for each track: speedscope",
     "folded": "Collapsed stacks, ns of each stack's own time: flamegraph.pl, inferno, speedscope",
     "pprof": "pprof, wall-clock ns by stack with labels: `go tool pprof`, Pyroscope, Parca, speedscope",
+    "html": "A page with the viewer in it, one file that needs no network: any browser",
 }
 
 
-def encoder_of(format_: str) -> Encoder:
+#: Formats that add up what they are given, whatever the track: lanes would only be in the way.
+SUMS = frozenset({"folded", "pprof"})
+
+
+def encoder_of(format_: str, tracks: str = "task") -> Encoder:
     """
     The encoder of a format; imported now, for a trace needs one of them.
+
+    Args:
+        format_: its name.
+        tracks: whether tasks share tracks: see `fgtrace.Config`.
     """
     encode: Encoder = importlib.import_module(f"{__name__}.{MODULES[format_]}").encode
-    return encode
+    if tracks == "task" or format_ in SUMS:
+        return encode
+    return lambda drawing, metadata: encode(with_lanes(drawing, tracks), metadata)

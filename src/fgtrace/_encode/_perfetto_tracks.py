@@ -23,7 +23,7 @@ from fgtrace._perfetto import EVENTS, NOTE, THREADS, Descriptor, Packet, Process
 
 __all__ = ["Uuids", "descriptors", "note", "packet"]
 
-_OF_LOOPS = ("task", "loop", "callbacks")
+_OF_LOOPS = ("task", "lane", "loop", "callbacks")
 _LARGEST_ID = (1 << 31) - 1
 
 

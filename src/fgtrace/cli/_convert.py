@@ -31,8 +31,9 @@ def carry_out(plan: ConvertPlan) -> int:
     try:
         with Progress(sys.stderr, sys.path) as progress:
             slices = convert(
-                plan.source, plan.target, format_=plan.format, selection=selection, progress=progress.update
-            )
+                plan.source, plan.target, format_=plan.format, selection=selection, tracks=plan.tracks,
+                progress=progress.update,
+            )  # fmt: skip
     except FgtraceError:
         raise
     except OSError as error:

@@ -38,6 +38,7 @@ _PLACES = {
     "perfetto": "at ui.perfetto.dev",
     "speedscope": "at www.speedscope.app",
     "pprof": "with go tool pprof",
+    "html": "in a browser",
 }
 
 

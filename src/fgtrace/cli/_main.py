@@ -15,7 +15,7 @@ import click
 from fgtrace._trace import Config
 from fgtrace.cli._ending import Ending
 from fgtrace.cli._parser import parse
-from fgtrace.cli._plan import CannotRun, ConvertPlan, DiffPlan, Plan, ReportPlan
+from fgtrace.cli._plan import CannotRun, ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
 from fgtrace.cli._program import find, run
 from fgtrace.errors import ConfigError, FgtraceError
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _carry_out(plan) if isinstance(plan, Plan) else _read(plan)
 
 
-def _read(plan: ConvertPlan | ReportPlan | DiffPlan) -> int:
+def _read(plan: ConvertPlan | ReportPlan | DiffPlan | ViewPlan) -> int:
     """
     Carry out what reads existing traces.
     """
@@ -54,6 +54,10 @@ def _read(plan: ConvertPlan | ReportPlan | DiffPlan) -> int:
 
             interrupted += f": {plan.target} is as it was"
             return carry_out(plan)
+        if isinstance(plan, ViewPlan):
+            from fgtrace.cli._view import carry_out as show
+
+            return show(plan)
         from fgtrace.cli._report import say_diff, say_report
 
         return say_report(plan) if isinstance(plan, ReportPlan) else say_diff(plan)

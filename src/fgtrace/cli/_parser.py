@@ -14,16 +14,17 @@ import click
 
 from fgtrace._config import FORMATS
 from fgtrace._version import __version__
-from fgtrace.cli._plan import ConvertPlan, DiffPlan, Plan, ReportPlan
+from fgtrace.cli._plan import ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
 from fgtrace.reports import GROUPS
 
 __all__ = ["AnyPlan", "parse"]
 
-AnyPlan = Plan | ConvertPlan | ReportPlan | DiffPlan
+AnyPlan = Plan | ConvertPlan | ReportPlan | DiffPlan | ViewPlan
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 _RUN: dict[str, Any] = {**_HELP, "allow_interspersed_args": False}
 
+_TRACKS = "A track for each task, or lanes.  [default: lanes above 2000 tasks]"
 _EPILOG = """\b
 The program runs as it does without fgtrace: same output, same exit code.
 The trace is written when it ends, also by Ctrl-C, sys.exit() or an
@@ -57,6 +58,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "format_": ("format", _text),
     "state_frames": ("state_frames", _text),
     "awaits": ("awaits", _text),
+    "tracks": ("tracks", _text),
     "slow_callback_duration": ("slow_callback_duration", _number),
     "max_overhead": ("max_overhead", _number),
     "max_memory": ("max_memory", _number),
@@ -128,6 +130,7 @@ def fgtrace() -> None:
 @click.option(
     "--awaits", metavar="sampled|exact", help="Tasks: at the ticks, or every step.  [default: sampled]"
 )
+@click.option("--tracks", metavar="auto|task|lane", help=_TRACKS)
 @click.option("--slow-callback-duration", metavar="S", help="Exact: flag what is longer.  [default: 0.1]")
 @click.option("--include-self", is_flag=True, help="Show fgtrace's own threads and frames as well.")
 @click.option("--no-threads", is_flag=True, help="No tracks for threads.")
@@ -163,8 +166,11 @@ def run(module: str | None, words: tuple[str, ...], *, quiet: bool, **given: Any
 @click.option("--to", "end", metavar="S", help="Only until here.")
 @click.option("--track", metavar="GLOB", help="Only tracks whose name fits, as 'Task-*'.")
 @click.option("--state", metavar="NAME", help="Only the times in this state, as 'lock wait'.")
+@click.option("--tracks", metavar="auto|task|lane", default="auto", help=_TRACKS)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing where all goes well.")
-def convert(source: str, target: str, *, format_: str | None, quiet: bool, **given: Any) -> ConvertPlan:
+def convert(
+    source: str, target: str, *, format_: str | None, tracks: str, quiet: bool, **given: Any
+) -> ConvertPlan:
     """
     Write a trace in another format, or a part of it.
 
@@ -173,7 +179,9 @@ def convert(source: str, target: str, *, format_: str | None, quiet: bool, **giv
     """
     said = {key: value for key, value in given.items() if value is not None}
     selection = {key: _number(value) if key in ("start", "end") else value for key, value in said.items()}
-    return ConvertPlan(source=source, target=target, format=format_, selection=selection, quiet=quiet)
+    return ConvertPlan(
+        source=source, target=target, format=format_, selection=selection, tracks=tracks, quiet=quiet
+    )
 
 
 @fgtrace.command(
@@ -219,6 +227,22 @@ def diff(before: str, after: str, *, as_json: bool, **given: Any) -> DiffPlan:
     """
     said = {key: _number(value) for key, value in given.items() if value is not None}
     return DiffPlan(before=before, after=after, as_json=as_json, **said)
+
+
+@fgtrace.command(context_settings=_HELP, options_metavar="[OPTIONS]", short_help="Show a trace in a browser.")
+@click.argument("source", metavar="TRACE")
+@click.option("--offline", is_flag=True, help="In the UI of the extra `viewer`: no network at all.")
+@click.option("--speedscope", is_flag=True, help="In speedscope, not in the Perfetto UI.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+def view(source: str, *, offline: bool, speedscope: bool, no_browser: bool) -> ViewPlan:
+    """
+    Show a trace in a browser, until Ctrl-C.
+
+    TRACE is served on the loopback address alone, to the viewer's page
+    alone, which reads it in the browser: it is uploaded nowhere. What the
+    viewer cannot read is converted first.
+    """
+    return ViewPlan(source=source, offline=offline, speedscope=speedscope, browser=not no_browser)
 
 
 def parse(arguments: Sequence[str]) -> AnyPlan | int:

