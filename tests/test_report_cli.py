@@ -406,3 +406,13 @@ class TestDocs:
         names: dict[str, Any] = {}
         for block in blocks:
             exec(compile(block, "report.md", "exec"), names)  # noqa: S102 -- the page's own
+
+
+def test_progress_is_told(trace: Writer) -> None:
+    """
+    What is long may be watched: how much was done, and of how much.
+    """
+    told: list[tuple[str, int, int]] = []
+    report(trace(), progress=lambda what, done, total: told.append((what, done, total)))
+    assert told
+    assert all(what and 0 <= done <= total for what, done, total in told)

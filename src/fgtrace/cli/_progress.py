@@ -25,21 +25,14 @@ class Progress:
     Args:
         stream: where to; nothing is shown where that is no terminal.
         path: the ``sys.path`` to import rich from: the program's may lead to another one.
-        what: is being done.
         clock: seconds.
     """
 
     def __init__(
-        self,
-        stream: IO[str],
-        path: Sequence[str],
-        what: str = "writing",
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, stream: IO[str], path: Sequence[str], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stream = stream
         self._path = path
-        self._what = what
         self._clock = clock
         self._next = clock() + PATIENCE
         self._bar: Any = None
@@ -55,23 +48,29 @@ class Progress:
 
     def update(self, done: int, total: int) -> None:
         """
-        So many of so many are done.
+        So many of so many are written.
+        """
+        self.show("writing", done, total)
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """
+        So many of so many are done of something.
         """
         if self._hopeless or self._clock() < self._next:
             return
         self._next = self._clock() + PERIOD
         try:
-            self._draw(done, total)
+            self._draw(what, done, total)
         except Exception:
             self._hopeless = True  # a bar is not worth a trace
 
-    def _draw(self, done: int, total: int) -> None:
+    def _draw(self, what: str, done: int, total: int) -> None:
         if self._bar is None:
             with _path(self._path):
                 self._bar = _make_bar(self._stream)
             self._bar.start()
-            self._task = self._bar.add_task(f"fgtrace: {self._what}", total=total)
-        self._bar.update(self._task, completed=done, total=total)
+            self._task = self._bar.add_task("", total=total)
+        self._bar.update(self._task, description=f"fgtrace: {what}", completed=done, total=total)
         self._bar.refresh()
 
 

@@ -73,8 +73,8 @@ def say_diff(plan: DiffPlan) -> int:
 def _made(make: Callable[[reports.Progress], T]) -> T:
     gc.disable()  # nothing here is garbage, and the collector takes as long again to find that
     try:
-        with Progress(sys.stderr, sys.path, "reading") as progress:
-            return make(progress.update)
+        with Progress(sys.stderr, sys.path) as progress:
+            return make(progress.show)
     except FgtraceError:
         raise
     except OSError as error:

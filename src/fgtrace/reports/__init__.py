@@ -56,8 +56,8 @@ __all__ = [
     "report",
 ]
 
-#: Called with how much was done, and of how much.
-Progress = Callable[[int, int], None]
+#: Called with what is being done, how much of it is, and of how much.
+Progress = Callable[[str, int, int], None]
 
 
 def report(
@@ -71,7 +71,7 @@ def report(
     Args:
         source: what `fgtrace.load` reads.
         ask: what is asked; None: all, the ten largest of each.
-        progress: called with the edges of slices that were read, and their total, now and then.
+        progress: called now and then: ``adding up``, the begins and ends of slices, and how many there are.
 
     Raises:
         ConfigError: there is no such task.
@@ -113,7 +113,10 @@ def _lives(source: str | os.PathLike[str], ask: Ask, progress: Progress | None) 
     total = 2 * len(trace.found)
     try:
         return read(
-            trace, trace.metadata, ask.span, None if progress is None else lambda done: progress(done, total)
+            trace,
+            trace.metadata,
+            ask.span,
+            None if progress is None else lambda done: progress("adding up", done, total),
         )
     except ValueError as error:
         raise TraceFormatError(os.fspath(source), str(error)) from error
