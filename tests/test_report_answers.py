@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 import fgtrace
 from drawn import Drawn
-from fgtrace._decode._file import in_order
 from fgtrace._model import LOCK_HELD, Flow, Frame, Instant, Slice, Track
 from fgtrace._states import TASK_STATES
 from fgtrace._timeline import Timeline
@@ -410,7 +409,7 @@ def test_order_of_a_file_does_not_matter() -> None:
     """
     rows = [row(number, [("sleep", 10 + number), ("running", 5)]) for number in range(4)]
     slices = [each for found in rows for each in found]
-    shuffled = in_order(slices[::-1])
+    shuffled = sorted(slices, key=lambda each: (-each.track.id, each.start, -each.end))
     tracks = [found[0].track for found in rows]
     assert make_report(Drawn(slices, tracks=tracks), EXACT, ALL) == make_report(
         Drawn(shuffled, tracks=tracks), EXACT, ALL
