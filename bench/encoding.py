@@ -21,7 +21,7 @@ from fgtrace._timeline import Timeline
 
 TITLE = "A million slices on 200 tracks, one core"
 SLICES = 1_000_000
-FORMATS = ("json", "perfetto", "speedscope", "folded", "pprof", "html")
+FORMATS = ("json", "perfetto", "speedscope", "folded", "pprof", "firefox", "html")
 
 
 class Ready:
@@ -40,6 +40,9 @@ class Ready:
         ]
         self._edges = list(edges(self._slices))
         gc.freeze()  # or the collector would go through all of it again and again
+
+    def alike(self) -> list[list[Track]]:
+        return []
 
     def slices(self) -> Iterator[Slice]:
         return iter(self._slices)

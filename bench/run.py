@@ -13,6 +13,7 @@ from pathlib import Path
 import encoding
 import exact
 import fgtrace
+import flight
 import lateness
 import leaving
 import memory
@@ -55,7 +56,7 @@ def machine() -> str:
 def main(*arguments: str) -> None:
     count = int(next((each for each in arguments if each.isdigit()), "5"))
     parts = [INTRO, machine()]
-    modules = [ticks, encoding, leaving, memory, lateness, slowdown, exact]
+    modules = [ticks, encoding, leaving, memory, lateness, slowdown, exact, flight]
     for module in [*modules, peers] if "--peers" in arguments else modules:
         parts += [f"\n## {module.TITLE}\n", table(module.rows(count))]
         if note := getattr(module, "NOTE", ""):

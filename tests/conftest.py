@@ -35,6 +35,7 @@ WATCHED = [
     (asyncio.BaseEventLoop, "_call_soon"),
     (asyncio.BaseEventLoop, "call_soon"),
     (asyncio.Task, "__init__"),
+    (asyncio.BaseEventLoop, "call_exception_handler"),
     (asyncio.BaseEventLoop, "create_task"),
     (asyncio, "create_task"),
     (asyncio, "gather"),

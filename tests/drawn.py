@@ -5,6 +5,7 @@ Something to write that is no recording: slices, arrows and flags as they are gi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -77,9 +78,13 @@ class Drawn:
         tracks: list[Track] | None = None,
     ) -> None:
         self.tracks = tracks or list({s.track.id: s.track for s in slices}.values())
+        self.metadata: dict[str, Any] = {}
         self._slices = slices
         self._flows = flows or []
         self._instants = instants or []
+
+    def alike(self) -> list[list[Track]]:
+        return []
 
     def slices(self) -> Iterator[Slice]:
         return iter(self._slices)

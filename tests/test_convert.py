@@ -5,7 +5,7 @@ A trace in another format, whole or a part of it: by `fgtrace convert`.
 from __future__ import annotations
 
 import os
-from collections import Counter
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 import fgtrace
 from drawn import CHILD, MAIN, TASK, Drawn, nested
+from fgtrace import _by_track
 from fgtrace._config import FORMATS
-from fgtrace._convert import Selection, select
-from fgtrace._decode import open_trace
-from fgtrace._decode._file import TraceFile
+from fgtrace._convert import Selection, convert, select
+from fgtrace._decode import _pieces, _source, open_trace
 from fgtrace._encode import encoder_of
 from fgtrace._model import Flow, Frame, Instant, Slice
 from fgtrace.cli import main
@@ -71,9 +71,10 @@ def test_there_and_back(source: Path, tmp_path: Path, between: str, ask_trace: A
     assert converted("-q", there, back) == 0
     theirs, ours = open_trace(source), open_trace(back)
     assert ours.metadata == theirs.metadata == METADATA
-    for kind in ("tracks", "arrows", "values", "flags"):
-        assert getattr(ours, kind) == getattr(theirs, kind), kind
-    assert Counter(ours.found) == Counter(theirs.found) == Counter(SLICES)
+    assert ours.tracks == theirs.tracks
+    for kind in ("flows", "counters", "instants"):
+        assert list(getattr(ours, kind)()) == list(getattr(theirs, kind)()), kind
+    assert list(ours.slices()) == list(theirs.slices()) == SLICES
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -122,8 +123,8 @@ def test_track(source: Path) -> None:
     """
     assert {row[0] for row in part(source, "--track", "Task-*")} == {"Task-1 f"}
     found = open_trace(source.with_name("part.json"))
-    assert found.arrows == []
-    assert [flag.name for flag in found.flags] == ["loop blocked"]
+    assert list(found.flows()) == []
+    assert [flag.name for flag in found.instants()] == ["loop blocked"]
 
 
 def test_state(source: Path) -> None:
@@ -148,10 +149,6 @@ def test_arrows_of_a_part(source: Path, tmp_path: Path, target: str, ask_trace: 
     assert tp.rows("select count(*) as n from flow") == [{"n": 1}]
 
 
-def _whole(slices: list[Slice]) -> TraceFile:
-    return TraceFile(tracks=Drawn(slices).tracks, found=slices)
-
-
 @settings(deadline=None)
 @given(nested(), st.integers(0, 50), st.integers(1, 50), st.sampled_from([None, *"ab"]))
 def test_parts_are_well_nested(slices: list[Slice], start: int, length: int, state: str | None) -> None:
@@ -160,9 +157,10 @@ def test_parts_are_well_nested(slices: list[Slice], start: int, length: int, sta
     """
     if state is not None:
         slices = [each._replace(frame=Frame("ab"[place % 2], "state")) for place, each in enumerate(slices)]
-    found = select(_whole(slices), Selection(start=start, end=start + length, state=state))
-    assert all(start * SECOND <= each.start < each.end <= (start + length) * SECOND for each in found.found)
-    assert len(list(found.edges())) == 2 * len(found.found)
+    part = select(Drawn(slices), Selection(start=start, end=start + length, state=state))
+    found = list(part.slices())
+    assert all(start * SECOND <= each.start < each.end <= (start + length) * SECOND for each in found)
+    assert len(list(part.edges())) == 2 * len(found)
 
 
 REFUSED: dict[str, tuple[list[str], str]] = {
@@ -263,8 +261,54 @@ def test_progress(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     from fgtrace import _convert
 
-    told: list[tuple[int, int]] = []
-    update: Callable[[int, int], None] = lambda done, total: told.append((done, total))  # noqa: E731
+    told: list[tuple[str, int, int]] = []
+    update: Callable[[str, int, int], None] = lambda *said: told.append(said)  # noqa: E731
     monkeypatch.setattr(_convert, "PROGRESS_EVERY", 2)
     _convert.convert(source, str(source.with_name("out.pftrace")), progress=update)
-    assert told == [(place, 7) for place in range(7)]
+    size = source.stat().st_size
+    assert told == [("reading", size, size), *(("writing", place, 7) for place in range(1, 8))]
+
+
+def long(length: int) -> Drawn:
+    """
+    A drawing of so many slices, two deep, on few tracks in turn.
+    """
+    tracks = [MAIN, TASK, CHILD]
+    frames = [Frame(f"m.f{number}", "python", "m.py", number) for number in range(20)]
+    return Drawn([
+        Slice(tracks[n % 3], n * 100 + depth, n * 100 + 250 - depth, depth, frames[n % 19 + depth])
+        for n in range(length // 2)
+        for depth in (0, 1)
+    ])  # fmt: skip
+
+
+WAYS = [
+    ("json", "perfetto"),
+    ("json", "firefox"),
+    ("foreign", "speedscope"),
+    ("perfetto", "json"),
+    ("perfetto", "pprof"),
+]
+
+
+@pytest.mark.parametrize(("name", "target"), WAYS)
+def test_memory_is_bounded(name: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A trace that is three times as long takes no more memory, and none of its slices is lost.
+    """
+    monkeypatch.setattr(_by_track, "MOST_WAITING", 10_000)
+    monkeypatch.setattr(_by_track, "FEWEST", 10)
+    for module in (_source, _pieces):
+        monkeypatch.setattr(module, "CHUNK", 20_000)
+    peaks = []
+    for length in (8_000, 24_000):
+        data = b"".join(encoder_of(name.replace("foreign", "json"))(long(length), {}))
+        if name == "foreign":
+            data = data.replace(b"\n", b" ")
+        (tmp_path / "in").write_bytes(data)
+        del data
+        tracemalloc.start()
+        assert convert(tmp_path / "in", str(tmp_path / "out"), format_=target) == length
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0] + 100_000

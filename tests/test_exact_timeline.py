@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fgtrace
-from fgtrace._decode.trace_event import decode
+from fgtrace._decode.trace_event import read
 from fgtrace._encode.trace_event import encode
 from fgtrace._model import Collection, Slice
 from fgtrace._recording import EMPTY
@@ -365,7 +365,7 @@ def test_file_is_valid_and_comes_back(ask_trace: AskTrace) -> None:
         "select", "busy", "loop blocked",
     }  # fmt: skip
     assert len(tp.rows("select id from flow")) == 2
-    tracks = {slice_.track.kind: slice_.track for slice_ in decode(data)}
+    tracks = {slice_.track.kind: slice_.track for slice_ in read([data]).slices()}
     assert {*tracks} == {"thread", "loop", "callbacks", "task"}
     assert tracks["loop"].group == tracks["task"].group == "asyncio loop 1 (MainThread)"
 

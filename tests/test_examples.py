@@ -416,3 +416,66 @@ def test_script_is_sound(path: Path) -> None:
         subprocess.run(["/usr/bin/env", "bash", "-n", path], check=True, timeout=SECONDS)
     else:
         compile(text, path, "exec")
+
+
+def test_flight_recorder(example: Example) -> None:
+    """
+    Nobody started a trace, and yet the slow request is in one, with the request that held the lock.
+    """
+    run = example("flight_recorder")
+    assert run.trace.metadata["flight"]["reason"] == "slow request"
+    holder = run.trace.track("request 20 *")
+    assert holder.time_in("sleep") == pytest.approx(0.5, abs=0.1)
+    assert any("ask_database" in name for chain in holder.chains("sleep") for name in chain)
+    assert holding(run.trace.all("request *"), "lock wait", "*.Lock.acquire")
+
+
+def test_debug_hook(core: str, tmp_path: Path, trace_engine: Engine) -> None:
+    """
+    The hook logs one line, with a file whose last long slice is what blocks the loop.
+    """
+    folder = tmp_path / "dumps"
+    printed = finish(start("debug_hook", folder))
+    [line] = [line for line in printed.splitlines() if "request 13" in line]
+    [path] = [word for word in line.split() if word.endswith(".json")]
+    trace = read_file(trace_engine, Path(path))
+    culprit = trace.track("request 13 *")
+    end = max(row.end for row in culprit)
+    names = [row.name for row in culprit if row.end == end]
+    assert names[0] == "running"
+    assert "__main__.sign" in names
+    assert "sign" in line
+
+
+@pytest.mark.parametrize("name", ["http_asgi", "http_aiohttp"])
+def test_http_requests(example: Example, name: str) -> None:
+    """
+    The trace that came over HTTP has the requests of the users by name.
+    """
+    trace = example(name, "--port", 0).trace
+    asked = [row for track in trace.all() for row in track if row.category == "request"]
+    users = [row for row in asked if row.name == "GET /users/{id}"]
+    assert len({row.args["path"] for row in users}) > 3
+    if name == "http_asgi":
+        assert users[0].args["request id"].startswith("request-")
+    assert holding(trace.all("GET /users/{id}"), "sleep", "__main__.user", "asyncio.tasks.sleep")
+
+
+def test_http_flask(example: Example) -> None:
+    """
+    The server's threads serve users.
+    """
+    trace = example("http_flask", "--port", 0).trace
+    assert holding(trace.all("waitress-*"), "sleep", "__main__.user")
+
+
+def test_http_serve(example: Example) -> None:
+    """
+    The trace of a loop that hangs shows in what, and the list of tasks says the same.
+    """
+    run = example("http_serve", "--port", 0, "--seconds", 4)
+    worker = run.trace.track("worker work")
+    assert worker.states() == ["running"]
+    assert worker.time_in("__main__.compute") > 0.9
+    assert run.trace.track("ticker tick").states() in (["sleep"], ["runnable"])
+    assert "worker work: running" in run.printed

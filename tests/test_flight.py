@@ -144,7 +144,7 @@ def test_bad_dump(tmp_path: Path) -> None:
             recorder.dump(tmp_path / "t.json", seconds=-1)
         with pytest.raises(fgtrace.ConfigError, match="bad dst"):
             recorder.dump(tmp_path / "t.txt")
-        with pytest.raises(fgtrace.SinkError, match="no/t.json"):
+        with pytest.raises(fgtrace.SinkError, match=r"no/t\.json"):
             recorder.dump(tmp_path / "no" / "t.json")
         assert recorder.is_running
     assert not list(tmp_path.iterdir())

@@ -4,6 +4,7 @@ The page to share: one file, its trace in it, and nothing of the trace a part of
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -199,13 +200,15 @@ def test_memory_is_bounded() -> None:
     assert peaks[1] < 1.3 * peaks[0] + 100_000
 
 
-@pytest.mark.parametrize(("hz", "threads"), [(500, True), (0.1, False)], ids=["program", "nothing"])
-def test_traced(tmp_path: Path, hz: float, threads: bool) -> None:
+@pytest.mark.parametrize("naps", [2, 0], ids=["program", "nothing"])
+def test_traced(tmp_path: Path, naps: int) -> None:
     """
     The suffix chooses the format, also where nothing was seen.
     """
-    with fgtrace.trace(tmp_path / "t.html", hz=hz, threads=threads):
-        sum(range(100_000))
+    with fgtrace.trace(tmp_path / "t.html", awaits="exact", threads=False, hz=0.1):
+        for _ in range(naps):
+            asyncio.run(asyncio.sleep(0.001))
     head, slices = contents((tmp_path / "t.html").read_bytes())
     assert head["metadata"]["fgtrace"]["complete"] is True
-    assert bool(slices) == threads
+    assert [row[4][0] for row in slices].count("asyncio.tasks.sleep") >= naps
+    assert naps or not slices

@@ -20,9 +20,10 @@ from hypothesis import given, settings
 import fgtrace
 from drawn import LOOP, MAIN, TASK, Drawn, nested
 from evented import Stack, profiles
+from fgtrace import _by_track
 from fgtrace._decode._protobuf import Message
 from fgtrace._edges import Drawing
-from fgtrace._encode import encoder_of, speedscope
+from fgtrace._encode import encoder_of
 from fgtrace._model import Frame, Slice, Track
 from fgtrace._timeline import Timeline
 from scripted import Script
@@ -183,7 +184,7 @@ def test_more_than_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         return written("speedscope", Timeline(script.recording, fgtrace.Config(), 20_000, 1))
 
     whole = data()
-    monkeypatch.setattr(speedscope, "MOST_WAITING", 1500)
+    monkeypatch.setattr(_by_track, "MOST_WAITING", 3000)
     assert data() == whole
     assert len(profiles(whole)) == 7
 
@@ -202,7 +203,7 @@ def test_memory_is_bounded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A recording that is four times as long takes no more memory.
     """
-    monkeypatch.setattr(speedscope, "MOST_WAITING", 5000)
+    monkeypatch.setattr(_by_track, "MOST_WAITING", 10_000)
     peaks = []
     for length in (20_000, 80_000):
         script = Script()

@@ -4,7 +4,6 @@ The ring: a window of a recording shows what the whole recording shows of that t
 
 from __future__ import annotations
 
-
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st

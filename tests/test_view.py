@@ -226,6 +226,8 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no-such-file": (["none.json"], "cannot read none.json: No such file or directory"),
     "directory": (["."], r"cannot read \.: Is a directory"),
     "no-trace": (["text.bin"], "text.bin: not a trace that can be read: "),
+    "no-trace-by-another-name": (["text.json"], "text.json: not a trace that can be read: "),
+    "empty": (["empty.pftrace"], "empty.pftrace: not a trace that can be read: "),
     "page": (["page.html"], "page.html is a page that needs no server: open it in a browser"),
     "both": (["my trace.json", "--offline", "--speedscope"], "speedscope is not there offline: "),
     "nothing": ([], "missing argument 'TRACE'"),
@@ -244,7 +246,9 @@ def test_bad_input(
     What cannot be shown is one line on stderr, and no server.
     """
     monkeypatch.chdir(source.parent)
-    Path("text.bin").write_text("hello", encoding="utf-8")
+    for name in ("text.bin", "text.json"):
+        Path(name).write_text("hello", encoding="utf-8")
+    Path("empty.pftrace").touch()
     assert main(["view", "--no-browser", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.match(f"fgtrace: {said}", line)

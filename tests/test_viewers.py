@@ -52,10 +52,10 @@ async def _work() -> None:
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
-    A trace of a program, one of whose tasks has a name that a page must not believe.
+    A trace of a program, one of whose tasks has a name that a page must not believe. Every step is in it.
     """
     path = tmp_path_factory.mktemp("traced") / "app.json"
-    with fgtrace.trace(path, hz=500, max_overhead=1.0):
+    with fgtrace.trace(path, awaits="exact"):
         asyncio.run(_work())
     return path
 
@@ -99,6 +99,22 @@ def test_perfetto_ui_by_its_link(viewers: Viewers, traced: Path) -> None:
         seen = viewers.drive("shot.cjs", url=address, out=str(ARTIFACTS / "link.png"), site=site, **job)
     assert seen["errors"] == 0
     assert seen["slices"] == len(fgtrace.load(traced))
+
+
+def test_door(viewers: Viewers) -> None:
+    """
+    The page of a HTTP door makes a trace and hands it to the Perfetto UI, by one click; it asks nobody else for anything.
+    """
+    site = {"origin": "https://ui.perfetto.dev", "folder": str(bundled_ui())}
+    with fgtrace.serve() as door:
+        seen = viewers.drive(
+            "door.cjs", url=door.url, out=str(ARTIFACTS / "door.png"), site=site, seconds="0.5"
+        )
+        assert all(each.startswith(door.url) for each in seen["requests"])
+        assert seen["title"].startswith(f"{door.host}:{door.port} {seen['save']} (")
+    assert seen["complaints"] == []
+    assert (seen["errors"], seen["said"]) == (0, "")
+    assert seen["slices"] > 0
 
 
 def test_speedscope_by_its_link(viewers: Viewers, traced: Path, tmp_path: Path) -> None:

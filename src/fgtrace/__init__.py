@@ -20,7 +20,9 @@ from fgtrace._model import Frame, Slice, Track
 from fgtrace._sampler import Stats
 from fgtrace._trace import Config, Trace, trace
 from fgtrace._version import __version__
+from fgtrace.debug import install, uninstall
 from fgtrace.errors import ConfigError, FgtraceError, SinkError, TraceFormatError, TraceStateError
+from fgtrace.server import Server, serve
 
 __all__ = [
     "FORMATS",
@@ -30,6 +32,7 @@ __all__ = [
     "FlightRecorder",
     "FlightStats",
     "Frame",
+    "Server",
     "SinkError",
     "Slice",
     "Stats",
@@ -38,6 +41,9 @@ __all__ = [
     "TraceStateError",
     "Track",
     "__version__",
+    "install",
     "load",
+    "serve",
     "trace",
+    "uninstall",
 ]

@@ -31,11 +31,13 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "speedscope": (".speedscope.json",),
     "folded": (".folded",),
     "pprof": (".pb.gz",),
+    "firefox": (".firefox.json",),
+    "firefox.gz": (".firefox.json.gz",),
     "html": (".html",),
 }
 
 #: The formats that are packed with gzip.
-PACKED = frozenset({"json.gz", "perfetto.gz", "pprof"})
+PACKED = frozenset({"json.gz", "perfetto.gz", "pprof", "firefox.gz"})
 
 #: The formats that can be read back: by `fgtrace.load`, say.
 READABLE = frozenset({"json", "json.gz", "perfetto", "perfetto.gz"})

@@ -21,13 +21,14 @@ from fgtrace._collect._collections import CollectionWatch
 from fgtrace._collect._core_answers import Answerer, CoreTaskCollector
 from fgtrace._collect._core_recording import CoreRecording
 from fgtrace._collect._native import CoreError, end_types, fields_of, load, marks, opaque_types
+from fgtrace._collect._requests import RequestWatch
 from fgtrace._collect._sources import LoopFinder
 from fgtrace._collect._steps import Hooks, leave_steps, mark_steps, nothing
 from fgtrace._collect.asyncio_tasks import TaskCollector
 from fgtrace._collect.threads import LOOKS
 from fgtrace._config import Options
 from fgtrace._forks import forget, wait_for_end, watch
-from fgtrace._sampler import Stats, awaits_of, complain, note_holders, own_threads
+from fgtrace._sampler import Stats, awaits_of, complain, dropped, note_holders, own_threads
 
 __all__ = ["CoreSampler"]
 
@@ -83,6 +84,7 @@ class CoreSampler:
         self._asked = False
         self._exact: Hooks | None = None
         self._collections = CollectionWatch(self._core.note_collection)
+        self.requests = RequestWatch(self.recording, self._track_of, self.now, self._failed)
         self._step: type = type(None)  # asyncio's wrapper of a task's step
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
@@ -128,6 +130,8 @@ class CoreSampler:
             self._end_exact()
             raise
         watch(self)
+        if self._options.tasks:
+            self.requests.start()
 
     def _begin_exact(self) -> None:
         """
@@ -160,6 +164,14 @@ class CoreSampler:
         if hooks is not None:
             self._collections.stop()
             leave_steps(hooks)
+
+    def _failed(self, name: str, error: Exception) -> None:
+        complain(self.stats, name, error)
+
+    def _track_of(self, task: Any) -> int:
+        if self._all is not None:
+            return self._all.track_of(task)
+        return -1 if self._answerer is None else self._answerer.track_of(task)
 
     def _assume(self) -> None:
         """
@@ -231,6 +243,7 @@ class CoreSampler:
                 self._guarded(self._last)
             else:
                 self._thread.join()
+        self.requests.stop()
         if self._marks is not None:
             self._core.mark_steps(False)
             leave_steps(self._marks)
@@ -253,7 +266,7 @@ class CoreSampler:
         hidden.set()
         try:
             while self._core.wait():
-                self._guarded(lambda: self._serve(self._core.stats()["now"]))
+                self._guarded(lambda: self._serve(self.now()))
             if not self._paused:
                 self._guarded(self._last)
         finally:
@@ -364,8 +377,7 @@ class CoreSampler:
         stats.steps, lost, failed = self._core.steps_stats()
         if failed:
             stats.failed["spill"] = f"{os.strerror(failed)}"
-        if self.recording.collections_dropped:
-            stats.failed["collections"] = f"{self.recording.collections_dropped} were too many to keep"
+        stats.failed.update(dropped(self.recording))
         if lost:
             stats.failed["steps"] = f"{lost} were not noted"
         if found["failed"]:

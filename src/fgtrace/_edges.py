@@ -43,6 +43,11 @@ class Drawing(Protocol):
         All tracks, in display order; slices lie within their lives.
         """
 
+    def alike(self) -> list[list[Track]]:
+        """
+        Tasks in groups of which exactly the same is drawn, as far as that is known.
+        """
+
     def slices(self) -> Iterator[Slice]:
         """
         All slices; of two with the same start and end on a track the outer one comes first.

@@ -15,6 +15,7 @@ from fgtrace._lane import Lane
 from fgtrace._model import Collection, Frame, Track
 from fgtrace._recording import EMPTY, GONE, CallbackEntry
 from fgtrace._resolve import Path, Resolver, frame_name
+from fgtrace._served import Outer
 from fgtrace._step_paths import StepPaths
 from fgtrace._step_records import SOURCES
 
@@ -49,16 +50,18 @@ class TaskLane:
         track: its track.
         paths: makes paths.
         root: the name of its coroutine.
-        in_time: see `Lane`.
+        in_time, outer: see `Lane`.
 
     Attributes:
         holes: whether there was a time at which nothing could be drawn.
     """
 
-    def __init__(self, track: Track, paths: StepPaths, root: str, *, in_time: bool = False) -> None:
+    def __init__(
+        self, track: Track, paths: StepPaths, root: str, *, in_time: bool = False, outer: Outer = ()
+    ) -> None:
         self.track = track
         self.holes = False
-        self._lane = Lane(track, in_time=in_time)
+        self._lane = Lane(track, in_time=in_time, outer=outer)
         self._paths = paths
         self._root = root
         self._since = track.start
@@ -153,10 +156,10 @@ class ThreadLane:
     A thread, or a task of a loop that is sampled: with the garbage collector as its innermost frame.
     """
 
-    def __init__(self, track: Track, resolver: Resolver, *, in_time: bool = False) -> None:
+    def __init__(self, track: Track, resolver: Resolver, *, in_time: bool = False, outer: Outer = ()) -> None:
         self.track = track
         self.remembered: list[tuple[int, int]] = []
-        self._lane = Lane(track, in_time=in_time)
+        self._lane = Lane(track, in_time=in_time, outer=outer)
         self._resolver = resolver
         self._path: Path = ()
         self._collecting: Path = ()

@@ -42,7 +42,7 @@ class ExactDrawing:
     Args:
         recording: complete.
         options: ``slow_callback_duration`` matters here.
-        tracks: all tracks.
+        tracks: all tracks, and the requests that they served.
         resolver: gives stacks their face.
         end: the trace's end, ns.
 
@@ -192,11 +192,12 @@ class ExactDrawing:
         found = self._lanes.get(track)
         if found is None and track not in self._ended:
             shown = self._tracks.by_id[track]
+            outer = self._tracks.served.outer(track, self._resolver)
             if self.draws(track):
                 root = self._recording.tracks[track].root
-                found = TaskLane(shown, self._paths, root, in_time=self._in_time)
+                found = TaskLane(shown, self._paths, root, in_time=self._in_time, outer=outer)
             else:
-                found = ThreadLane(shown, self._resolver, in_time=self._in_time)
+                found = ThreadLane(shown, self._resolver, in_time=self._in_time, outer=outer)
             self._lanes[track] = found
         return found
 

@@ -94,7 +94,7 @@ class _Generation:
         """
         under_way = self.sampler.under_way(self.sampler.now())  # first: see `Window`
         self.roll(budget)
-        return Window(self.ring, self.ring.end - length, under_way)
+        return Window(self.ring, self.ring.end - length, under_way, self.sampler.requests.under_way())
 
 
 class FlightRecorder:

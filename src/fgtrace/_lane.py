@@ -19,6 +19,7 @@ from operator import is_
 
 from fgtrace._model import Track
 from fgtrace._resolve import Path
+from fgtrace._served import Outer
 
 __all__ = ["BEGUN", "OPEN", "Lane"]
 
@@ -47,12 +48,15 @@ class Lane:
     Args:
         track: its track.
         in_time: let slices out that are open; see the module.
+        outer: what is drawn around the paths, by time.
     """
 
-    __slots__ = ("in_time", "line", "open", "path", "track")
+    __slots__ = ("changes", "in_time", "line", "open", "outer", "path", "track")
 
-    def __init__(self, track: Track, *, in_time: bool = False) -> None:
+    def __init__(self, track: Track, *, in_time: bool = False, outer: Outer = ()) -> None:
         self.track = track
+        self.outer: Path = ()
+        self.changes = list(reversed(outer))
         self.in_time = in_time
         self.path: Path = ()
         self.open: list[int] = []
@@ -62,6 +66,18 @@ class Lane:
         """
         From this time on the track has this path; the part of the line that can go is returned.
         """
+        if not (self.outer or self.changes):
+            return self._draw(time, path)
+        ready = array("q")
+        while self.changes and self.changes[-1][0] <= time:
+            at, outer = self.changes.pop()
+            inner, self.outer = self.path[len(self.outer) :], outer
+            if inner and at < time:
+                ready.extend(self._draw(at, (*outer, *inner)) or ())
+        ready.extend(self._draw(time, (*self.outer, *path) if path else ()) or ())
+        return ready or None
+
+    def _draw(self, time: int, path: Path) -> array[int] | None:
         kept = _kept(self.path, path)
         for place in reversed(self.open[kept:]):
             if place == _OUT:

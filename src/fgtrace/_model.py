@@ -20,6 +20,7 @@ __all__ = [
     "FrameName",
     "Gap",
     "Instant",
+    "Request",
     "Slice",
     "ThreadLook",
     "Track",
@@ -92,7 +93,7 @@ class Frame:
     Args:
         name: ``module.qualname`` of a function, a state, or the text of a native call.
         category: ``python``, ``native``, ``state``, ``elided``, ``gap``, ``loop`` (what an event
-            loop did), ``callback``, ``gc``, or ``task`` (a whole task, on a lane).
+            loop did), ``callback``, ``gc``, ``request``, or ``task`` (a whole task, on a lane).
         file: the source file, ``""`` where there is none.
         line: the line in that file, 0 where there is none.
         args: further (key, value) pairs, such as ``("on", "asyncio.Lock")``.
@@ -169,13 +170,14 @@ class Flow(NamedTuple):
 
 class Counter(NamedTuple):
     """
-    The value of a counter from this time on.
+    The value of a counter from this time on; ``unit`` is what is counted.
     """
 
     pid: int
     name: str
     time: int
-    value: int
+    value: float
+    unit: str = "tasks"
 
 
 class Instant(NamedTuple):
@@ -199,6 +201,18 @@ class Collection(NamedTuple):
     thread: int
     generation: int
     collected: int
+
+
+class Request(NamedTuple):
+    """
+    A request that a task served, from when to when (ns; -1: it was under way when the trace ended).
+    """
+
+    track: int
+    start: int
+    end: int
+    name: str
+    args: tuple[tuple[str, str], ...] = ()
 
 
 class Gap(NamedTuple):

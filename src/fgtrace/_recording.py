@@ -28,7 +28,7 @@ from types import CodeType
 from typing import Any, Self
 
 from fgtrace._entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
-from fgtrace._model import Collection, FrameName, Gap, ThreadLook, Wait
+from fgtrace._model import Collection, FrameName, Gap, Request, ThreadLook, Wait
 from fgtrace._spill import Spill
 from fgtrace._step_records import STEP_BYTES, StepRecord, pack, unpack
 
@@ -58,6 +58,8 @@ _READ_BYTES = 8192 * 32
 _STEPS_BYTES = 8192 * STEP_BYTES
 #: Runs of the garbage collector that are kept; later ones are counted only.
 MOST_COLLECTIONS = 100_000
+#: The same of requests.
+MOST_REQUESTS = 100_000
 
 
 class Recording:
@@ -86,6 +88,8 @@ class Recording:
         self.collections: list[Collection] = []
         self.collections_dropped = 0
         self.holders: list[tuple[str, str]] = []  # at the end: who waits for a lock, who holds it
+        self.requests: list[Request] = []
+        self.requests_dropped = 0
         self.observations = 0
         self.cut = 0
         self.spills = True
@@ -126,6 +130,15 @@ class Recording:
             self.collections.append(collection)
         else:
             self.collections_dropped += 1
+
+    def request(self, request: Request) -> None:
+        """
+        Note a request that was served.
+        """
+        if len(self.requests) < MOST_REQUESTS:
+            self.requests.append(request)
+        else:
+            self.requests_dropped += 1
 
     def count(self, time: int, loop: int, value: int) -> None:
         """

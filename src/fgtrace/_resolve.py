@@ -32,6 +32,8 @@ MOST_KEPT = 20_000
 
 #: Modules whose frames, and all frames further out, are not the program's: they started it.
 _LAUNCHERS = ("fgtrace.cli.",)
+#: Parts of the names of functions that call the program.
+_WRAPPERS = ("wrapped", "Middleware.", "request_middleware")
 _PACKAGE = __name__.partition(".")[0]
 _TESTING = _PACKAGE + ".testing"
 
@@ -134,7 +136,7 @@ class Resolver:
         Leave out the tracer's own frames, unless they are asked for.
 
         What started the program is left out with all that is further out, what the program
-        called of us with all that is further in; a decorator's wrapper only by itself.
+        called of us with all that is further in; a wrapper or a middleware only by itself.
         """
         if self._options.include_self or self._own_codes().isdisjoint([code for code, _ in located]):
             return located
@@ -145,7 +147,7 @@ class Resolver:
                 found.append((code, offset))
             elif name.module.startswith(_LAUNCHERS):
                 found.clear()
-            elif "wrapped" not in name.qualname:
+            elif not any(part in name.qualname for part in _WRAPPERS):
                 break
         return found
 

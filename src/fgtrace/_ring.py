@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fgtrace._model import Collection, Gap
+from fgtrace._model import Collection, Gap, Request
 from fgtrace._recording import FORGOTTEN, TRACK_BYTES, Recording
 from fgtrace._step_records import CALLBACK
 
@@ -33,6 +33,7 @@ _GONE = 0xFFFFFFFF
 #: Rows that may wait to be compacted, besides as many as there are tracks.
 _SLACK = 4096
 _GAP_BYTES = _COLLECTION_BYTES = 250
+_REQUEST_BYTES = 750
 
 
 class Shape(NamedTuple):
@@ -62,6 +63,7 @@ class Chunk(NamedTuple):
     counters: array[int]
     gaps: list[Gap]
     collections: list[Collection]
+    requests: list[Request]
     size: int
 
 
@@ -173,9 +175,11 @@ class Ring:
         counters, recording.counters = recording.counters, array("q")
         gaps, recording.gaps = recording.gaps, []
         collections, recording.collections = recording.collections, []
+        requests, recording.requests = recording.requests, []
         size = (len(rows) + len(steps) + len(counters)) * 8
         size += len(gaps) * _GAP_BYTES + len(collections) * _COLLECTION_BYTES
-        self.chunks.append(Chunk(now, rows, steps, counters, gaps, collections, size))
+        size += len(requests) * _REQUEST_BYTES
+        self.chunks.append(Chunk(now, rows, steps, counters, gaps, collections, requests, size))
         self._size += size
         self.end = now
 

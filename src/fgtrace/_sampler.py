@@ -14,12 +14,14 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from fgtrace._clock import Clock, SystemClock, Ticker
 from fgtrace._collect import Collector
 from fgtrace._collect._collections import CollectionNotes, CollectionWatch
 from fgtrace._collect._exact import ExactTaskCollector
 from fgtrace._collect._holders import find_holders
+from fgtrace._collect._requests import RequestWatch
 from fgtrace._collect._shared_recording import SharedRecording
 from fgtrace._collect._sources import LoopFinder
 from fgtrace._collect.asyncio_tasks import TaskCollector
@@ -30,7 +32,7 @@ from fgtrace._gil import calm, hurry
 from fgtrace._model import Gap
 from fgtrace._recording import Recording
 
-__all__ = ["Sampler", "Stats", "awaits_of", "complain", "note_holders", "own_threads"]
+__all__ = ["Sampler", "Stats", "awaits_of", "complain", "dropped", "note_holders", "own_threads"]
 
 #: Idents of the threads of all traces of this process.
 own_threads: set[int] = set()
@@ -97,6 +99,8 @@ class Sampler:
         self.ticker = Ticker(options.hz, options.max_overhead, clock or SystemClock())
         self._exact: ExactTaskCollector | None = None
         self._collections = CollectionWatch(CollectionNotes(self.recording, self.now))
+        self._tasks: TaskCollector | None = None
+        self.requests = RequestWatch(self.recording, self._track_of, self.now, self._failed)
         self._collectors = self._plug_in(options) if collectors is None else list(collectors)
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
@@ -109,9 +113,11 @@ class Sampler:
                 self.recording, finder=self.finder, labels=options.labels,
                 now=self.now, hidden=own_threads, failed=self._failed,
             )  # fmt: skip
-            found.append(self._exact)
-        elif options.tasks:  # first: what a task does is over sooner than what a thread does
-            found.append(TaskCollector(self.recording, finder=self.finder, labels=options.labels))
+            self._tasks = self._exact
+        elif options.tasks:
+            self._tasks = TaskCollector(self.recording, finder=self.finder, labels=options.labels)
+        if self._tasks is not None:  # first: what a task does is over sooner than what a thread does
+            found.append(self._tasks)
         if options.threads:
             hidden = () if options.include_self else own_threads
             found.append(ThreadCollector(self.recording, hidden=hidden))
@@ -129,6 +135,8 @@ class Sampler:
             self._unhook()
             raise
         hurry()  # only now: where no thread can be started, nothing is left to undo
+        if self._tasks is not None:
+            self.requests.start()
         watch(self)
 
     def _hook(self) -> None:
@@ -149,6 +157,9 @@ class Sampler:
         The time, ns from the start.
         """
         return self.ticker.clock.now() - self.ticker.start
+
+    def _track_of(self, task: Any) -> int:
+        return -1 if self._tasks is None else self._tasks.track_of(task)
 
     def under_way(self, now: int) -> bytes:
         """
@@ -196,6 +207,7 @@ class Sampler:
             else:
                 self._thread.join()
         calm()
+        self.requests.stop()
         self.measure()
 
     @property
@@ -300,8 +312,7 @@ class Sampler:
         stats.steps = self.recording.stepped
         stats.tracks = len(self.recording.tracks)
         stats.cut = self.recording.cut
-        if self.recording.collections_dropped:
-            stats.failed["collections"] = f"{self.recording.collections_dropped} were too many to keep"
+        stats.failed.update(dropped(self.recording))
 
 
 def awaits_of(options: Options, recording: Recording) -> str:
@@ -323,6 +334,14 @@ def note_holders(recording: Recording, finder: LoopFinder, stats: Stats) -> None
         recording.holders = find_holders(finder, sys._current_frames())
     except Exception as error:  # the observer is a guest
         complain(stats, "holders", error)
+
+
+def dropped(recording: Recording) -> dict[str, str]:
+    """
+    What there was too much of to keep it all.
+    """
+    counts = {"collections": recording.collections_dropped, "requests": recording.requests_dropped}
+    return {name: f"{count} were too many to keep" for name, count in counts.items() if count}
 
 
 def complain(stats: Stats, name: str, error: Exception) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator
 
+from fgtrace._alike import alike_in
 from fgtrace._config import Options
 from fgtrace._edges import FOREVER, Edge, edges
 from fgtrace._exact_timeline import ExactDrawing
@@ -59,6 +60,12 @@ class Timeline:
         Call this with the observations drawn and their total, now and then.
         """
         self._progress = progress
+
+    def alike(self) -> list[list[Track]]:
+        """
+        Tasks in groups of which exactly the same is drawn: see `fgtrace._alike`.
+        """
+        return alike_in(self._recording, self.tracks)
 
     def slices(self) -> Iterator[Slice]:
         """
@@ -165,7 +172,7 @@ class Timeline:
         for drawn, (time, track, stack, detail) in enumerate(self._recording.read()):
             lane = lanes.get(track)
             if lane is None:
-                lane = lanes[track] = Lane(self._by_id[track], in_time=in_time)
+                lane = lanes[track] = self._lane(track, in_time=in_time)
             if stack == GONE:
                 ready = lane.advance(time, ())
                 del lanes[track]
@@ -177,6 +184,10 @@ class Timeline:
                 self._progress(drawn, self._recording.observations)
         for lane in lanes.values():
             yield lane.track, lane.advance(self.end, ()) or array("q")
+
+    def _lane(self, track: int, *, in_time: bool) -> Lane:
+        outer = self._found.served.outer(track, self._resolver)
+        return Lane(self._by_id[track], in_time=in_time, outer=outer)
 
     def _gaps(self) -> list[Slice]:
         track = next((track for track in self.tracks if track.kind == "tracer"), None)

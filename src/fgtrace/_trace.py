@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 from fgtrace._config import Destination, Options
 from fgtrace._cores import AnySampler, make_sampler, tell_loop
 from fgtrace._recording import Recording
-from fgtrace._sampler import Stats, own_threads
+from fgtrace._sampler import Stats
 from fgtrace._sinks import make_sink
-from fgtrace._writing import metadata, paced
+from fgtrace._writing import in_thread, metadata, paced
 from fgtrace.errors import SinkError, TraceStateError
 
 if TYPE_CHECKING:  # 20 ms, and only the end of a trace needs them
@@ -93,6 +93,7 @@ class Trace:
         self._sampler: AnySampler | None = None
         self._pid = 0
         self._began = 0.0
+        self._seconds = 0.0
         self._stopped = False
         self._write_lock = threading.Lock()
 
@@ -131,12 +132,13 @@ class Trace:
             raise
         return self
 
-    def stop(self, *, progress: Callable[[int, int], None] | None = None) -> None:
+    def stop(self, *, progress: Callable[[int, int], None] | None = None, gently: bool = False) -> None:
         """
         Stop, and write the trace.
 
         Args:
             progress: called with the observations written and their total, now and then.
+            gently: write with short pauses: for a thread beside an event loop.
 
         Raises:
             TraceStateError: it is not running.
@@ -144,7 +146,7 @@ class Trace:
         """
         sampler = self._finish()
         if sampler is not None:
-            self._write(sampler, progress)
+            self._write(sampler, progress, paced if gently else iter)
 
     def report(self, **asked: Any) -> Report:
         """
@@ -199,6 +201,13 @@ class Trace:
             self._sink.abandon()
             atexit.unregister(self._at_exit)
 
+    @property
+    def seconds(self) -> float:
+        """
+        How long it has been running, or ran; 0 before `start`.
+        """
+        return self._sampler.now() / 1e9 if self._sampler is not None else self._seconds
+
     def _finish(self) -> AnySampler | None:
         """
         End the sampling; None in a child process, which has no sampler.
@@ -212,6 +221,7 @@ class Trace:
         if os.getpid() != self._pid:
             return None
         sampler.stop()
+        self._seconds = sampler.end / 1e9
         return sampler
 
     def _write(
@@ -277,7 +287,7 @@ class Trace:
         sampler = self._finish()
         if sampler is None:
             return
-        failed = await _in_thread(functools.partial(self._write, sampler, pace=paced))
+        failed = await in_thread(functools.partial(self._write, sampler, pace=paced))
         if failed is not None and kind is None:
             raise failed
         if failed is not None:
@@ -312,38 +322,3 @@ class Trace:
 
 def _raise(error: BaseException) -> None:
     raise error
-
-
-async def _in_thread(do: Callable[[], None]) -> BaseException | None:
-    """
-    Do it in a thread that ends with it, while the event loop goes on.
-
-    Not ``anyio.to_thread``: its worker would stay behind, idle, and its limit is the program's.
-    Cancelled, it returns at once; the thread goes on to the end.
-
-    Returns:
-        What it raised, or None.
-    """
-    import anyio.lowlevel  # 40 ms, and only `async with` needs it
-
-    done = anyio.Event()
-    failed: list[BaseException] = []
-    native: Any = anyio.lowlevel.current_token().native_token
-    wake = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
-
-    def run() -> None:
-        own_threads.add(threading.get_ident())
-        try:
-            do()
-        except BaseException as error:  # it is handed to the task that waits
-            failed.append(error)
-        finally:
-            own_threads.discard(threading.get_ident())
-            with suppress(RuntimeError):  # the loop was closed: nobody waits
-                wake(done.set)
-
-    thread = threading.Thread(target=run, name="fgtrace writer", daemon=True)
-    thread.start()
-    await done.wait()
-    thread.join()
-    return failed[0] if failed else None

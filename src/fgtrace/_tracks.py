@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 from fgtrace._model import Track
 from fgtrace._recording import Recording, TrackEntry
+from fgtrace._served import Served
 
-__all__ = ["LOOP_PID", "Tracks", "loop_name", "loop_order", "make_tracks"]
+__all__ = ["LOOP_PID", "Tracks", "loop_name", "loop_order", "make_tracks", "natural"]
 
 LOOP_PID = 4_194_304
 #: Above what Linux gives to threads.
@@ -36,13 +37,14 @@ class Tracks(NamedTuple):
     All tracks of a recording.
 
     ``shown``: in display order. ``by_id``: threads and tasks. ``loops`` and ``callbacks``: those of
-    the loops with exact awaits, by the loop's index.
+    the loops with exact awaits, by the loop's index. ``served``: the requests.
     """
 
     shown: list[Track]
     by_id: dict[int, Track]
     loops: dict[int, Track]
     callbacks: dict[int, Track]
+    served: Served
 
 
 def loop_name(index: int, thread: str) -> str:
@@ -67,14 +69,15 @@ def make_tracks(recording: Recording, end: int, pid: int) -> Tracks:
             threads.append((index, entry))
         else:
             loops[entry.loop].append((index, entry))
-    found = Tracks(_threads(threads, end, pid), {}, {}, {})
+    served = Served(recording)
+    found = Tracks(_threads(threads, end, pid), {}, {}, {}, served)
     for place, index in enumerate(loop_order(recording)):
         name = loop_name(place, recording.loops[index].thread)
         if recording.loops[index].exact:
             own = _loop(index, recording, Track("loop", -1, "", name, pid=LOOP_PID + place, end=end))
             found.loops[index], found.callbacks[index] = own
             found.shown.extend(own)
-        found.shown.extend(_tasks(loops[index], name, LOOP_PID + place, end))
+        found.shown.extend(_tasks(loops[index], name, LOOP_PID + place, end, served))
     found.by_id.update((track.id, track) for track in found.shown if track.kind in ("thread", "task"))
     if recording.gaps:
         # tasks are of other processes
@@ -119,15 +122,19 @@ def _threads(threads: list[_Entry], end: int, pid: int) -> list[Track]:
     return list(found.values())
 
 
-def _tasks(tasks: list[_Entry], group: str, pid: int, end: int) -> list[Track]:
-    return [
-        Track(
-            kind="task", id=index, name=_task_name(entry), group=group, tid=place, pid=pid,
-            parent=entry.parent, level=level, start=max(0, entry.start), end=_end(entry, end),
-            args=tuple(entry.args.items()),
-        )
-        for place, (level, index, entry) in enumerate(_in_tree_order(tasks), 1)
-    ]  # fmt: skip
+def _tasks(tasks: list[_Entry], group: str, pid: int, end: int, served: Served) -> list[Track]:
+    found = []
+    for place, (level, index, entry) in enumerate(_in_tree_order(tasks), 1):
+        start, until, name, args = max(0, entry.start), _end(entry, end), _task_name(entry), entry.args
+        request = served.name(index, start, until)
+        found.append(
+            Track(
+                kind="task", id=index, name=request or name, group=group, tid=place, pid=pid,
+                parent=entry.parent, level=level, start=start, end=until,
+                args=tuple((args | {"task": name} if request else args).items()),
+            )
+        )  # fmt: skip
+    return found
 
 
 def _in_tree_order(tasks: list[_Entry]) -> Iterator[tuple[int, int, TrackEntry]]:
@@ -139,7 +146,7 @@ def _in_tree_order(tasks: list[_Entry]) -> Iterator[tuple[int, int, TrackEntry]]
     for index, entry in tasks:
         children[entry.parent if entry.parent in here else -1].append((index, entry))
     for siblings in children.values():
-        siblings.sort(key=lambda each: (each[1].start, _natural(each[1].name), each[0]), reverse=True)
+        siblings.sort(key=lambda each: (each[1].start, natural(each[1].name), each[0]), reverse=True)
     line = [(0, *each) for each in children[-1]]
     while line:
         level, index, entry = line.pop()
@@ -147,7 +154,7 @@ def _in_tree_order(tasks: list[_Entry]) -> Iterator[tuple[int, int, TrackEntry]]
         line.extend((level + 1, *each) for each in children.get(index, ()))
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def natural(name: str) -> list[tuple[int, int, str]]:
     """
     A key by which Task-2 comes before Task-10.
     """

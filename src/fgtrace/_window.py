@@ -13,8 +13,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Literal
 
+from fgtrace._model import Request
 from fgtrace._recording import FORGOTTEN, GONE, Recording, TrackEntry
 from fgtrace._ring import Past, Ring
 from fgtrace._step_records import CALLBACK, NOBODY, StepRecord, unpack
@@ -32,12 +34,13 @@ class Window(Recording):
         ring: just rolled; nobody may change it until this is made.
         cut: where to begin, ns on the ring's clock; earlier than the ring begins: there.
         under_way: steps that are under way, see `fgtrace._step_records`.
+        served: requests that are under way.
 
     Attributes:
         length: how long it is, ns.
     """
 
-    def __init__(self, ring: Ring, cut: int, under_way: bytes = b"") -> None:
+    def __init__(self, ring: Ring, cut: int, under_way: bytes = b"", served: Iterable[Request] = ()) -> None:
         super().__init__()
         recording = ring.recording
         self._cut, self._end = max(cut, ring.start), ring.end
@@ -54,6 +57,7 @@ class Window(Recording):
         self.loops = [entry.since(self._cut) for entry in recording.loops]
         self._first = list(self._first_rows(ring))
         self._clip(ring)
+        self.requests = list(self._served(served))
         self.collections_dropped = recording.collections_dropped
         self.observations = len(self._first) + sum(len(chunk.rows) for chunk in self._chunks) // 4
 
@@ -119,6 +123,13 @@ class Window(Recording):
             else:
                 yield found[: bisect_right(found[time::words], self._cut) * words]
                 return
+
+    def _served(self, under_way: Iterable[Request]) -> Iterator[Request]:
+        cut, tracks = self._cut, self.tracks
+        for each in chain(*(chunk.requests for chunk in self._chunks), under_way):
+            is_known = each.track < len(tracks) and tracks[each.track] is not FORGOTTEN
+            if is_known and not 0 <= each.end <= cut:
+                yield each._replace(start=each.start - cut, end=max(each.end - cut, -1))
 
     def _clip(self, ring: Ring) -> None:
         cut = self._cut

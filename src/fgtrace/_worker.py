@@ -4,6 +4,7 @@ A thread of ours that does a small thing again and again, and is out of the way 
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,17 +24,20 @@ class Worker:
         period: seconds.
         do: what to call.
         failed: is told of what it raises; then it is called no more.
+
+    Attributes:
+        period: may be changed meanwhile.
     """
 
     def __init__(
         self, name: str, period: float, do: Callable[[], object], failed: Callable[[Exception], object]
     ) -> None:
         self._name = name
-        self._period = period
+        self.period = period
         self._do = do
         self._failed = failed
         self._is_over = False
-        self._call = threading.Event()
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()  # whose put may interrupt itself
         self._switch = threading.Lock()  # between the program's forks and `stop`
         self._thread: threading.Thread | None = None
 
@@ -46,9 +50,10 @@ class Worker:
 
     def wake(self) -> None:
         """
-        Have it called soon; to be used in a signal handler, too.
+        Have it called soon; a signal handler may do so, too.
         """
-        self._call.set()
+        if self._calls.empty():
+            self._calls.put(None)
 
     def stop(self) -> None:
         """
@@ -77,7 +82,6 @@ class Worker:
 
     def _begin(self) -> None:
         self._is_over = False
-        self._call.clear()
         hidden = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(hidden,), name=self._name, daemon=True)
         self._thread.start()
@@ -85,7 +89,7 @@ class Worker:
 
     def _end(self) -> threading.Thread | None:
         self._is_over = True
-        self._call.set()
+        self._calls.put(None)
         thread = self._thread
         if thread is None or thread is threading.current_thread():
             return None
@@ -98,8 +102,8 @@ class Worker:
         hidden.set()
         try:
             while not self._is_over:
-                self._call.wait(self._period)
-                self._call.clear()
+                with suppress(queue.Empty):
+                    self._calls.get(timeout=self.period)
                 if not self._is_over:
                     self._do()
         except Exception as error:  # the observer is a guest

@@ -1,20 +1,23 @@
 """
-What the writers of traces share: what is said of a trace in its file, and a pace that lets others work.
+What the writers of traces share: what is said of a trace in its file, a pace that lets others work, and a
+thread beside an event loop.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from fgtrace._config import Options
 from fgtrace._cores import AnySampler
-from fgtrace._sampler import Stats
+from fgtrace._sampler import Stats, own_threads
 from fgtrace._version import __version__
 
-__all__ = ["metadata", "paced"]
+__all__ = ["in_thread", "metadata", "paced", "start_thread"]
 
 #: Seconds of writing beside an event loop, and of the pause thereafter.
 LONGEST_WORK = 0.004
@@ -67,3 +70,57 @@ def paced(pieces: Iterable[bytes]) -> Iterator[bytes]:
         if time.perf_counter() - worked_since > LONGEST_WORK:
             time.sleep(PAUSE)
             worked_since = time.perf_counter()
+
+
+async def in_thread(do: Callable[[], None]) -> BaseException | None:
+    """
+    Do it in a thread that ends with it, while the event loop goes on.
+
+    Not ``anyio.to_thread``: its worker would stay behind, idle, and its limit is the program's.
+    Cancelled, it returns at once; the thread goes on to the end.
+
+    Returns:
+        What it raised, or None.
+    """
+    import anyio.lowlevel  # 40 ms, and only `async with` needs it
+
+    done = anyio.Event()
+    failed: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            do()
+        except BaseException as error:  # it is handed to the task that waits
+            failed.append(error)
+
+    thread = start_thread(guarded, done.set)
+    await done.wait()
+    thread.join()
+    return failed[0] if failed else None
+
+
+def start_thread(do: Callable[[], None], done: Callable[[], None]) -> threading.Thread:
+    """
+    Do it in a thread of ours that ends with it; the event loop that runs here is then told.
+
+    Args:
+        do: raises nothing.
+        done: called in the loop.
+    """
+    import anyio.lowlevel  # as above
+
+    native: Any = anyio.lowlevel.current_token().native_token
+    wake = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
+
+    def run() -> None:
+        own_threads.add(threading.get_ident())
+        try:
+            do()
+        finally:
+            own_threads.discard(threading.get_ident())
+            with suppress(RuntimeError):  # the loop was closed: nobody waits
+                wake(done)
+
+    thread = threading.Thread(target=run, name="fgtrace writer", daemon=True)
+    thread.start()
+    return thread

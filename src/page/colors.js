@@ -18,7 +18,7 @@ const STATES = {
   'future wait': '#ce93d8',
   'idle': '#eceff1',
 };
-const CATEGORIES = {native: '#ffe0b2', gap: '#ef9a9a', gc: '#bcaaa4', elided: '#e0e0e0', track: '#eceff4'};
+const CATEGORIES = {native: '#ffe0b2', gap: '#ef9a9a', gc: '#bcaaa4', elided: '#e0e0e0', task: '#dde5f0', track: '#eceff4'};
 const MODULES = ['#fff3c4', '#ffe8cc', '#fde2e4', '#e2ece9', '#dfe7fd', '#f0efeb', '#e9f5db', '#ede7f6'];
 export const FOUND = '#ffea00';
 

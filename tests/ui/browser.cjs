@@ -5,6 +5,7 @@
 //
 // A job with {"site": {"origin": "https://...", "folder": ...}} finds that site's files in the folder.
 'use strict';
+const {existsSync} = require('node:fs');
 const {join} = require('node:path');
 const {chromium} = require('playwright-core');
 
@@ -28,9 +29,10 @@ function listen(page, quiet) {
  */
 async function standIn(page, {origin, folder}) {
   await page.context().grantPermissions(['local-network-access'], {origin});
-  await page.route(`${origin}/**`, (route) => {
+  await page.context().route(`${origin}/**`, (route) => { // also for the windows that it opens
     const {pathname} = new URL(route.request().url());
-    return route.fulfill({path: join(folder, pathname === '/' ? 'index.html' : pathname)});
+    const path = join(folder, pathname === '/' ? 'index.html' : pathname);
+    return existsSync(path) ? route.fulfill({path}) : route.fulfill({status: 404});
   });
 }
 

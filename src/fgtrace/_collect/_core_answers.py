@@ -47,6 +47,12 @@ class Answerer:
         """
         self._foreign.look(now, sys._current_frames())
 
+    def track_of(self, task: Any) -> int:
+        """
+        A task's track, -1 where it was not seen.
+        """
+        return self._foreign.track_of(task)
+
     def close(self, now: int) -> None:
         """
         The trace ends.
@@ -101,8 +107,8 @@ class CoreTaskCollector(TaskCollector):
         self._recording.absorb()
         return found
 
-    def _track_of(self, task: Any) -> int:
-        found = super()._track_of(task)
+    def track_of(self, task: Any) -> int:
+        found = super().track_of(task)
         return self._recording.core.track_of(task) if found < 0 else found
 
     def _ready(self, now: int) -> None:

@@ -23,12 +23,14 @@ class Patch:
 
     Args:
         owner: the class.
-        name: the method, which the class itself defines.
+        name: the method.
+        inherits: the class need not define it itself.
     """
 
-    def __init__(self, owner: type, name: str) -> None:
+    def __init__(self, owner: type, name: str, *, inherits: bool = False) -> None:
         self._owner = owner
         self._name = name
+        self._inherited = getattr(owner, name, None) if inherits and name not in owner.__dict__ else None
         self._lock = threading.Lock()
         self._wanted = 0
         self._before: Any = None
@@ -47,7 +49,7 @@ class Patch:
             such method of its own.
         """
         with self._lock:
-            there = self._owner.__dict__.get(self._name)
+            there = self._owner.__dict__.get(self._name, self._inherited)
             if there is None or (
                 self._ours is not None and there is not self._ours and there is not self._before
             ):
@@ -78,8 +80,10 @@ class Patch:
             self._restore()
 
     def _restore(self) -> None:
-        there = self._owner.__dict__.get(self._name)
-        if there is self._ours:
+        there = self._owner.__dict__.get(self._name, self._inherited)
+        if there is self._ours and self._before is self._inherited:
+            delattr(self._owner, self._name)
+        elif there is self._ours:
             setattr(self._owner, self._name, self._before)
         if there is self._ours or there is self._before:
             self._before = self._ours = None

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterable
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
-__all__ = ["LoopFinder", "TaskSource"]
+__all__ = ["LoopFinder", "TaskSource", "tell_finders"]
 
 #: qualname of a function that runs a loop -> the path from its ``self`` to the loop.
 _RUNNERS: dict[str, tuple[str, ...]] = {
@@ -38,6 +39,23 @@ _PLAIN = frozenset((
 #: What a function calls by that may call a compiled loop: itself, as a thread's or executor's job.
 _CALLERS = frozenset(("run_forever", "run_until_complete", "_target", "fn"))
 
+#: Thread ident -> a loop that ran there when it was told of.
+_told: dict[int, Callable[[], Any]] = {}
+
+
+def tell_finders() -> None:
+    """
+    Tell every finder to come of the loop that runs in this thread: a trace that another thread starts
+    could not always find it, since a compiled loop leaves no frame.
+    """
+    events = sys.modules.get("asyncio.events")
+    loop = events._get_running_loop() if events is not None else None
+    if loop is not None:
+        _told[threading.get_ident()] = weakref.ref(loop)
+        for ident, told in tuple(_told.items()):
+            if told() is None:
+                _told.pop(ident, None)
+
 
 class LoopFinder:
     """
@@ -45,7 +63,7 @@ class LoopFinder:
     """
 
     def __init__(self) -> None:
-        self._loops: dict[int, Callable[[], Any]] = {}
+        self._loops: dict[int, Callable[[], Any]] = dict(_told)
         self._barren: dict[int, set[tuple[int, int, int]]] = {}
 
     def found(self) -> dict[int, Any]:

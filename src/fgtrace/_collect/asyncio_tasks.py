@@ -40,6 +40,7 @@ __all__ = [
     "nothing",
     "rename",
     "root_name",
+    "weakly",
 ]
 
 
@@ -190,7 +191,7 @@ class TaskCollector:
         self._note(now, entry, elements, detail, waiter)
 
     def _note(self, now: int, entry: SeenTask, elements: list[int], detail: int, waiter: Any) -> None:
-        entry.waiter = nothing if waiter is None else _weakly(waiter)
+        entry.waiter = nothing if waiter is None else weakly(waiter)
         stack = self._recording.stack(elements)
         if stack != entry.stack or detail != entry.detail:
             entry.stack, entry.detail = stack, detail
@@ -219,14 +220,17 @@ class TaskCollector:
         kind, behind = self._reader.read(waiter, leaf)
         if behind:
             self._adopt(task, behind)
-        key = (kind, type(waiter), self._track_of(behind[0]) if len(behind) == 1 else -1)
+        key = (kind, type(waiter), self.track_of(behind[0]) if len(behind) == 1 else -1)
         found = self._waits.get(key)
         if found is None:
             name = f"{key[1].__module__}.{key[1].__qualname__}"
             found = self._waits[key] = self._recording.wait(Wait(kind, name, key[2]))
         return found
 
-    def _track_of(self, task: Any) -> int:
+    def track_of(self, task: Any) -> int:
+        """
+        A task's track, -1 where it was not seen.
+        """
         entry = self._seen.get(weakref.ref(task))
         return -1 if entry is None else entry.track
 
@@ -234,11 +238,11 @@ class TaskCollector:
         """
         Note whose children tasks are: once, and never of a task that came later.
         """
-        above = -1 if parent is None else self._track_of(parent)
+        above = -1 if parent is None else self.track_of(parent)
         if above < 0:
             return
         for child in children:
-            track = self._track_of(child)
+            track = self.track_of(child)
             if track >= 0:
                 self._recording.adopt(above, track)
 
@@ -302,7 +306,7 @@ class TaskCollector:
         self._recording.observe(now, entry.track, GONE, 0)
 
 
-def _weakly(waiter: Any) -> Callable[[], Any]:
+def weakly(waiter: Any) -> Callable[[], Any]:
     """
     A weak reference; where a future of the program's own allows none, it is looked at each tick.
     """

@@ -5,6 +5,8 @@ The decoders: a file back into slices, one format a module.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from fgtrace._model import Slice
@@ -28,31 +30,43 @@ def load(path: str | os.PathLike[str]) -> list[Slice]:
             compressed with gzip.
 
     Returns:
-        All slices (of the Trace Event Format: the complete events, ``X``), in the order of the file.
+        All slices, track by track, those that began earlier first; of each by start, the outer ones first.
         Tasks that share tracks in the file have their own here.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or there is no room for temporary files.
         TraceFormatError: it is not a trace; the message says what was wrong, and where.
     """
-    return open_trace(path).found
+    with open_trace(path) as trace:
+        return list(trace.slices())
 
 
-def open_trace(path: str | os.PathLike[str]) -> TraceFile:
+def open_trace(path: str | os.PathLike[str], progress: Callable[[int, int], None] | None = None) -> TraceFile:
     """
-    All of an existing trace: as `load`.
+    All of an existing trace; as `load`, but slices are made when they are asked for, as often as one likes.
+
+        with open_trace("fgtrace.json") as trace:
+            for slice_ in trace.slices():
+                ...
+
+    Args:
+        path: as for `load`.
+        progress: is called with the bytes of the file that were read, and their total, now and then.
+
+    Raises:
+        OSError: as `load`.
+        TraceFormatError: as `load`.
     """
     from fgtrace._decode import perfetto, trace_event  # orjson costs 10 ms to import
-    from fgtrace._decode._file import plain
+    from fgtrace._decode._source import chunks
     from fgtrace._decode._unshared import unshared
 
-    with open(path, "rb") as file:
-        data = file.read()
     try:
-        data = plain(data)
-        return unshared(perfetto.read(data) if perfetto.is_perfetto(data) else trace_event.read(data))
-    except RecursionError as error:
-        raise TraceFormatError(os.fspath(path), "something in it is nested too deeply") from error
+        with open(path, "rb") as file:
+            rest = chunks(file, progress)
+            first = next(rest, b"")
+            read = perfetto.read if perfetto.is_perfetto(first) else trace_event.read
+            return unshared(read(chain([first], rest)))
     except ValueError as error:
         offset = error.pos if hasattr(error, "pos") else None
         raise TraceFormatError(os.fspath(path), str(error), offset) from error

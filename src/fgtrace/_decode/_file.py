@@ -4,19 +4,15 @@ A file that was read: the same words as those that were written.
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
+from typing import Any, Self
 
+from fgtrace._decode._kept import Kept
 from fgtrace._edges import Edge, by_tracks
 from fgtrace._model import Counter, Flow, Instant, Slice, Track
 
-__all__ = ["BadTrace", "TraceFile", "plain", "with_depths"]
-
-#: A compressed file may not grow beyond this: bytes.
-LARGEST = 4 * 1024**3
+__all__ = ["BadTrace", "TraceFile"]
 
 
 class BadTrace(ValueError):  # noqa: N818 -- it becomes a `TraceFormatError`
@@ -33,84 +29,71 @@ class BadTrace(ValueError):  # noqa: N818 -- it becomes a `TraceFormatError`
         self.pos = pos
 
 
-@dataclass(slots=True)
 class TraceFile:
     """
     What a file holds. It can be written again: it is a `fgtrace._edges.Drawing`.
 
+    Slices come from a temporary file where they are many, as often as they are asked for.
+
+    Args:
+        kept: what was read.
+        rows: the rows in display order.
+        metadata: as in the file.
+
     Attributes:
         tracks: in display order.
-        found: the slices, in the order of the file.
         metadata: as in the file.
+        count: how many slices there are.
+        kept: as given.
     """
 
-    tracks: list[Track] = field(default_factory=list)
-    found: list[Slice] = field(default_factory=list)
-    arrows: list[Flow] = field(default_factory=list)
-    values: list[Counter] = field(default_factory=list)
-    flags: list[Instant] = field(default_factory=list)
-    metadata: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, kept: Kept, rows: list[int], metadata: dict[str, Any]) -> None:
+        self.tracks: list[Track] = [kept.tracks[row] for row in rows]
+        self.metadata = metadata
+        self.count = kept.count
+        self.kept = kept
+        self._rows = sorted(rows, key=lambda row: (kept.tracks[row].start, kept.tracks[row].id))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """
+        Give the temporary files back; the slices can no longer be asked for.
+        """
+        self.kept.close()
+
+    def alike(self) -> list[list[Track]]:
+        """
+        Tasks of which the same is drawn, all of it from one moment on: they never changed.
+        """
+        groups: dict[Hashable, list[Track]] = defaultdict(list)
+        rows = {self.kept.tracks[row].id: row for row in self._rows}
+        for track in self.tracks:
+            look = self.kept.only_look(rows[track.id]) if track.kind == "task" else None
+            if look is not None:
+                life = (track.pid, track.parent, track.level, track.start, track.end, track.args)
+                groups[track.name.rpartition(" ")[2], life, look].append(track)
+        return [group for group in groups.values() if len(group) > 1]
 
     def slices(self) -> Iterator[Slice]:
-        return iter(self.found)
+        """
+        Track by track, those that began earlier first; of each by start, the outer ones first.
+        """
+        for row in self._rows:
+            yield from self.kept.slices(row)
 
     def edges(self) -> Iterator[Edge]:
-        return by_tracks(in_order(self.found))
+        return by_tracks(self.slices())
 
     def flows(self) -> Iterator[Flow]:
-        return iter(self.arrows)
+        return self.kept.flows()
 
     def counters(self) -> Iterator[Counter]:
-        return iter(self.values)
+        return self.kept.counters()
 
     def instants(self) -> Iterator[Instant]:
-        return iter(self.flags)
-
-
-def in_order(slices: Iterable[Slice]) -> list[Slice]:
-    """
-    The slices track by track, by start, the longest first; of equal ones the first stays the first.
-    A track that began earlier comes first.
-    """
-    return sorted(slices, key=lambda each: (each.track.start, *_place(each)))
-
-
-def with_depths(slices: list[Slice]) -> list[Slice]:
-    """
-    The same slices in the same order, each with its depth: how many others it lies in.
-    """
-    depths: dict[int, int] = {}
-    track, stack = -1, list[int]()
-    order = sorted(range(len(slices)), key=lambda place: _place(slices[place]))
-    for place in order:
-        each = slices[place]
-        if each.track.id != track:
-            track, stack = each.track.id, []
-        while stack and stack[-1] <= each.start:
-            stack.pop()
-        depths[place] = len(stack)
-        stack.append(each.end)
-    return [each._replace(depth=depths[place]) for place, each in enumerate(slices)]
-
-
-def _place(each: Slice) -> tuple[int, int, int]:
-    return each.track.id, each.start, -each.end
-
-
-def plain(data: bytes) -> bytes:
-    """
-    The bytes of a file, unpacked where they are packed.
-
-    Raises:
-        BadTrace: the gzip data are broken, or too large.
-    """
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    try:
-        unpacker = zlib.decompressobj(wbits=31)
-        found = unpacker.decompress(data, LARGEST)
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise BadTrace(f"broken gzip data: {error}") from error
-    if not unpacker.eof:
-        raise BadTrace("the gzip data ends too early, or holds more than 4 GiB")
-    return found
+        return self.kept.instants()

@@ -7,11 +7,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import chain
+
+import orjson
 
 from fgtrace._decode._file import BadTrace, TraceFile
+from fgtrace._decode._kept import Kept
 from fgtrace._decode._notes import whole
 from fgtrace._model import Slice, Track
-from fgtrace._sharing import FACTS
+from fgtrace._sharing import CROWD, FACTS
 
 __all__ = ["Lanes", "unshared"]
 
@@ -34,15 +38,15 @@ class Lanes:
     def __init__(self, tracks: Iterable[Track], slices: Iterable[Slice]) -> None:
         self.tasks: list[Track] = []
         self._tracks = list(tracks)
-        self._turns: dict[int, tuple[list[int], list[Track]]] = {
+        self._turns: dict[int, tuple[list[int], list[list[Track]]]] = {
             track.id: ([], []) for track in self._tracks if track.kind == "lane"
         }
         found = [each for each in slices if each.depth == 0 and each.track.id in self._turns]
         for each in sorted(found, key=lambda each: each.start):
             starts, tasks = self._turns[each.track.id]
             starts.append(each.start)
-            tasks.append(_task(each))
-            self.tasks.append(tasks[-1])
+            tasks.append(_tasks(each))
+            self.tasks.extend(tasks[-1])
         ids = [track.id for track in (*self._tracks, *self.tasks)]
         if len(set(ids)) < len(ids):
             raise BadTrace("two tracks have the same id")
@@ -65,61 +69,97 @@ class Lanes:
 
     def at(self, track: Track, time: int) -> Track:
         """
-        The task that a lane shows at this time (ns); any other track is its own.
+        The task that a lane shows at this time (ns), of a crowd the first; any other track is its own.
 
         Raises:
             BadTrace: the lane shows none yet.
         """
+        return self._all_at(track, time)[0]
+
+    def _all_at(self, track: Track, time: int) -> list[Track]:
         if track.id not in self._turns:
-            return track
+            return [track]
         starts, tasks = self._turns[track.id]
         place = bisect_right(starts, time) - 1
         if place < 0:
             raise BadTrace(f"on {track.name!r} is something before its first task")
         return tasks[place]
 
-    def moved(self, each: Slice) -> Slice | None:
+    def moved(self, each: Slice) -> list[Slice]:
         """
-        A slice as it was before; None: it stands for a whole task.
+        A slice as it was before, on each task's track that had it; none where it stands for a whole task.
         """
         if each.track.id not in self._turns:
-            return each
+            return [each]
         if each.depth == 0:
-            return None
-        return each._replace(track=self.at(each.track, each.start), depth=each.depth - 1)
+            return []
+        tasks = self._all_at(each.track, each.start)
+        return [each._replace(track=task, depth=each.depth - 1) for task in tasks]
 
 
 def unshared(file: TraceFile) -> TraceFile:
     """
-    The same trace without lanes.
+    The same trace without lanes. A file with lanes is closed.
 
     Raises:
         ValueError: its lanes are none.
     """
     if all(track.kind != "lane" for track in file.tracks):
         return file
-    lanes = Lanes(file.tracks, file.found)
-    moved = map(lanes.moved, file.found)
-    return TraceFile(
-        tracks=lanes.arranged(),
-        found=[each for each in moved if each is not None],
-        arrows=[
-            flow._replace(
-                source=lanes.at(flow.source, flow.source_time), target=lanes.at(flow.target, flow.target_time)
-            )
-            for flow in file.arrows
-        ],
-        values=file.values,
-        flags=[flag._replace(track=lanes.at(flag.track, flag.time)) for flag in file.flags],
-        metadata=file.metadata,
-    )
+    kept = Kept()
+    try:
+        lanes = Lanes(file.tracks, file.slices())
+        tracks = lanes.arranged()
+        kept.tracks = {track.id: track for track in tracks}
+        _move(file, lanes, kept)
+    except BaseException:
+        kept.close()
+        raise
+    finally:
+        file.close()
+    return TraceFile(kept, [track.id for track in tracks], file.metadata)
 
 
-def _task(each: Slice) -> Track:
+def _move(file: TraceFile, lanes: Lanes, kept: Kept) -> None:
+    kept.frames = file.kept.frames
+    numbers = {id(frame): number for number, frame in enumerate(kept.frames)}
+    for place, each in enumerate(chain.from_iterable(map(lanes.moved, file.slices()))):
+        kept.slice(each.track.id, each.start, each.end, place, numbers[id(each.frame)])
+    kept.rows.settle()
+    for name, source, source_time, target, target_time in file.flows():
+        one, other = lanes.at(source, source_time), lanes.at(target, target_time)
+        kept.flow(name, one.id, source_time, other.id, target_time)
+    for counter in file.counters():
+        kept.counter(counter)
+    for name, track, time, args in file.instants():
+        kept.flag(lanes.at(track, time).id, time, kept.named(name, args))
+
+
+def _tasks(each: Slice) -> list[Track]:
+    """
+    The tasks for which a lane's outermost slice stands.
+
+    Raises:
+        ValueError: it does not say which.
+    """
     said = dict(each.frame.args)
-    facts = {name: whole(said.pop(key, None)) for name, key in FACTS.items()}
+    crowd = said.pop(CROWD, None)
+    if crowd is None:
+        facts = [[*(said.pop(key, None) for key in FACTS.values()), each.frame.name]]
+    else:
+        facts = orjson.loads(str(crowd))
+    return [_task(each, told, tuple(said.items())) for told in facts]
+
+
+def _task(each: Slice, told: object, args: tuple[tuple[str, str | int], ...]) -> Track:
+    match told:
+        case [*numbers, str() as name] if len(numbers) == len(FACTS):
+            facts = dict(zip(FACTS, map(whole, numbers), strict=True))
+        case _:
+            raise BadTrace(
+                f"{each.frame.name!r} on {each.track.name!r} does not say which tasks it stands for"
+            )
     lane = each.track
     return Track(
-        "task", name=each.frame.name, group=lane.group, pid=lane.pid, start=each.start, end=each.end,
-        args=tuple(said.items()), **facts,
-    )  # fmt: skip
+        "task", name=name, group=lane.group, pid=lane.pid, start=each.start, end=each.end, args=args, **facts
+    )

@@ -9,14 +9,16 @@ A slice's packets differ in their times only: behind its time, the rest of a pac
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from fgtrace._decode._file import BadTrace, TraceFile
+from fgtrace._decode._kept import Kept
 from fgtrace._decode._notes import track_of
 from fgtrace._decode._protobuf import Message, varint
-from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
+from fgtrace._model import Counter, Frame
 from fgtrace._perfetto import (
     NOTE,
     Annotation,
@@ -29,14 +31,18 @@ from fgtrace._perfetto import (
     Source,
 )
 
-__all__ = ["decode", "is_perfetto", "read"]
+__all__ = ["is_perfetto", "read"]
 
 _PACKET, _TIMESTAMP = 1 << 3 | 2, Packet.TIMESTAMP << 3
 #: Rests of packets that are remembered.
-MOST_KEPT = 100_000
+MOST_KNOWN = 100_000
+#: Bytes of a packet.
+LARGEST = 64 * 1024**2
+#: A packet's tag and its length.
+_LONGEST_START = 11
 
-#: What a packet says at its time: type of event, uuid of its track, its frame.
-_Known = tuple[int, int, Frame | None]
+#: What a packet says at its time: uuid of its track, and the frame that begins; None: one ends.
+_Known = tuple[int, int | None]
 
 
 def is_perfetto(data: bytes) -> bool:
@@ -48,105 +54,178 @@ def is_perfetto(data: bytes) -> bool:
     return bytes((Packet.SEQUENCE << 3,)) in data[2:4] or data[:99].lstrip()[:1] not in (b"{", b"[")
 
 
-def decode(data: bytes) -> list[Slice]:
-    """
-    The slices of a file, in the order in which they begin in it.
-
-    Raises:
-        BadTrace: it is not a trace of ours.
-    """
-    return read(data).found
-
-
-def read(data: bytes) -> TraceFile:
+def read(chunks: Iterable[bytes]) -> TraceFile:
     """
     All of a file.
 
+    Args:
+        chunks: the file's bytes.
+
     Raises:
         BadTrace: it is not a trace of ours.
+        OSError: no room for temporary files.
     """
-    reader = _Reader(data)
-    at, end = 0, len(data)
-    while at < end:
-        if data[at] != _PACKET:
-            raise BadTrace("no packet begins here", at)
-        size, start = varint(data, at + 1, end)
-        if size > end - start:
-            raise BadTrace("the file ends within a packet", at)
-        reader.packet(start, start + size)
-        at = start + size
-    return reader.finish()
+    reader = _Reader()
+    try:
+        for chunk in chunks:
+            reader.take(chunk)
+        return reader.finish()
+    except BaseException:
+        reader.kept.close()
+        raise
 
 
 class _Reader:
     """
-    Takes the packets of a file, one by one.
+    Takes the packets of a file.
+
+    Attributes:
+        kept: what was read.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._file = TraceFile()
-        self._tracks: dict[int, Track] = {}
-        self._counters: dict[int, tuple[str, int]] = {}
+    def __init__(self) -> None:
+        self.kept = Kept()
+        self._data = b""
+        self._at = 0  # of these data in the file
+        self._metadata: dict[str, Any] = {}
+        self._counters: dict[int, tuple[int, str, str]] = {}  # pid, name, unit
         self._interned: dict[tuple[int, int], Any] = {}
         self._known: dict[bytes, _Known] = {}
-        self._open: dict[int, list[int]] = {}  # uuid -> places of slices in the file
-        self._arrows: dict[int, tuple[str, Track, int]] = {}
+        self._frames: dict[object, int] = {}
+        #: uuid -> its slices that have no end yet: start, place in the file, frame.
+        self._open: dict[int, list[tuple[int, int, int]]] = {}
+        self._begun = self._ended = 0  # slices
+        self._arrows: dict[int, tuple[str, int, int]] = {}
         self._is_ours = self._is_whole = False
 
-    def packet(self, at: int, end: int) -> None:
+    def take(self, chunk: bytes, *, is_last: bool = False) -> None:
+        """
+        Take the packets that end in a chunk.
+
+        Raises:
+            BadTrace: they are none; with its place in the file.
+        """
+        self._data += chunk
+        before = self._ended
+        try:
+            at = self._packets(is_last=is_last)
+        except BadTrace as error:
+            raise BadTrace(str(error), None if error.pos is None else self._at + error.pos) from error
+        except OverflowError as error:
+            raise BadTrace("a number is out of range", self._at) from error
+        self.kept.grown(self._ended - before)
+        self._data = self._data[at:]
+        self._at += at
+
+    def _packets(self, *, is_last: bool) -> int:
+        """
+        Take the packets that are there; the place of the first that is not there as a whole.
+        """
+        data, at, end = self._data, 0, len(self._data)
+        while end - (at := self._alike(at, end)) > (0 if is_last else _LONGEST_START):
+            if data[at] != _PACKET:
+                raise BadTrace("no packet begins here", at)
+            size, start = varint(data, at + 1, end)
+            if size > LARGEST:
+                raise BadTrace(f"a packet has more than {LARGEST >> 20} MiB", at)
+            if size > end - start:
+                if is_last:
+                    raise BadTrace("the file ends within a packet", at)
+                break
+            self._packet(start, start + size)
+            at = start + size
+        return at
+
+    def _packet(self, at: int, end: int) -> None:
         """
         A packet, of which the fields lie between these places.
         """
-        if self._data[at : at + 1] != bytes((_TIMESTAMP,)):
-            found = Message(self._data, at, end)
+        data = self._data
+        if at == end or data[at] != _TIMESTAMP:
+            found = Message(data, at, end)
             self._other(found, found.number(Packet.TIMESTAMP))
             return
-        time, rest = varint(self._data, at + 1, end)
-        tail = self._data[rest:end]
-        known = self._known.get(tail)
+        time, rest = varint(data, at + 1, end)
+        known = self._known.get(data[rest:end])
         if known is None:
-            found = Message(self._data, rest, end)
+            found = Message(data, rest, end)
             event = found.message(Packet.TRACK_EVENT)
             if event is None or event.number(Event.TYPE) not in (Event.BEGIN, Event.END):
                 self._other(found, time)
                 return
             known = self._event(event)
-            if len(self._known) >= MOST_KEPT:
+            if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            self._known[tail] = known
+            self._known[data[rest:end]] = known
         self._edge(known, time, at)
 
+    def _alike(self, at: int, end: int) -> int:
+        """
+        Take the packets that differ from earlier ones in their times only; the place of the first other one.
+        """
+        data, known, edge = self._data, self._known, self._edge
+        while end - at > _LONGEST_START:
+            size, place = data[at + 1], at + 3
+            stop = at + 2 + size
+            if data[at] != _PACKET or size > 127 or stop > end or data[at + 2] != _TIMESTAMP:
+                break
+            byte = data[place]
+            time, shift = byte & 127, 7
+            while byte > 127 and place < stop - 1:
+                place += 1
+                byte = data[place]
+                time |= (byte & 127) << shift
+                shift += 7
+            face = known.get(data[place + 1 : stop])
+            if face is None or byte > 127:
+                break
+            edge(face, time, at)
+            at = stop
+        return at
+
     def _edge(self, known: _Known, time: int, at: int) -> None:
-        kind, uuid, frame = known
-        slices, places = self._file.found, self._open.setdefault(uuid, [])
-        if frame is not None and kind == Event.BEGIN:
-            track = self._tracks.get(uuid)
-            if track is None:
+        """
+        A begin or an end of a slice.
+        """
+        row, frame = known
+        begun = self._open.get(row)
+        if begun is None:
+            begun = self._open[row] = []
+        if frame is not None:
+            if not begun and row not in self.kept.tracks:
                 raise BadTrace("a slice is on an unknown track", at)
-            places.append(len(slices))
-            slices.append(Slice(track, time, time, len(places) - 1, frame))
+            begun.append((time, self._begun, frame))
+            self._begun += 1
             return
-        if not places:
+        if not begun:
             raise BadTrace("a slice ends that did not begin", at)
-        place = places.pop()
-        begun = slices[place]
-        if time < begun.start:
+        start, place, frame = begun.pop()
+        if time < start:
             raise BadTrace("a slice ends before it begins", at)
-        slices[place] = Slice(begun.track, begun.start, time, begun.depth, begun.frame)
+        self.kept.rows.rows(row).extend((start, -time, place, frame))
+        self._ended += 1
 
     def _event(self, event: Message) -> _Known:
-        kind, uuid = event.number(Event.TYPE), event.number(Event.TRACK)
-        if kind == Event.END:
-            return kind, uuid, None
+        uuid = event.number(Event.TRACK)
+        if event.number(Event.TYPE) == Event.END:
+            return uuid, None
         file, line = self._text(Interned.SOURCES, event, Event.SOURCE_IID, ("", 0))
-        return kind, uuid, Frame(
+        frame = Frame(
             self._text(Interned.NAMES, event, Event.NAME_IID),
             self._text(Interned.CATEGORIES, event, Event.CATEGORY_IID),
             file,
             line,
             self._args(event),
         )  # fmt: skip
+        return uuid, self._frame(frame)
+
+    def _frame(self, frame: Frame) -> int:
+        key = (frame.name, frame.category, frame.file, frame.line, repr(frame.args))  # True is no 1
+        found = self._frames.get(key)
+        if found is None:
+            found = self._frames[key] = len(self.kept.frames)
+            self.kept.frames.append(frame)
+        return found
 
     def _text(self, kind: int, message: Message, field: int, default: Any = "") -> Any:
         if field not in message:
@@ -187,7 +266,7 @@ class _Reader:
         for events in packet.messages(Packet.CHROME_EVENTS):
             for each in events.messages(ChromeEvents.METADATA):
                 value = _json(each.bytes(ChromeEvents.JSON), each.at)
-                self._file.metadata[each.text(ChromeEvents.NAME)] = value
+                self._metadata[each.text(ChromeEvents.NAME)] = value
         if NOTE in packet:
             self._note(_json(packet.bytes(NOTE), packet.at), packet)
         event = packet.message(Packet.TRACK_EVENT)
@@ -212,13 +291,13 @@ class _Reader:
             return
         uuid = descriptor.number(Descriptor.UUID)
         if "counter" in said:
-            self._counters[uuid] = str(said["counter"]), said["pid"] if type(said.get("pid")) is int else 0
+            pid = said["pid"] if type(said.get("pid")) is int else 0
+            self._counters[uuid] = pid, str(said["counter"]), str(said.get("unit", "tasks"))
             return
         try:
-            self._tracks[uuid] = track_of(said)
+            self.kept.tracks[uuid] = track_of(said)
         except ValueError as error:
             raise BadTrace(f"bad facts of a track: {error}", packet.at) from error
-        self._file.tracks.append(self._tracks[uuid])
 
     def _single(self, event: Message, time: int) -> None:
         """
@@ -226,36 +305,40 @@ class _Reader:
         """
         uuid = event.number(Event.TRACK)
         if event.number(Event.TYPE) == Event.COUNTER and uuid in self._counters:
-            name, pid = self._counters[uuid]
-            self._file.values.append(Counter(pid, name, time, event.signed(Event.COUNTER_VALUE)))
+            (pid, name, unit), value = self._counters[uuid], event.signed(Event.COUNTER_VALUE)
+            precise = (
+                event.double(Event.DOUBLE_COUNTER_VALUE) if Event.DOUBLE_COUNTER_VALUE in event else value
+            )
+            self.kept.counter(Counter(pid, name, time, precise, unit))
             return
-        track = self._tracks.get(uuid)
-        if track is None:
+        if uuid not in self.kept.tracks:
             raise BadTrace("an event is on an unknown track", event.at)
         legacy = event.message(Event.LEGACY)
         if legacy is not None:
-            self._arrow(legacy, event.text(Event.NAME), track, time)
+            self._arrow(legacy, event.text(Event.NAME), uuid, time)
         elif event.number(Event.TYPE) == Event.INSTANT:
-            self._file.flags.append(Instant(event.text(Event.NAME), track, time, self._args(event)))
+            self.kept.flag(uuid, time, self.kept.named(event.text(Event.NAME), self._args(event)))
 
-    def _arrow(self, legacy: Message, name: str, track: Track, time: int) -> None:
+    def _arrow(self, legacy: Message, name: str, row: int, time: int) -> None:
         number = legacy.number(Legacy.ID)
         if legacy.number(Legacy.PHASE) == ord("s"):
-            self._arrows[number] = name, track, time
+            self._arrows[number] = name, row, time
             return
         source = self._arrows.pop(number, None)
         if source is not None:
-            self._file.arrows.append(Flow(*source, track, time))
+            self.kept.flow(*source, row, time)
 
     def finish(self) -> TraceFile:
         """
         What was read.
         """
+        self.take(b"", is_last=True)
         if not self._is_ours:
             raise BadTrace("it may be a trace of Perfetto's, but fgtrace did not write it")
         if not self._is_whole or any(self._open.values()):
-            raise BadTrace("the file ends too early", len(self._data))
-        return self._file
+            raise BadTrace("the file ends too early", self._at)
+        self.kept.rows.settle()
+        return TraceFile(self.kept, list(self.kept.tracks), self._metadata)
 
 
 def _json(said: bytes, at: int) -> Any:

@@ -1,230 +1,251 @@
 """
-Reads Chrome's Trace Event Format: complete events (``X``), the names of tracks, arrows (``s``, ``f``),
-counters (``C``) and flags (``i``).
+Reads Chrome's Trace Event Format, of whatever tool: slices (``X``, ``B`` and ``E``, ``b`` and ``e``), the
+names of tracks (``M``), arrows (``s``, ``t``, ``f``), counters (``C``) and flags (``i``, ``n``). Events of
+other kinds are left out, samples (``P``) for instance.
 
-Files of unknown origin are data: nothing of them is run, and what does not fit is an error.
+Source: "Trace Event Format" (Google, 2016), and what trace_processor (v52) makes of it.
+
+Files of unknown origin are data: nothing of them is run, and what does not fit is an error with its place.
+The slices of one frame that we wrote differ in their times only: the rest of such a line is looked at once.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import orjson
 
-from fgtrace._decode._file import BadTrace, TraceFile, with_depths
-from fgtrace._decode._notes import KINDS, OF_LOOPS, whole
-from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
+from fgtrace._by_track import Numbers
+from fgtrace._decode._event_rows import Event, EventRows
+from fgtrace._decode._file import BadTrace, TraceFile
+from fgtrace._decode._kept import Kept
+from fgtrace._decode._notes import whole
+from fgtrace._decode._pairs import Arrows, Point, Spans
+from fgtrace._decode._pieces import Piece, Pieces
+from fgtrace._model import Counter, Frame
 
-__all__ = ["decode", "read"]
+__all__ = ["read"]
 
-Row = tuple[int, int]
-_Event = dict[str, Any]
-_Drawn = tuple[Row, int, int, Frame]
+#: Beginnings and ends of lines that are remembered.
+MOST_KNOWN = 100_000
+#: Bytes of a line that may be one of ours; longer ones are somebody's whole file.
+LONGEST_LINE = 1 << 14
+_NUMBER = rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?"
+#: A slice as we write it.
+_LINE = re.compile(
+    rb'([^\n]*),"ts":(' + _NUMBER + rb'),"dur":(' + _NUMBER + rb')(,"pid":\d+,"tid":\d+\})(?:,\n|\Z)'
+)
+#: Times beyond that (ns) are no times.
+_LATEST = 1e18
 
 
-def decode(data: bytes) -> list[Slice]:
+class _Alike(NamedTuple):
     """
-    The slices of a file, in its order.
-
-    Raises:
-        ValueError: it is not a trace.
+    Lines that are slices as we write them: what stands before the times, both times, and what stands behind.
     """
-    return read(data).found
+
+    lines: list[tuple[bytes, bytes, bytes, bytes]]
 
 
-def read(data: bytes) -> TraceFile:
+def read(chunks: Iterable[bytes]) -> TraceFile:
     """
     All of a file.
 
+    Args:
+        chunks: the file's bytes.
+
     Raises:
-        ValueError: it is not a trace.
+        BadTrace: it is not a trace.
+        OSError: no room for temporary files.
     """
-    value = orjson.loads(data)
-    events = _events(value)
-    frames = _Frames()
-    drawn = [frames.drawn(event) for event in events if event.get("ph") == "X"]
-    tracks = _Tracks(events, drawn)
-    found = TraceFile()
-    found.found = with_depths(
-        [Slice(tracks.at(row), start, end, -1, frame) for row, start, end, frame in drawn]
-    )
-    _Others(found, tracks).take(events)
-    found.tracks = tracks.made
-    if isinstance(value, dict) and isinstance(value.get("metadata"), dict):
-        found.metadata = value["metadata"]
-    return found
+    reader = _Reader()
+    try:
+        pieces = Pieces(chunks, reader.parse)
+        for piece in pieces:
+            reader.take(piece)
+        return reader.finish(pieces.rest.get("metadata"))
+    except BaseException:
+        reader.kept.close()
+        raise
 
 
-def _events(value: Any) -> list[_Event]:
-    events = value.get("traceEvents") if isinstance(value, dict) else value
-    if not isinstance(events, list):
-        raise BadTrace("no list of traceEvents")
-    for place, event in enumerate(events):
-        if not isinstance(event, dict):
-            raise BadTrace(f"event {place} is not an object")
-    return events
-
-
-class _Tracks:
+class _Reader:
     """
-    The tracks of a file: named by its metadata events, or by their ids.
+    Takes the events of a file.
 
     Attributes:
-        made: those that were asked for or named, in the order of the file.
-    """
-
-    def __init__(self, events: list[_Event], drawn: list[_Drawn]) -> None:
-        self._names: dict[tuple[str, Row], dict[str, Any]] = {}
-        for event in events:
-            if event.get("ph") == "M" and isinstance(event.get("args"), dict):
-                self._names[str(event.get("name")), _row(event)] = event["args"]
-        self._groups = {
-            row[0]: args.get("name") for (kind, row), args in self._names.items() if kind == "process_name"
-        }
-        self._lives: dict[Row, tuple[int, int]] = {}
-        for row, start, end, _ in drawn:
-            first, last = self._lives.get(row, (start, end))
-            self._lives[row] = min(first, start), max(last, end)
-        self._made: dict[Row, Track] = {}
-        self._ids: set[int] = set()
-        for kind, row in self._names:
-            if kind == "thread_name":
-                self.at(row)
-
-    @property
-    def made(self) -> list[Track]:
-        return list(self._made.values())
-
-    def at(self, row: Row) -> Track:
-        found = self._made.get(row)
-        if found is None:
-            found = self._made[row] = self._make(row)
-            self._ids.add(found.id)
-        return found
-
-    def _make(self, row: Row) -> Track:
-        args = self._names.get(("thread_name", row), {})
-        name = str(args.get("name", f"thread {row[1]}"))
-        kind = args.get("kind", "thread")
-        start, end = self._life(row, args.get("life"))
-        number = whole(args.get("id", len(self._made)))
-        while number in self._ids:  # of another tool's, or of a file that was put together
-            number += 1
-        return Track(
-            kind=kind if kind in KINDS else "thread",
-            id=number,
-            name=name.replace("└ ", ""),
-            group=str(self._groups.get(row[0]) or "") if kind in OF_LOOPS else "",
-            pid=row[0], tid=row[1], parent=whole(args.get("parent", -1)), level=name.count("└ "),
-            start=start, end=end,
-            args=tuple((key, value) for key, value in args.items() if key not in _KNOWN),
-        )  # fmt: skip
-
-    def _life(self, row: Row, said: Any) -> tuple[int, int]:
-        """
-        As said, and long enough for all slices.
-        """
-        drawn = self._lives.get(row)
-        if said is None:
-            return drawn or (0, 0)
-        if not (isinstance(said, list) and len(said) == 2):
-            raise BadTrace(f"{said!r} where a track's start and end were expected")
-        start, end = whole(said[0]), whole(said[1])
-        return (min(start, drawn[0]), max(end, drawn[1])) if drawn else (start, end)
-
-
-_KNOWN = {"name", "kind", "id", "parent", "life"}
-
-
-class _Others:
-    """
-    What a file has besides slices.
-    """
-
-    def __init__(self, file: TraceFile, tracks: _Tracks) -> None:
-        self._file = file
-        self._tracks = tracks
-        self._arrows: dict[tuple[str, str], tuple[str, Track, int]] = {}
-        self._takes = {"s": self._source, "f": self._target, "C": self._counter, "i": self._instant}
-
-    def take(self, events: list[_Event]) -> None:
-        for event in events:
-            take = self._takes.get(str(event.get("ph")))
-            if take is not None:
-                take(event)
-
-    def _source(self, event: _Event) -> None:
-        track = self._tracks.at(_row(event))
-        self._arrows[_key(event)] = str(event.get("name", "")), track, _nanoseconds(event, "ts")
-
-    def _target(self, event: _Event) -> None:
-        source = self._arrows.pop(_key(event), None)
-        if source is not None:
-            self._file.arrows.append(Flow(*source, self._tracks.at(_row(event)), _nanoseconds(event, "ts")))
-
-    def _counter(self, event: _Event) -> None:
-        args = event.get("args")
-        value = args.get("tasks") if isinstance(args, dict) else None
-        if isinstance(value, int):  # those of other tools may have many values, with points
-            time, pid = _nanoseconds(event, "ts"), whole(event.get("pid", 0))
-            self._file.values.append(Counter(pid, str(event.get("name", "")), time, value))
-
-    def _instant(self, event: _Event) -> None:
-        if event.get("s", "t") == "t":
-            args = _args(event)
-            track, time = self._tracks.at(_row(event)), _nanoseconds(event, "ts")
-            self._file.flags.append(Instant(str(event.get("name", "")), track, time, tuple(args.items())))
-
-
-def _key(event: _Event) -> tuple[str, str]:
-    return str(event.get("cat")), str(event.get("id"))
-
-
-def _args(event: _Event) -> dict[str, Any]:
-    args = event.get("args") or {}
-    if not isinstance(args, dict):
-        raise BadTrace(f"args are {args!r}, not an object")
-    return dict(args)
-
-
-class _Frames:
-    """
-    Makes the slices' frames, one for all that are equal: encoders keep what they know of each.
+        kept: what was read.
     """
 
     def __init__(self) -> None:
-        self._made: dict[object, Frame] = {}
+        self.kept = Kept()
+        self._rows = EventRows()
+        self._spans = Spans(self.kept)
+        self._arrows = Arrows(self.kept)
+        self._frames: dict[object, int] = {}
+        self._said: dict[object, int] = {}
+        self._heads: dict[bytes, int] = {}
+        self._tails: dict[bytes, Numbers] = {}
+        self._place = 0  # how many events were read
+        self._takes: dict[str, Callable[[Event], None]] = {
+            "M": self._rows.name, "C": self._counter,
+            **dict.fromkeys("BE", self._edge), **dict.fromkeys("be", self._nested),
+            **dict.fromkeys("stf", self._arrow), **dict.fromkeys("iIRn", self._flag),
+        }  # fmt: skip
 
-    def drawn(self, event: _Event) -> _Drawn:
-        start, length = _nanoseconds(event, "ts"), _nanoseconds(event, "dur")
-        if length < 0:
-            raise BadTrace(f"dur is {event['dur']!r}, below 0")
-        return _row(event), start, start + length, self._frame(event)
+    def parse(self, data: bytes) -> _Alike | list[Any]:
+        """
+        Events with commas between them.
 
-    def _frame(self, event: _Event) -> Frame:
-        name, category, args = event.get("name", ""), event.get("cat", ""), event.get("args")
-        # 1, 1.0 and True are equal, and yet not the same
-        key = (name, category, repr(args) if args else "")
-        try:
-            found = self._made.get(key)
-        except TypeError:  # a name that is a list, say
-            key, found = (str(name), str(category), key[2]), None
-        if found is None:
-            args = _args(event)
-            file, line = args.pop("file", ""), args.pop("line", 0)
-            found = Frame(str(name), str(category), str(file), whole(line), tuple(args.items()))
-            self._made[key] = found
+        Raises:
+            ValueError: they are none.
+        """
+        last = data.rfind(b"\n") + 1
+        if len(data) - last < LONGEST_LINE and _LINE.match(data, last):
+            lines = _LINE.findall(data)
+            if len(lines) == data.count(b"\n", 1) + 1 and self._know(lines):
+                return _Alike(lines)
+        found: list[Any] = orjson.loads(b"[%b]" % data)
         return found
 
+    def _know(self, lines: list[tuple[bytes, bytes, bytes, bytes]]) -> bool:
+        """
+        Look at the parts of these lines that are new; whether each is a slice.
+        """
+        if len(self._heads) > MOST_KNOWN:
+            self._heads.clear()
+        for head in {line[0] for line in lines} - self._heads.keys():
+            try:
+                event = orjson.loads(head + b"}")
+            except ValueError:
+                return False
+            if not isinstance(event, dict) or event.get("ph") != "X":
+                return False
+            self._heads[head] = self._frame(event)
+        for tail in {line[3] for line in lines} - self._tails.keys():
+            self._tails[tail] = self.kept.rows.rows(self._rows.thread(orjson.loads(b"{" + tail[1:])))
+        return True
 
-def _row(event: _Event) -> Row:
-    return whole(event.get("pid", 0)), whole(event.get("tid", 0))
+    def take(self, piece: Piece[_Alike | list[Any]]) -> None:
+        """
+        Take some events.
+
+        Raises:
+            BadTrace: one of them is wrong; with its place.
+        """
+        before, slices = self._place, 0
+        try:
+            if isinstance(piece.parsed, _Alike):
+                slices = self._lines(piece.parsed)
+            else:
+                slices = self._events(piece.parsed)
+        except (ValueError, TypeError, OverflowError) as error:
+            reason = "a number is out of range" if isinstance(error, OverflowError) else str(error)
+            raise BadTrace(reason, piece.place(self._place - before)) from error
+        self.kept.grown(slices)
+
+    def _lines(self, alike: _Alike) -> int:
+        heads, tails, place = self._heads, self._tails, self._place
+        for place, (head, ts, dur, tail) in enumerate(alike.lines, place):  # noqa: B020 -- it goes on
+            start, length = round(float(ts) * 1000), round(float(dur) * 1000)
+            if length < 0 or not -_LATEST < start < _LATEST:
+                self._place = place
+                raise BadTrace("a time is out of range")
+            tails[tail].extend((start, -start - length, place, heads[head]))
+        self._place = place + 1
+        return len(alike.lines)
+
+    def _events(self, events: list[Any]) -> int:
+        rows, row_of, frame_of, slices = self.kept.rows.rows, self._rows.thread, self._frame, 0
+        for event in events:
+            if type(event) is not dict:
+                raise BadTrace(f"an event is {event!r:.40}, not an object")
+            kind = event.get("ph")
+            if kind == "X":
+                start, length = _nanoseconds(event, "ts"), _nanoseconds(event, "dur")
+                if length < 0:
+                    raise BadTrace(f"dur is {event['dur']!r}, below 0")
+                rows(row_of(event)).extend((start, -start - length, self._place, frame_of(event)))
+                slices += 1
+            elif type(kind) is str and kind in self._takes:
+                self._takes[kind](event)
+            self._place += 1
+        return slices
+
+    def _frame(self, event: Event) -> int:
+        """
+        The number of a frame, one for all that are equal: encoders keep what they know of each.
+        """
+        name, category, args = event.get("name", ""), event.get("cat", ""), event.get("args")
+        # 1, 1.0 and True are equal, and yet not the same
+        said = orjson.dumps(args) if args else b""
+        try:
+            found = self._frames.get((name, category, said))
+        except TypeError:  # a name that is a list, say
+            name, category = str(name), str(category)
+            found = self._frames.get((name, category, said))
+        if found is None:
+            found = self._frames[name, category, said] = len(self.kept.frames)
+            args = _args(event)
+            file, line = args.pop("file", ""), args.pop("line", 0)
+            frame = Frame(str(name), str(category), str(file), whole(line), tuple(args.items()))
+            self.kept.frames.append(frame)
+        return found
+
+    def _edge(self, event: Event) -> None:
+        row, time = self._rows.thread(event), _nanoseconds(event, "ts")
+        self._spans.take(row, time, self._place, self._frame(event), ends=event["ph"] == "E")
+
+    def _nested(self, event: Event) -> None:
+        row, time = self._rows.nested(event), _nanoseconds(event, "ts")
+        self._spans.take(row, time, self._place, self._frame(event), ends=event["ph"] == "e")
+
+    def _arrow(self, event: Event) -> None:
+        row, time = self._rows.thread(event), _nanoseconds(event, "ts")
+        name = str(event.get("name", ""))
+        key = (str(event.get("cat")), name, str(event.get("id")))
+        is_next = event["ph"] == "f" and event.get("bp") != "e"
+        self._arrows.take(key, name, Point(time, self._place, event["ph"], row, is_next))
+
+    def _counter(self, event: Event) -> None:
+        time, pid, name = _nanoseconds(event, "ts"), whole(event.get("pid", 0)), str(event.get("name", ""))
+        for key, value in _args(event).items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                self.kept.counter(Counter(pid, name, time, value, key))
+
+    def _flag(self, event: Event) -> None:
+        row = self._rows.nested(event) if event["ph"] == "n" else self._rows.thread(event)
+        name, args = str(event.get("name", "")), _args(event)
+        key = (name, orjson.dumps(args))
+        found = self._said.get(key)
+        if found is None:
+            found = self._said[key] = self.kept.named(name, tuple(args.items()))
+        self.kept.flag(row, _nanoseconds(event, "ts"), found)
+
+    def finish(self, metadata: object) -> TraceFile:
+        """
+        What was read.
+        """
+        self._spans.settle()
+        self.kept.rows.settle()
+        self._arrows.settle()
+        rows = self._rows.tracks(self.kept)
+        return TraceFile(self.kept, rows, metadata if isinstance(metadata, dict) else {})
 
 
-def _nanoseconds(event: _Event, key: str) -> int:
+def _args(event: Event) -> dict[str, Any]:
+    args = event.get("args") or {}
+    if not isinstance(args, dict):
+        raise BadTrace(f"args are {args!r:.40}, not an object")
+    return dict(args)
+
+
+def _nanoseconds(event: Event, key: str) -> int:
     value = event.get(key, 0)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise BadTrace(f"{key} is {value!r}, not a number")
-    if not -1e15 < value < 1e15:
+    if type(value) is not float and type(value) is not int:
+        raise BadTrace(f"{key} is {value!r:.40}, not a number")
+    if not -_LATEST < value * 1000 < _LATEST:
         raise BadTrace(f"{key} is {value!r}, out of range")
     return round(value * 1000)

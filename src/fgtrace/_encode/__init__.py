@@ -27,6 +27,8 @@ MODULES: dict[str, str] = {
     "speedscope": "speedscope",
     "folded": "folded",
     "pprof": "pprof",
+    "firefox": "firefox",
+    "firefox.gz": "firefox",
     "html": "html",
 }
 
@@ -37,6 +39,7 @@ VIEWERS: dict[str, str] = {
     "speedscope": "speedscope's own, a profile for each track: speedscope",
     "folded": "Collapsed stacks, ns of each stack's own time: flamegraph.pl, inferno, speedscope",
     "pprof": "pprof, wall-clock ns by stack with labels: `go tool pprof`, Pyroscope, Parca, speedscope",
+    "firefox": "Firefox Profiler's own, a thread for each track, states as categories: profiler.firefox.com",
     "html": "A page with the viewer in it, one file that needs no network: any browser",
 }
 

@@ -98,7 +98,9 @@ def descriptors(tracks: list[Track], uuids: Uuids, pid: int) -> Iterator[bytes]:
         pid: the process's, where no thread tells.
     """
     for own, uuid in uuids.process.items():
-        yield _process(uuid, own if any(track.kind not in _OF_LOOPS for track in tracks) else pid)
+        first = next((track for track in tracks if track.kind not in _OF_LOOPS and track.pid == own), None)
+        number_ = pid if first is None else own
+        yield _process(uuid, number_, (first and first.group) or f"python {number_}")
     loops: set[int] = set()
     for rank, track in enumerate(tracks):
         if track.kind in _OF_LOOPS and track.pid not in loops:
@@ -107,8 +109,7 @@ def descriptors(tracks: list[Track], uuids: Uuids, pid: int) -> Iterator[bytes]:
         yield _track(track, uuids, rank)
 
 
-def _process(uuid: int, pid: int) -> bytes:
-    name = f"python {pid}"
+def _process(uuid: int, pid: int, name: str) -> bytes:
     if not 0 <= pid <= _LARGEST_ID:  # 32 bits there: two could become one
         return packet(
             EVENTS, message(Packet.DESCRIPTOR, number(Descriptor.UUID, uuid), text(Descriptor.NAME, name))

@@ -26,7 +26,7 @@ import orjson
 from fgtrace._edges import Drawing, Edge
 from fgtrace._encode._perfetto_faces import Faces, annotation
 from fgtrace._encode._perfetto_tracks import Uuids, descriptors, note, packet
-from fgtrace._encode._protobuf import message, number, text, varint
+from fgtrace._encode._protobuf import fixed64, message, number, text, varint
 from fgtrace._encode.trace_event import clean, printable
 from fgtrace._model import Counter, Flow, Frame, Instant, Track
 from fgtrace._perfetto import EVENTS, ChromeEvents, Descriptor, Event, Legacy, Packet
@@ -86,7 +86,7 @@ class _Writer:
         self._end_head = b""
         for track, uuid in self._begin_tails.items():
             self._end_head, self._end_tails[track] = self._parts(number(Event.TYPE, Event.END), b"", uuid)
-        self._counters: dict[tuple[int, str], int] = {}
+        self._counters: dict[tuple[int, str, str], int] = {}
 
     def edges(self, chunk: Iterator[Edge]) -> bytes:
         """
@@ -145,7 +145,7 @@ class _Writer:
         """
         A value, and at first use its track.
         """
-        key = (counter.pid, counter.name)
+        key = (counter.pid, counter.name, counter.unit)
         described = b""
         if key not in self._counters:
             self._counters[key] = self._uuids.new()
@@ -156,12 +156,16 @@ class _Writer:
                     number(Descriptor.UUID, self._counters[key]),
                     number(Descriptor.PARENT, self._uuids.loops.get(counter.pid, self._uuids.home)),
                     text(Descriptor.NAME, clean(counter.name)),
-                    message(Descriptor.COUNTER, text(Descriptor.UNIT_NAME, "tasks")),
+                    message(Descriptor.COUNTER, text(Descriptor.UNIT_NAME, counter.unit)),
                 ),
-                note({"counter": counter.name, "pid": counter.pid}),
+                note({"counter": clean(counter.name), "pid": counter.pid, "unit": clean(counter.unit)}),
             )
-        value = number(Event.TYPE, Event.COUNTER) + number(Event.COUNTER_VALUE, counter.value)
-        return described + self._event(counter.time, value, self._counters[key])
+        if isinstance(counter.value, int):
+            value = number(Event.COUNTER_VALUE, counter.value)
+        else:
+            value = fixed64(Event.DOUBLE_COUNTER_VALUE, counter.value)
+        said = number(Event.TYPE, Event.COUNTER) + value
+        return described + self._event(counter.time, said, self._counters[key])
 
     def flow(self, order: int, flow: Flow) -> bytes:
         """

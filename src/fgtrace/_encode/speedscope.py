@@ -8,28 +8,23 @@ memory waits in a temporary file.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 import orjson
 
+from fgtrace._by_track import ByTrack, Numbers
 from fgtrace._edges import Drawing, Edge
 from fgtrace._encode.trace_event import clean, printable
 from fgtrace._model import Frame, Track
-from fgtrace._spill import Spill
 from fgtrace._version import __version__
 
 __all__ = ["encode"]
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
-#: Edges that wait in memory: 16 MiB.
-MOST_WAITING = 1 << 20
-#: Edges that are drawn in one go, and events in a piece.
+#: Edges that are drawn in one go.
 CHUNK = 1000
-#: Bytes of an edge: its time, and its frame with a bit for its end.
-_EDGE = 16
 
 
 def encode(drawing: Drawing, _metadata: Mapping[str, Any]) -> Iterator[bytes]:
@@ -68,7 +63,7 @@ def encode(drawing: Drawing, _metadata: Mapping[str, Any]) -> Iterator[bytes]:
 
 class _Waiting:
     """
-    The edges of each track, by time.
+    The edges of each track, by time: rows of a time, and a frame's number with a bit for its end.
 
     Attributes:
         frames: all frames, by number.
@@ -77,21 +72,19 @@ class _Waiting:
     def __init__(self) -> None:
         self.frames: list[Frame] = []
         self._numbers: dict[int, int] = {}
-        self._edges: dict[int, array[int]] = {}
         self._open: dict[int, list[int]] = {}
-        self._spill = Spill()
-        self._spilled: dict[int, list[tuple[int, int]]] = {}
-        self._size = 0
+        self._edges = ByTrack(2)
 
     def take(self, edges: Iterator[Edge]) -> int:
         """
         Take some edges; how many there were.
         """
-        numbers, before = self._numbers, self._size
+        numbers, rows, taken = self._numbers, self._edges.tracks, 0
         for track, time, frame in edges:
             stack = self._open.get(track.id)
             if stack is None:
                 stack = self._open[track.id] = []
+                self._edges.rows(track.id)
             if frame is None:
                 number = stack.pop() | 1
             else:
@@ -100,43 +93,24 @@ class _Waiting:
                     number = numbers[id(frame)] = 2 * len(self.frames)
                     self.frames.append(frame)  # it stays, and so its id
                 stack.append(number)
-            waiting = self._edges.get(track.id)
-            if waiting is None:
-                waiting = self._edges[track.id] = array("q")
-            waiting.append(time)
-            waiting.append(number)
-            self._size += 1
-        taken = self._size - before
-        if self._size > MOST_WAITING:
-            self._put_away()
+            row = rows[track.id]
+            row.append(time)
+            row.append(number)
+            taken += 1
+        self._edges.grown(taken)
         return taken
-
-    def _put_away(self) -> None:
-        for number, waiting in self._edges.items():
-            start = self._spill.size
-            self._spill.write(waiting)
-            self._spilled.setdefault(number, []).append((start, self._spill.size))
-        self._edges.clear()
-        self._size = 0
 
     def has(self, track: Track) -> bool:
         return track.id in self._open
 
-    def of(self, track: Track) -> Iterator[array[int]]:
+    def of(self, track: Track) -> Iterator[Numbers]:
         """
         The edges of a track: times and frames, in turn.
         """
-        for start, end in self._spilled.get(track.id, ()):
-            for at in range(start, end, _EDGE * CHUNK):
-                found = array("q")
-                found.frombytes(self._spill.read(at, min(end, at + _EDGE * CHUNK)))
-                yield found
-        waiting = self._edges.get(track.id, array("q"))
-        for at in range(0, len(waiting), 2 * CHUNK):
-            yield waiting[at : at + 2 * CHUNK]
+        return self._edges.blocks(track.id)
 
     def close(self) -> None:
-        self._spill.close()
+        self._edges.close()
 
 
 def _profile(track: Track) -> bytes:
@@ -146,7 +120,7 @@ def _profile(track: Track) -> bytes:
     return orjson.dumps(printable(head))[:-1] + times.encode()
 
 
-def _events(parts: Iterator[array[int]]) -> Iterator[bytes]:
+def _events(parts: Iterator[Numbers]) -> Iterator[bytes]:
     before = ""
     for part in parts:
         values = iter(part)

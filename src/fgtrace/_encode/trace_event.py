@@ -176,7 +176,7 @@ def _track_args(track: Track) -> dict[str, Any]:
 
 
 def _counter(counter: Counter) -> dict[str, Any]:
-    args = {"tasks": counter.value}
+    args = {counter.unit: counter.value}
     return {"name": counter.name, "ph": "C", "pid": counter.pid, "ts": counter.time / 1000, "args": args}
 
 

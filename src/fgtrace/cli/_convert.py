@@ -32,7 +32,7 @@ def carry_out(plan: ConvertPlan) -> int:
         with Progress(sys.stderr, sys.path) as progress:
             slices = convert(
                 plan.source, plan.target, format_=plan.format, selection=selection, tracks=plan.tracks,
-                progress=progress.update,
+                progress=progress.show,
             )  # fmt: skip
     except FgtraceError:
         raise

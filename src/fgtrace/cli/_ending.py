@@ -18,15 +18,17 @@ import importlib
 import os
 import sys
 from contextlib import suppress
+from typing import Any
 
 from fgtrace._sampler import Stats
 from fgtrace._trace import Trace
 from fgtrace.cli._progress import Progress
 from fgtrace.cli._words import short
+from fgtrace.debug import install, installed, uninstall
 from fgtrace.errors import SinkError, TraceStateError
 from fgtrace.reports import Report
 
-__all__ = ["Ending", "summary"]
+__all__ = ["Ending", "HookEnding", "summary"]
 
 #: What `fgtrace.Trace` imports only when it writes.
 _LATER = ("gzip", "platform", "fgtrace._reporting")
@@ -104,6 +106,37 @@ class Ending:
         with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
             self._stderr.write(line + "\n")
             self._stderr.flush()
+
+
+class HookEnding:
+    """
+    Installs the debug hook now, and takes it away when the interpreter ends.
+
+    Args:
+        options: of `fgtrace.install`.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._hook: object = None
+
+    def prepare(self) -> None:
+        """
+        Install it.
+        """
+        self._hook = install(**self._options)
+        atexit.register(self._finish)
+
+    def abandon(self) -> None:
+        """
+        There was no program: leave nothing behind.
+        """
+        atexit.unregister(self._finish)
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._hook is not None and installed() is self._hook:  # else the program took it away
+            uninstall()
 
 
 def summary(dst: str, stats: Stats, format_: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from fgtrace._trace import Config
-from fgtrace.cli._ending import Ending
+from fgtrace.cli._ending import Ending, HookEnding
 from fgtrace.cli._parser import parse
 from fgtrace.cli._plan import CannotRun, ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
 from fgtrace.cli._program import find, run
@@ -69,9 +69,8 @@ def _read(plan: ConvertPlan | ReportPlan | DiffPlan | ViewPlan) -> int:
 
 def _carry_out(plan: Plan) -> int:
     try:
-        config = Config(**plan.options)
+        ending = _ending(plan)
         program = find(plan)
-        ending = Ending(config.trace(), quiet=plan.quiet)
         ending.prepare()
     except (ConfigError, CannotRun) as error:
         return _refuse(str(error))
@@ -81,6 +80,12 @@ def _carry_out(plan: Plan) -> int:
         ending.abandon()
         return _refuse(str(error))
     return 0
+
+
+def _ending(plan: Plan) -> Ending | HookEnding:
+    if plan.flight is not None:
+        return HookEnding(plan.flight)
+    return Ending(Config(**plan.options).trace(), quiet=plan.quiet)
 
 
 def _refuse(why: str) -> int:

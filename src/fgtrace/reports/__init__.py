@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 
 from fgtrace._decode import open_trace
 from fgtrace.errors import TraceFormatError
@@ -71,7 +72,8 @@ def report(
     Args:
         source: what `fgtrace.load` reads.
         ask: what is asked; None: all, the ten largest of each.
-        progress: called now and then: ``adding up``, the begins and ends of slices, and how many there are.
+        progress: called now and then: ``reading``, the bytes that were read and their total; then
+            ``adding up``, the begins and ends of slices, and how many there are.
 
     Raises:
         ConfigError: there is no such task.
@@ -109,14 +111,17 @@ def diff(
 
 
 def _lives(source: str | os.PathLike[str], ask: Ask, progress: Progress | None) -> Lives:
-    trace = open_trace(source)
-    total = 2 * len(trace.found)
-    try:
-        return read(
-            trace,
-            trace.metadata,
-            ask.span,
-            None if progress is None else lambda done: progress("adding up", done, total),
-        )
-    except ValueError as error:
-        raise TraceFormatError(os.fspath(source), str(error)) from error
+    told = progress or _untold
+    with open_trace(source, partial(told, "reading")) as trace:
+        try:
+            return read(
+                trace, trace.metadata, ask.span, lambda done: told("adding up", done, 2 * trace.count)
+            )
+        except ValueError as error:
+            raise TraceFormatError(os.fspath(source), str(error)) from error
+
+
+def _untold(*_: object) -> None:
+    """
+    Nobody watches.
+    """

@@ -269,7 +269,7 @@ def _add_others(lives: Lives, drawing: Drawing, span: Span) -> None:
             )
     for counter in drawing.counters():
         if first <= counter.time < last and counter.name == "ready queue":
-            lives.queues.setdefault(counter.pid, array("q")).extend((counter.time, counter.value))
+            lives.queues.setdefault(counter.pid, array("q")).extend((counter.time, round(counter.value)))
     for flag in drawing.instants():
         if flag.name == LOCK_HELD:
             lives.holders[flag.track.id] = str(dict(flag.args).get("by", ""))

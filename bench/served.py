@@ -1,0 +1,190 @@
+"""
+A live service while a trace of it is served over HTTP: its throughput, its failures, its loop's longest absence.
+
+    python bench/served.py [PAIRS] [CLIENTS]
+
+The service (aiohttp, requests by name) is a process of its own; so many clients ask it as fast as it answers,
+each on a connection that is kept. A window lasts from the request for a trace of two seconds to the last byte of
+it: tracing, encoding and sending. Each has an untraced one of the same length as its neighbour, before and after
+in turn. "Absence" is how long the loop did not come back to a task that sleeps 1 ms, at most, beside a single
+client: under load a turn of the loop is as long as its work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from slowdown import PINNED, median
+
+SECONDS = 2.0
+TITLE = "A service while a trace of it is served over HTTP"
+NOTE = "200 clients, aiohttp; each traced window lasts from the request for the trace to its last byte."
+ASK = b"GET /users/7 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+async def serve() -> None:
+    """
+    The service; it prints its port.
+    """
+    from aiohttp import web
+
+    import fgtrace.aiohttp
+
+    longest = [0.0]
+
+    async def user(request: web.Request) -> web.Response:
+        await asyncio.sleep(0)
+        return web.Response(text=f"user {request.match_info['id']}")
+
+    async def absence(_: web.Request) -> web.Response:
+        found, longest[0] = longest[0], 0.0
+        return web.json_response(found)
+
+    async def watch() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            longest[0] = max(longest[0], time.perf_counter() - before - 0.001)
+
+    app = web.Application(middlewares=[fgtrace.aiohttp.request_middleware])
+    app.add_routes([web.get("/users/{id}", user), web.get("/absence", absence)])
+    fgtrace.aiohttp.add_routes(app)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    watching = asyncio.create_task(watch())
+    print(runner.addresses[0][1], flush=True)
+    await watching
+
+
+class Crowd:
+    """
+    Clients that ask all the time.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.answered = self.failed = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def _ask(self) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        while True:
+            writer.write(ASK)
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readuntil(b"user 7")
+            if head.startswith(b"HTTP/1.1 200"):
+                self.answered += 1
+            else:
+                self.failed += 1
+
+    async def _guarded(self) -> None:
+        try:
+            await self._ask()
+        except (OSError, asyncio.IncompleteReadError):
+            self.failed += 1
+
+    async def come(self, count: int) -> None:
+        self._tasks = [asyncio.create_task(self._guarded()) for _ in range(count)]
+        await asyncio.sleep(1)
+
+    async def go(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def get(port: int, path: str) -> bytes:
+    """
+    The body of an answer.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
+    writer.close()
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(head.decode())
+    return body
+
+
+async def measure(port: int, pairs: int, clients: int, query: str) -> dict[str, Any]:
+    """
+    The ratios of untraced to traced throughput, failures, and the longest absences.
+    """
+    path = f"/debug/fgtrace?seconds={SECONDS}&{query}"
+    crowd = Crowd(port)
+    await crowd.come(clients)
+    rates: list[float] = []
+    size = 0
+
+    async def traced() -> float:
+        nonlocal size
+        start, before = time.perf_counter(), crowd.answered
+        size = len(await get(port, path))
+        return (crowd.answered - before) / (time.perf_counter() - start)
+
+    async def untraced() -> float:
+        start, before = time.perf_counter(), crowd.answered
+        await asyncio.sleep(SECONDS)
+        return (crowd.answered - before) / (time.perf_counter() - start)
+
+    await traced()
+    for pair in range(pairs):
+        if pair % 2:
+            with_, without = await traced(), await untraced()
+        else:
+            without, with_ = await untraced(), await traced()
+        rates.append(without / with_)
+    await crowd.go()
+    await crowd.come(1)
+    absences = []
+    for path_ in ("/absence", path):
+        await get(port, "/absence")
+        await asyncio.sleep(SECONDS if path_ == "/absence" else 0)
+        await get(port, path_)
+        absences.append(float(await get(port, "/absence")))
+    await crowd.go()
+    return {
+        "ratios": rates,
+        "failed": crowd.failed,
+        "answered": crowd.answered,
+        "size": size,
+        "absences": absences,
+    }
+
+
+def rows(count: int, clients: int = 200) -> list[list[str]]:
+    """
+    The table: by core and kind of trace.
+    """
+    found = [["core", "trace", "slowdown", "requests", "failed", "trace's size", "absence without", "with"]]
+    for core, query in (("c", "hz=99"), ("c", "awaits=exact"), ("python", "hz=99")):
+        with subprocess.Popen(
+            [sys.executable, str(Path(__file__)), "serve"],
+            env=os.environ | PINNED | {"FGTRACE_CORE": core},
+            stdout=subprocess.PIPE,
+        ) as service:
+            assert service.stdout is not None  # noqa: S101 - it has a pipe
+            told = asyncio.run(measure(int(service.stdout.readline()), count, clients, query))
+            service.terminate()
+        found.append(
+            [
+                core, query, median(told["ratios"]), f"{told['answered']:,}", str(told["failed"]),
+                f"{told['size'] / 1e6:.1f} MB", *(f"{each * 1000:.1f} ms" for each in told["absences"]),
+            ]
+        )  # fmt: skip
+    return found
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["serve"]:
+        asyncio.run(serve())
+    else:
+        for line in rows(*map(int, sys.argv[1:] or ["10"])):
+            print(*line, sep=" | ", flush=True)

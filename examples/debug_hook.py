@@ -1,0 +1,44 @@
+"""
+One line watches the service: when its loop is blocked, the moments before are in a file.
+
+    python examples/debug_hook.py [OUT]
+
+OUT is a folder. `fgtrace.install` is all there is of fgtrace here. One of the requests computes for half a
+second in the event loop; while it does, the hook dumps, and logs the file with the culprit. The last long
+slice of that request's track is what blocks the loop.
+"""
+
+import asyncio
+import hashlib
+import logging
+import sys
+import time
+
+import fgtrace
+
+
+async def answer(number: int) -> str:
+    await asyncio.sleep(0.01)
+    return (
+        sign(number) if number == 13 else "unsigned"
+    )  # right would be: await asyncio.to_thread(sign, number)
+
+
+def sign(number: int) -> str:
+    end = time.monotonic() + 0.5
+    digest = hashlib.sha256(str(number).encode())
+    while time.monotonic() < end:
+        digest.update(digest.digest())
+    return digest.hexdigest()
+
+
+async def main() -> None:
+    for number in range(20):
+        await asyncio.create_task(answer(number), name=f"request {number}")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    fgtrace.install(*sys.argv[1:], format="json")
+    asyncio.run(main())
+    fgtrace.uninstall()

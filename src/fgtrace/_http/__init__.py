@@ -1,0 +1,30 @@
+"""
+The doors' common room: what is asked over HTTP, by whom it may be, and what is answered.
+
+It knows no framework and no socket. A door (`fgtrace.asgi`, `fgtrace.aiohttp`, `fgtrace.wsgi`,
+`fgtrace.server`) hands in an `Ask` and gets a `Reply` to send, or a `Job` to run in a thread that may
+block; it cancels the job when its client goes away, and closes what it was given.
+
+    found = door.answer(Ask("GET", "/fgtrace", "seconds=3"))
+
+Everything from outside is bounded: the query, what is said back of it, the length and rate of a trace, how
+many there are at once, and how long a client may take to read one.
+
+The idea of a wall-clock trace behind a URL, with these paths, is Felix Geisendörfer's (fgprof, fgtrace).
+"""
+
+from __future__ import annotations
+
+from fgtrace._http._door import Door
+from fgtrace._http._jobs import Job
+from fgtrace._http._options import HttpOptions
+from fgtrace._http._replies import Ask, Reply
+
+__all__ = ["Ask", "Door", "HttpOptions", "Job", "Reply", "make_door"]
+
+
+def make_door(options: dict[str, object]) -> Door:
+    """
+    The door with these options: see `HttpOptions`.
+    """
+    return Door(HttpOptions(**options))  # type: ignore[arg-type]

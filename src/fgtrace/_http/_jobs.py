@@ -1,0 +1,269 @@
+"""
+Answers that take their time. A job blocks the thread that runs it, so an event loop gives it one.
+
+A trace goes to a temporary file, so that the recording is given back before the first byte is sent: how
+fast a client reads decides about a file on the disk and nothing else. When the client goes away the
+trace is stopped and nothing is encoded, or no further.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from typing import IO, Any
+
+from fgtrace._config import FORMATS, PACKED, Options
+from fgtrace._flight import FlightRecorder
+from fgtrace._http._query import refusal
+from fgtrace._http._replies import Reply, plain
+from fgtrace._sampler import own_threads
+from fgtrace._trace import Config, Trace
+from fgtrace.errors import ConfigError, FgtraceError
+
+__all__ = ["DumpJob", "Gone", "Job", "ReplyJob", "TraceJob"]
+
+#: How often (s) a door that cannot wait for it is asked whether its client is still there.
+POLL = 0.1
+#: Bytes of a reply that stay in memory.
+IN_MEMORY = 1024 * 1024
+
+#: Format -> its media type; others are ``application/octet-stream``.
+_TYPES = {
+    "json": "application/json",
+    "json.gz": "application/gzip",
+    "perfetto.gz": "application/gzip",
+    "speedscope": "application/json",
+    "folded": "text/plain; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+}
+
+
+class Gone(Exception):  # noqa: N818 - not an error: the client went away
+    """
+    Nobody waits for the answer.
+    """
+
+
+class Job:
+    """
+    An answer in the making.
+
+    Args:
+        release: called when the reply was sent or will never be; again: nothing happens.
+    """
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release = release
+        self._cancelled = threading.Event()
+        self._reply: Reply | None = None
+        self._started = False
+
+    def run(self, gone: Callable[[], bool] | None = None) -> None:
+        """
+        Do it; afterwards `reply` is there, unless the client has gone.
+
+        Args:
+            gone: asked now and then whether the client has.
+        """
+        self._started = True
+        ident = threading.get_ident()
+        was_own = ident in own_threads
+        own_threads.add(ident)
+        try:
+            self._reply = self._answer(gone)
+        except Gone:
+            self._release()
+        except BaseException:  # the interpreter ends
+            self._release()
+            raise
+        finally:
+            if not was_own:
+                own_threads.discard(ident)
+        if self._cancelled.is_set():
+            self.cancel()
+
+    @property
+    def reply(self) -> Reply | None:
+        """
+        The answer; None where nobody waits for it.
+        """
+        return None if self._cancelled.is_set() else self._reply
+
+    def cancel(self) -> None:
+        """
+        The client has gone: stop at once. Also when the reply was sent: what it holds is given back.
+        """
+        self._cancelled.set()
+        if self._reply is not None:
+            self._reply.close()
+        elif not self._started:
+            self._release()
+
+    def _answer(self, gone: Callable[[], bool] | None) -> Reply:
+        try:
+            self._check()
+            return self._make(gone)
+        except (Gone, ConfigError, FgtraceError) as error:
+            if self._cancelled.is_set() or isinstance(error, Gone):
+                raise Gone from error
+            said = refusal(error) if isinstance(error, ConfigError) else str(error)
+            reply = plain(400 if isinstance(error, ConfigError) else 500, said)
+        except Exception as error:  # it is a client's answer, and nobody else's trouble
+            import logging  # costs 10 ms to import, and is needed when something failed
+
+            logging.getLogger("fgtrace").warning("answering over HTTP failed", exc_info=error)
+            reply = plain(500, f"{type(error).__name__}: the log says more")
+        reply.on_close(self._release)
+        return reply
+
+    def _make(self, gone: Callable[[], bool] | None) -> Reply:
+        raise NotImplementedError
+
+    def _check(self) -> None:
+        if self._cancelled.is_set():
+            raise Gone
+
+    def _wait(self, until: float, gone: Callable[[], bool] | None) -> None:
+        while (left := until - time.monotonic()) > 0:
+            if self._cancelled.wait(left if gone is None else min(left, POLL)) or (gone and gone()):
+                raise Gone
+
+
+class ReplyJob(Job):
+    """
+    A reply that takes a while to put together.
+    """
+
+    def __init__(self, make: Callable[[], Reply], release: Callable[[], None]) -> None:
+        super().__init__(release)
+        self._put_together = make
+
+    def _make(self, gone: Callable[[], bool] | None) -> Reply:
+        reply = self._put_together()
+        reply.on_close(self._release)
+        return reply
+
+
+class _FileJob(Job):
+    """
+    A trace as a reply.
+    """
+
+    def __init__(self, format_: str, release: Callable[[], None], *, compress: bool) -> None:
+        super().__init__(release)
+        self._format = format_
+        self._compress = compress and format_ not in PACKED and format_ != "pprof"
+
+    def _reply_of(self, write: Callable[[IO[bytes]], object]) -> Reply:
+        file = tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="fgtrace-")  # noqa: SIM115 - the reply closes it
+        try:
+            target = _Target(file, self._cancelled)
+            if self._compress:
+                with gzip.GzipFile(
+                    filename="", mode="wb", compresslevel=3, fileobj=target, mtime=0
+                ) as packed:
+                    write(packed)  # type: ignore[arg-type]  # it is one in all but name
+            else:
+                write(target)  # type: ignore[arg-type]  # as above
+            self._check()
+        except BaseException:
+            file.close()
+            raise
+        headers = file_headers(self._format)
+        if self._compress:
+            headers["Content-Encoding"] = "gzip"
+        reply = Reply(200, headers, file, size=file.tell())
+        reply.on_close(self._release)
+        return reply
+
+
+class TraceJob(_FileJob):
+    """
+    A trace that is made now.
+
+    Args:
+        options: how; ``dst`` does not matter.
+        seconds: its length.
+        release: as of `Job`.
+        compress: the client takes gzip.
+    """
+
+    def __init__(
+        self, options: Options, seconds: float, release: Callable[[], None], *, compress: bool
+    ) -> None:
+        super().__init__(str(options.effective_format), release, compress=compress)
+        self._options = options
+        self._seconds = seconds
+
+    def _make(self, gone: Callable[[], bool] | None) -> Reply:
+        return self._reply_of(lambda file: self._trace(file, gone))
+
+    def _trace(self, file: IO[bytes], gone: Callable[[], bool] | None) -> None:
+        values = {name: getattr(self._options, name) for name in Options.__slots__}
+        trace = Trace(Config(**{**values, "dst": file})).start()
+        try:
+            self._wait(time.monotonic() + self._seconds - trace.seconds, gone)
+        except BaseException:
+            trace.abandon()
+            raise
+        trace.stop(gently=True)
+
+
+class DumpJob(_FileJob):
+    """
+    What a flight recorder has.
+    """
+
+    def __init__(
+        self,
+        recorder: FlightRecorder,
+        seconds: float,
+        format_: str,
+        release: Callable[[], None],
+        *,
+        compress: bool,
+    ) -> None:
+        super().__init__(format_, release, compress=compress)
+        self._recorder = recorder
+        self._seconds = seconds
+
+    def _make(self, gone: Callable[[], bool] | None) -> Reply:
+        return self._reply_of(
+            lambda file: self._recorder.dump(file, seconds=self._seconds, format=self._format)
+        )
+
+
+class _Target:
+    """
+    The file that a trace is written to, until nobody wants it any more.
+    """
+
+    def __init__(self, file: Any, cancelled: threading.Event) -> None:
+        self._file = file
+        self._cancelled = cancelled
+
+    def write(self, data: bytes) -> int:
+        if self._cancelled.is_set():
+            raise Gone
+        written: int = self._file.write(data)
+        return written
+
+    def flush(self) -> None:
+        """
+        There is nothing to flush: it is read through the same file object.
+        """
+
+
+def file_headers(format_: str) -> dict[str, str]:
+    """
+    The headers of a trace in this format.
+    """
+    name = f"fgtrace-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}{FORMATS[format_][0]}"
+    return {
+        "Content-Type": _TYPES.get(format_, "application/octet-stream"),
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Vary": "Accept-Encoding",
+    }

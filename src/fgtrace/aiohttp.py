@@ -1,0 +1,124 @@
+"""
+Traces of a live aiohttp application over HTTP.
+
+    app = web.Application(middlewares=[fgtrace.aiohttp.request_middleware])    # requests by name
+    fgtrace.aiohttp.add_routes(app, prefix="/debug", token="...")
+
+Then ``curl 'http://127.0.0.1:8080/debug/fgtrace?seconds=5' > trace.json``. It answers while the
+application's loop runs: for a loop that may hang, `fgtrace.serve` has a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from fgtrace._collect._requests import begin_request, end_request, facts
+from fgtrace._http import Ask, Door, Reply, make_door
+from fgtrace._writing import in_thread
+
+__all__ = ["add_routes", "request_middleware"]
+
+
+def add_routes(app: web.Application, prefix: str = "/debug", **options: Any) -> None:
+    """
+    Answer under a prefix: ``/debug/``, ``/debug/fgtrace``, ``/debug/fgprof`` and ``/debug/tasks``.
+
+    Args:
+        app: not yet running.
+        prefix: where the paths are.
+        options: see `fgtrace._http.HttpOptions`: ``token``, ``seconds``, ``max_seconds``, ``max_hz``,
+            ``max_traces``, ``config``.
+
+    Raises:
+        ConfigError: an option has a value that is not allowed.
+    """
+    prefix = prefix.rstrip("/")
+    door = make_door(options)
+
+    async def debug(request: web.Request) -> web.StreamResponse:
+        ask = Ask(
+            request.method,
+            request.match_info["place"],
+            request.rel_url.raw_query_string,
+            _headers(request),
+            prefix,
+        )
+        return await _answer(door, ask, request)
+
+    app.router.add_route("*", prefix + "{place:(/.*)?}", debug)
+
+
+@web.middleware
+async def request_middleware(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """
+    Names requests in traces: on its connection's track, each is a slice ``GET /users/{id}`` with its path,
+    its ``X-Request-ID`` and its OpenTelemetry trace id. A connection that served one request, and did little
+    else meanwhile, is named by it.
+
+        app = web.Application(middlewares=[fgtrace.aiohttp.request_middleware])
+
+    The trace id is that of the span which is current here, so this belongs within OpenTelemetry's
+    middleware; else that of the header ``traceparent``. Nothing else of a request is noted.
+    """
+    task = asyncio.current_task()
+    if task is None:  # a callback: nobody serves requests there
+        return await handler(request)
+    serving = begin_request(task, _describe, request)
+    try:
+        return await handler(request)
+    finally:
+        end_request(serving)
+
+
+def _describe(request: web.Request) -> tuple[str, dict[str, str]]:
+    """
+    A request's name and arguments.
+    """
+    resource = request.match_info.route.resource
+    pattern = request.path if resource is None else resource.canonical
+    return f"{request.method} {pattern}", facts(request.path, _headers(request))
+
+
+def _headers(request: web.Request) -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
+
+
+async def _answer(door: Door, ask: Ask, request: web.Request) -> web.StreamResponse:
+    found = door.answer(ask)
+    if isinstance(found, Reply):
+        return await _send(found, request)
+    try:
+        failed = await in_thread(partial(found.run, partial(_is_gone, request)))
+        if failed is not None:
+            raise failed
+        reply = found.reply
+        if reply is None:
+            raise web.HTTPRequestTimeout  # to nobody
+        return await _send(reply, request)
+    finally:
+        found.cancel()
+
+
+def _is_gone(request: web.Request) -> bool:
+    transport = request.transport
+    return transport is None or transport.is_closing()
+
+
+async def _send(reply: Reply, request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(status=reply.status, headers=reply.headers)
+    await response.prepare(request)
+    with suppress(ConnectionResetError, TimeoutError):  # the client went away, or takes too long
+        async with asyncio.timeout(reply.patience):
+            for chunk in reply.chunks():
+                await response.write(chunk)
+    if not _is_gone(request):
+        await response.write_eof()
+    return response

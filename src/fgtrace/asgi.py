@@ -1,0 +1,195 @@
+"""
+Traces of a live ASGI application over HTTP: Starlette, FastAPI, Quart, Litestar, Django.
+
+    app.mount("/debug", fgtrace.asgi.DebugApp(token="..."))              # Starlette, FastAPI
+    app = fgtrace.asgi.DebugMiddleware(app, prefix="/debug")             # any
+    app = fgtrace.asgi.RequestMiddleware(app)                            # requests by name
+
+Then ``curl 'http://127.0.0.1:8000/debug/fgtrace?seconds=5' > trace.json``. It answers while the
+application's loop runs: for a loop that may hang, `fgtrace.serve` has a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+from fgtrace._collect._requests import begin_request, end_request, facts
+from fgtrace._http import Ask, Door, Job, Reply, make_door
+from fgtrace._writing import start_thread
+
+__all__ = ["DebugApp", "DebugMiddleware", "RequestMiddleware"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class DebugApp:
+    """
+    An application to be mounted: its paths are ``/``, ``/fgtrace``, ``/fgprof`` and ``/tasks``.
+
+        routes = [Mount("/debug", fgtrace.asgi.DebugApp())]
+
+    Args:
+        options: see `fgtrace._http.HttpOptions`: ``token``, ``seconds``, ``max_seconds``, ``max_hz``,
+            ``max_traces``, ``config``.
+
+    Raises:
+        ConfigError: an option has a value that is not allowed.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._door = make_door(options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """
+        Answer a request.
+        """
+        if scope["type"] != "http":
+            raise NotImplementedError(f"there is nothing here but HTTP: {scope['type']}")
+        base = scope.get("root_path", "")
+        await _serve(self._door, _ask(scope, scope["path"].removeprefix(base), base), receive, send)
+
+
+class DebugMiddleware:
+    """
+    Answers what is asked under a prefix, and hands everything else on.
+
+        app = fgtrace.asgi.DebugMiddleware(app, prefix="/debug")
+        app.add_middleware(fgtrace.asgi.DebugMiddleware, token="...")    # Starlette, FastAPI
+
+    Args:
+        app: the application.
+        prefix: where the paths are.
+        options: as of `DebugApp`.
+
+    Raises:
+        ConfigError: an option has a value that is not allowed.
+    """
+
+    def __init__(self, app: App, prefix: str = "/debug", **options: Any) -> None:
+        self._app = app
+        self._prefix = prefix.rstrip("/")
+        self._door = make_door(options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """
+        Answer a request, or hand it on.
+        """
+        if scope["type"] == "http":
+            root = scope.get("root_path", "")
+            path = scope["path"].removeprefix(root)
+            if path == self._prefix or path.startswith(f"{self._prefix}/"):
+                ask = _ask(scope, path.removeprefix(self._prefix), root + self._prefix)
+                await _serve(self._door, ask, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class RequestMiddleware:
+    """
+    Names requests in traces: a task that serves one is called ``GET /users/{id}``, and the request is a slice
+    with its path, its ``X-Request-ID`` and its OpenTelemetry trace id.
+
+        app.add_middleware(fgtrace.asgi.RequestMiddleware)               # Starlette, FastAPI
+
+    The route's pattern is the framework's (Starlette, FastAPI, Litestar); where it tells of none, the path
+    stands for it. The trace id is that of the span which is current here, so this belongs within
+    OpenTelemetry's middleware; else that of the header ``traceparent``. Nothing else of a request is noted.
+
+    Args:
+        app: the application.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """
+        Hand a request on.
+        """
+        task = _current_task() if scope["type"] in ("http", "websocket") else None
+        if task is None:
+            await self._app(scope, receive, send)
+            return
+        serving = begin_request(task, _describe, scope)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            end_request(serving)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # another loop than asyncio's
+        return None
+
+
+def _describe(scope: Scope) -> tuple[str, dict[str, str]]:
+    """
+    A request's name and arguments.
+    """
+    route = scope.get("route")
+    if hasattr(route, "routes"):  # one that is mounted: what it matched is not known
+        route = None
+    pattern = getattr(route, "path_format", None) or getattr(route, "path", None)
+    if isinstance(pattern, str):
+        pattern = scope.get("root_path", "") + pattern
+    else:
+        pattern = scope.get("path_template", scope["path"])
+    method = scope.get("method", "WS")
+    return f"{method} {pattern}", facts(scope["path"], _headers(scope))
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _ask(scope: Scope, path: str, base: str) -> Ask:
+    return Ask(scope["method"], path, scope["query_string"].decode("latin-1"), _headers(scope), base)
+
+
+async def _serve(door: Door, ask: Ask, receive: Receive, send: Send) -> None:
+    """
+    Answer, unless the client goes away meanwhile.
+    """
+    found = door.answer(ask)
+    try:
+        reply = await _made(found, receive) if isinstance(found, Job) else found
+        if reply is not None:
+            with anyio.move_on_after(reply.patience):
+                await _send(reply, send)
+    finally:
+        if isinstance(found, Job):
+            found.cancel()
+
+
+async def _made(job: Job, receive: Receive) -> Reply | None:
+    """
+    The reply of a job that a thread does; None, and at once, if the client goes away.
+
+    There is no second task for that: a trace would show it.
+    """
+    with anyio.CancelScope() as done:
+        start_thread(job.run, done.cancel)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return None
+    return job.reply
+
+
+async def _send(reply: Reply, send: Send) -> None:
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    for chunk in reply.chunks():
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await anyio.lowlevel.checkpoint()  # a server that has lost its client takes all at once
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,529 @@
+"""
+The debug hook: each thing that goes wrong gives a dump that shows it, and `uninstall` leaves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+import fgtrace
+from fgtrace._debug_hook import DebugHook
+from fgtrace._hook_options import PREFIX, VARIABLES, from_environment
+from fgtrace.debug import installed
+from reading import Row, Rows, Trace
+
+QUICK: dict[str, Any] = {"slow_callback_duration": 0.05, "interval": 0, "format": "json", "hz": 200}
+SOURCE = Path(fgtrace.__file__).parents[1]
+
+
+@contextmanager
+def hooked(folder: Path, **options: Any) -> Iterator[DebugHook]:
+    hook = fgtrace.install(folder, **{**QUICK, **options})
+    try:
+        yield hook
+    finally:
+        fgtrace.uninstall()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+async def come(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        await asyncio.sleep(0.005)
+
+
+def last(track: Rows) -> list[Row]:
+    """
+    The slices with which a track ends, outermost first.
+    """
+    end = max(row.end for row in track)
+    return [row for row in track if row.end == end]
+
+
+def dumps(folder: Path, reason: str) -> list[Path]:
+    return sorted(folder.glob(f"*Z-{reason}*.json"))
+
+
+def named(record: logging.LogRecord) -> Path:
+    """
+    The file that a log line names.
+    """
+    return next(Path(word) for word in record.getMessage().split() if word.endswith(".json"))
+
+
+Runner = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def runner(request: pytest.FixtureRequest) -> Runner:
+    """
+    Runs a coroutine.
+    """
+    found: Runner = request.param
+    return found
+
+
+@pytest.mark.parametrize("awaits", ["sampled", "exact"])
+def test_blocked_loop(  # noqa: PLR0917 - fixtures
+    core: str,
+    runner: Runner,
+    awaits: str,
+    tmp_path: Path,
+    read_trace: Callable[..., Trace],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    A step that blocks the loop is dumped while it does, as the last slice of its task; the log names it.
+    """
+
+    async def hog(hook: DebugHook) -> None:
+        before = hook.dumped
+        wait_for(lambda: hook.dumped > before)
+
+    async def main() -> None:
+        with hooked(tmp_path, awaits=awaits) as hook:
+            while "the hog" not in caplog.text:  # a busy machine may hold the loop as well
+                await asyncio.create_task(hog(hook), name="the hog")
+
+    runner(main())
+    record = next(record for record in caplog.records if "the hog" in record.getMessage())
+    trace = read_trace(named(record))
+    slices = last(trace.track("the hog*"))
+    assert slices[0].name == "running"
+    assert any(row.name.endswith("hog") for row in slices)
+    assert slices[0].end == max(row.end for rows in trace.all() for row in rows)
+    assert trace.metadata["flight"]["reason"] == "blocked"
+    assert "task 'the hog'" in trace.metadata["flight"]["culprit"]
+    assert "wait_for" in record.getMessage()
+    assert (record.name, record.levelno) == ("fgtrace", logging.WARNING)
+
+
+def test_blocking_callback(
+    core: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, read_trace: Callable[..., Trace]
+) -> None:
+    """
+    A callback that blocks the loop is in the thread's own track.
+    """
+
+    def hog(hook: DebugHook, before: int) -> None:
+        wait_for(lambda: hook.dumped > before)
+
+    async def main() -> None:
+        with hooked(tmp_path) as hook:
+            while "thread 'MainThread'" not in caplog.text:
+                asyncio.get_running_loop().call_soon(hog, hook, hook.dumped)
+                await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    record = next(record for record in caplog.records if "MainThread" in record.getMessage())
+    assert "wait_for" in record.getMessage()
+    assert any("wait_for" in row.name for row in last(read_trace(named(record)).track("MainThread")))
+
+
+def test_loop_that_held_the_gil(core: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    What held the GIL, so that nobody could look meanwhile, is dumped afterwards.
+    """
+
+    async def main() -> None:
+        with hooked(tmp_path):
+            while "the holder" not in caplog.text:
+                await asyncio.create_task(hold(), name="the holder")
+                await asyncio.sleep(0.05)
+
+    async def hold() -> None:
+        pow(3, 1 << 22, (1 << 6001) - 1)  # many milliseconds, in one call
+        sum(range(10_000_000))
+
+    asyncio.run(main())
+    assert "was blocked for" in caplog.text
+
+
+def test_loops_own_threshold(core: str, tmp_path: Path) -> None:
+    """
+    Without a threshold of its own the hook takes each loop's; an idle loop is not woken.
+    """
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.slow_callback_duration = 600
+        with hooked(tmp_path, slow_callback_duration=None) as hook:
+            assert installed() is hook
+            taken = hook.recorder.stats.sampling.ticks_taken
+            wait_for(lambda: hook.recorder.stats.sampling.ticks_taken > taken + 40)
+            assert not hook.dumped
+            loop.slow_callback_duration = 0.05
+            await asyncio.sleep(0)
+            wait_for(lambda: hook.dumped > 0)
+
+    asyncio.run(main())
+
+
+def test_stuck_task(
+    core: str,
+    runner: Runner,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    read_trace: Callable[..., Trace],
+) -> None:
+    """
+    A task that is in one await for too long is dumped once, and named with what it awaits.
+    """
+
+    async def await_forever() -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        with hooked(tmp_path, stuck=0.4, blocked=False) as hook:
+            task = asyncio.create_task(await_forever(), name="the stuck")
+            await come(lambda: hook.dumped > 0)
+            await come(lambda: hook._tasks is not None and hook._tasks._next > time.perf_counter() - 0.1)
+            task.cancel()
+            assert hook.dumped == 1
+
+    runner(main())
+    assert "task 'the stuck' in " in caplog.text
+    assert "await_forever > asyncio.locks.Event.wait (" in caplog.text
+    trace = read_trace(dumps(tmp_path, "stuck")[0])
+    assert last(trace.track("the stuck*"))[0].name == "event wait"
+
+
+def test_exception_in_loop(
+    core: str, runner: Runner, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    An exception that reaches the loop's handler is dumped, and the handler is called as ever.
+    """
+    handled: list[str] = []
+
+    def fail() -> None:
+        raise LookupError("nobody home")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: handled.append(context["message"]))
+        with hooked(tmp_path, blocked=False) as hook:
+            loop.call_soon(fail)
+            await come(lambda: hook.dumped > 0)
+
+    runner(main())
+    assert len(handled) == 1
+    assert "LookupError: nobody home" in caplog.text
+    assert "test_exception_in_loop.<locals>.fail (" in caplog.text
+    assert len(dumps(tmp_path, "exception")) == 1
+
+
+def test_loop_imported_later(tmp_path: Path) -> None:
+    """
+    A loop whose module is imported after the hook was installed is watched as well.
+    """
+    program = """
+import fgtrace, time
+hook = fgtrace.install("dumps", interval=0, format="json")
+import uvloop, asyncio
+def fail():
+    raise LookupError
+async def main():
+    while not hook.dumped:
+        asyncio.get_running_loop().call_soon(fail)
+        await asyncio.sleep(0.05)
+uvloop.run(main())
+fgtrace.uninstall()
+assert "call_exception_handler" not in vars(uvloop.Loop)
+"""
+    run(program, tmp_path)
+    assert dumps(tmp_path / "dumps", "exception")
+
+
+def test_signal(core: str, runner: Runner, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    The signal dumps, also where the loop is not asyncio's; the handler of before is called, and comes back.
+    """
+    came: list[int] = []
+    before = signal.signal(signal.SIGUSR2, lambda number, _: came.append(number))
+    ours = signal.getsignal(signal.SIGUSR2)
+
+    async def main() -> None:
+        with hooked(tmp_path, blocked=False) as hook:
+            os.kill(os.getpid(), signal.SIGUSR2)
+            await come(lambda: hook.dumped > 0)
+
+    try:
+        runner(main())
+        assert signal.getsignal(signal.SIGUSR2) is ours
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert came == [signal.SIGUSR2]
+    assert "signal SIGUSR2: the main thread in " in caplog.text
+    assert len(dumps(tmp_path, "signal")) == 1
+
+
+def test_signal_that_somebody_took(tmp_path: Path) -> None:
+    """
+    Whoever took the signal after us keeps it.
+    """
+    before = signal.getsignal(signal.SIGUSR2)
+    with hooked(tmp_path):
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGUSR2) == signal.SIG_IGN
+    signal.signal(signal.SIGUSR2, before)
+
+
+def test_other_thread(tmp_path: Path) -> None:
+    """
+    Outside the main thread no signal can be taken, and none can be given back.
+    """
+    failed: list[BaseException] = []
+
+    def uninstall() -> None:
+        try:
+            fgtrace.uninstall()
+        except fgtrace.TraceStateError as error:
+            failed.append(error)
+
+    with hooked(tmp_path):
+        thread = threading.Thread(target=uninstall)
+        thread.start()
+        thread.join()
+        assert "only the main thread can give SIGUSR2 back" in str(failed[0])
+        assert installed() is not None
+
+
+def test_flood(core: str, tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
+    """
+    A flood of triggers leaves so many files and no more, the latest ones, all whole.
+    """
+    with hooked(tmp_path, max_files=3, blocked=False) as hook:
+        first = ""
+        while hook.dumped < 8:
+            for _ in range(50):
+                hook.trigger("flood", "a flood", "the test")
+            first = first or next(iter(sorted(os.listdir(tmp_path))), "")
+            time.sleep(0.005)
+    files = dumps(tmp_path, "flood")
+    assert len(files) == 3
+    assert first not in {path.name for path in files}
+    for path in files:
+        assert read_trace(path).metadata["flight"]["culprit"] == "the test"
+
+
+def test_rate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    What comes too soon after a dump is counted, and left out.
+    """
+    with hooked(tmp_path, interval=600, blocked=False) as hook:
+        hook.trigger("first")
+        wait_for(lambda: hook.dumped > 0)
+        for _ in range(5):
+            hook.trigger("later")
+        wait_for(lambda: hook.left_out == 5)
+        assert hook.dumped == 1
+        hook._next = 0.0
+        hook.trigger("last")
+        wait_for(lambda: hook.dumped == 2)
+    assert "(5 more since the last dump)" in caplog.text
+
+
+def test_bytes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    The folder never has more bytes than it may, and what is not ours stays.
+    """
+    (tmp_path / "20261124.json.txt").write_text("not ours")
+    with hooked(tmp_path, max_bytes=10, blocked=False) as hook:
+        hook.trigger("large")
+        wait_for(lambda: "too large" in caplog.text)
+    assert [path.name for path in tmp_path.iterdir()] == ["20261124.json.txt"]
+
+
+def test_folder_that_cannot_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Where a dump cannot be written the log says so, and the hook goes on.
+    """
+    (tmp_path / "file").write_text("")
+    with hooked(tmp_path / "file" / "dumps", blocked=False) as hook:
+        hook.trigger("lost")
+        wait_for(lambda: "no dump" in caplog.text)
+        (tmp_path / "file").unlink()
+        hook.trigger("found")
+        wait_for(lambda: hook.dumped == 1)
+    assert len(dumps(tmp_path / "file" / "dumps", "found")) == 1
+
+
+def test_twice(tmp_path: Path) -> None:
+    """
+    There is one hook, and it can be taken away once.
+    """
+    with hooked(tmp_path), pytest.raises(fgtrace.TraceStateError, match="installed already"):
+        fgtrace.install()
+    with pytest.raises(fgtrace.TraceStateError, match="is not installed"):
+        fgtrace.uninstall()
+
+
+@pytest.mark.parametrize(("debug", "active"), [(True, True), (False, False)], ids=["debug", "not"])
+def test_only_in_debug_mode(debug: bool, active: bool, tmp_path: Path) -> None:
+    """
+    With ``when="debug"`` it does nothing unless the loop is in debug mode.
+    """
+
+    async def main() -> None:
+        with hooked(tmp_path, when="debug") as hook:
+            assert hook.is_active is active
+            assert hook.recorder.is_running is active
+
+    asyncio.run(main(), debug=debug)
+
+
+@pytest.mark.parametrize(("value", "active"), [("1", True), ("", False)], ids=["set", "empty"])
+def test_debug_mode_by_environment(value: str, active: bool, tmp_path: Path) -> None:
+    """
+    Before there is a loop, ``PYTHONASYNCIODEBUG`` is the switch.
+    """
+    program = "import fgtrace; print(fgtrace.install(when='debug').is_active); fgtrace.uninstall()"
+    assert run(program, tmp_path, PYTHONASYNCIODEBUG=value) == f"{active}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"stuck": 0}, "bad stuck: 0: allowed is a number above 0"),
+        ({"signal": "SIGNOPE"}, "bad signal: 'SIGNOPE': allowed is the name of a signal"),
+        ({"max_files": 0}, "bad max_files: 0"),
+        ({"when": "never"}, "bad when: 'never'"),
+        ({"format": "xml"}, "bad format: 'xml'"),
+        ({"hz": "x"}, "bad hz: 'x'"),
+        ({"folder": ""}, "bad folder: ''"),
+    ],
+    ids=["stuck", "signal", "files", "when", "format", "hz", "folder"],
+)
+def test_bad_options(options: dict[str, Any], text: str) -> None:
+    """
+    A value that is not allowed is named, and nothing is installed.
+    """
+    with pytest.raises(fgtrace.ConfigError, match=text):
+        fgtrace.install(**options)
+    assert installed() is None
+
+
+def test_environment() -> None:
+    """
+    The environment says what the code does not.
+    """
+    environment = {
+        "FGTRACE_FOLDER": "d", "FGTRACE_STUCK": "60", "FGTRACE_SIGNAL": "none", "FGTRACE_BLOCKED": "no",
+        "FGTRACE_HZ": "200", "FGTRACE_SECONDS": "7",
+    }  # fmt: skip
+    found = from_environment({"seconds": 5}, environment)
+    assert (found.folder, found.stuck, found.signal, found.blocked) == ("d", 60, None, False)
+    assert (found.seconds, found.recorder) == (5, {"hz": 200})
+    with pytest.raises(fgtrace.ConfigError, match="bad FGTRACE_HZ: 'x': allowed is a number above 0"):
+        from_environment({}, {"FGTRACE_HZ": "x"})
+
+
+def test_environment_is_documented() -> None:
+    """
+    The page has a row for each variable, and for no other, with the default that the code has.
+    """
+    page = (SOURCE.parent / "docs" / "debug-hook.md").read_text()
+    rows = [line.split("|") for line in page.splitlines() if line.startswith(f"| `{PREFIX}")]
+    found = {row[1].strip(" `"): (row[2].strip(" `"), row[3].strip(" `")) for row in rows}
+    del found["FGTRACE_CORE"]
+    assert list(found) == [PREFIX + name.upper() for name in VARIABLES]
+    options = from_environment({}, {})
+    recorder = fgtrace.FlightRecorder()
+    for name, read in VARIABLES.items():
+        argument, default = found[PREFIX + name.upper()]
+        assert argument == name
+        if not default.startswith("each loop's own"):
+            assert read(default) == getattr(options, name, getattr(recorder.config, name, None))
+
+
+def run(program: str, folder: Path, *words: str, **environment: str) -> str:
+    found = subprocess.run(
+        [sys.executable, *(words or ("-c", program))],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(SOURCE), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+WAITS = """
+import os, signal, time
+from fgtrace.debug import installed
+os.kill(os.getpid(), signal.SIGUSR2)
+until = time.monotonic() + 60
+while not installed().dumped:
+    assert time.monotonic() < until
+    time.sleep(0.01)
+"""
+
+
+def test_auto(core: str, tmp_path: Path) -> None:
+    """
+    Importing `fgtrace.auto` installs the hook as the environment says; the log line is one line.
+    """
+    run("import fgtrace.auto\n" + WAITS, tmp_path, FGTRACE_FOLDER="here", FGTRACE_FORMAT="json")
+    assert len(dumps(tmp_path / "here", "signal")) == 1
+
+
+def test_command_line(core: str, tmp_path: Path) -> None:
+    """
+    ``fgtrace run --flight-recorder`` does the same from outside; no trace of the whole run is written.
+    """
+    (tmp_path / "app.py").write_text(WAITS)
+    words = [
+        "-m",
+        "fgtrace",
+        "run",
+        "--flight-recorder",
+        "-o",
+        "here",
+        "--format",
+        "json",
+        "--hz",
+        "50",
+        "app.py",
+    ]
+    run("", tmp_path, *words)
+    assert len(dumps(tmp_path / "here", "signal")) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"app.py", "here"}
+
+
+def test_child_of_a_fork(tmp_path: Path) -> None:
+    """
+    A child has no hook: the signal does there what it did before.
+    """
+    with hooked(tmp_path):
+        child = os.fork()
+        if child == 0:
+            if installed() is None:
+                os.kill(os.getpid(), signal.SIGUSR2)
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        assert os.WIFSIGNALED(status)
+        assert os.WTERMSIG(status) == signal.SIGUSR2
