@@ -1,13 +1,14 @@
 """
-A live service while a trace of it is served over HTTP: its throughput, its failures, its loop's longest absence.
+A service while a trace of it is served over HTTP: its throughput, its failures, its loop's longest absence.
 
-    python bench/served.py [PAIRS] [CLIENTS]
+    python bench/served.py [HALF_THE_PAIRS]
 
-The service (aiohttp, requests by name) is a process of its own; so many clients ask it as fast as it answers,
-each on a connection that is kept. A window lasts from the request for a trace of two seconds to the last byte of
-it: tracing, encoding and sending. Each has an untraced one of the same length as its neighbour, before and after
-in turn. "Absence" is how long the loop did not come back to a task that sleeps 1 ms, at most, beside a single
-client: under load a turn of the loop is as long as its work.
+The service (aiohttp, requests by name) is a process of its own; 200 clients ask it as fast as it
+answers, each on a connection that is kept. A window lasts from the request for a trace of two seconds
+to the last byte of it: tracing, encoding and sending. Each has an untraced one of the same length as its
+neighbour, before it or behind it in turn. "By processor time" leaves a noisy machine out: how many
+requests the service answers for a second of it. "Absence" is how long the loop did not come back to a
+task that sleeps 1 ms, at most, beside a single client: under load a turn of the loop is as long as its work.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from slowdown import PINNED, median
 
@@ -113,34 +115,52 @@ async def get(port: int, path: str) -> bytes:
     return body
 
 
-async def measure(port: int, pairs: int, clients: int, query: str) -> dict[str, Any]:
+def cpu_seconds(pid: int) -> float:
     """
-    The ratios of untraced to traced throughput, failures, and the longest absences.
+    The processor's time that a process has used so far.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Rate(NamedTuple):
+    """
+    Answers a second, of the wall clock and of the service's processor time.
+    """
+
+    wall: float
+    cpu: float
+
+
+async def measure(service: int, port: int, pairs: int, clients: int, query: str) -> dict[str, Any]:
+    """
+    The ratios of untraced to traced rates, failures, and the longest absences.
     """
     path = f"/debug/fgtrace?seconds={SECONDS}&{query}"
     crowd = Crowd(port)
     await crowd.come(clients)
-    rates: list[float] = []
-    size = 0
+    sizes: list[int] = []
+    lengths: list[float] = []
 
-    async def traced() -> float:
-        nonlocal size
-        start, before = time.perf_counter(), crowd.answered
-        size = len(await get(port, path))
-        return (crowd.answered - before) / (time.perf_counter() - start)
+    async def traced() -> None:
+        start = time.perf_counter()
+        sizes.append(len(await get(port, path)))
+        lengths.append(time.perf_counter() - start)
 
-    async def untraced() -> float:
-        start, before = time.perf_counter(), crowd.answered
-        await asyncio.sleep(SECONDS)
-        return (crowd.answered - before) / (time.perf_counter() - start)
+    async def window(work: Coroutine[Any, Any, None]) -> Rate:
+        start, before, cpu = time.perf_counter(), crowd.answered, cpu_seconds(service)
+        await work
+        done = crowd.answered - before
+        return Rate(done / (time.perf_counter() - start), done / (cpu_seconds(service) - cpu))
 
     await traced()
+    rates = []
     for pair in range(pairs):
         if pair % 2:
-            with_, without = await traced(), await untraced()
+            with_, without = await window(traced()), await window(asyncio.sleep(lengths[-1]))
         else:
-            without, with_ = await untraced(), await traced()
-        rates.append(without / with_)
+            without, with_ = await window(asyncio.sleep(lengths[-1])), await window(traced())
+        rates.append(Rate(without.wall / with_.wall, without.cpu / with_.cpu))
     await crowd.go()
     await crowd.come(1)
     absences = []
@@ -151,40 +171,46 @@ async def measure(port: int, pairs: int, clients: int, query: str) -> dict[str, 
         absences.append(float(await get(port, "/absence")))
     await crowd.go()
     return {
-        "ratios": rates,
-        "failed": crowd.failed,
-        "answered": crowd.answered,
-        "size": size,
-        "absences": absences,
-    }
+        "wall": [rate.wall for rate in rates], "cpu": [rate.cpu for rate in rates],
+        "answered": crowd.answered, "failed": crowd.failed, "absences": absences,
+        "size": sizes[-1], "length": sum(lengths) / len(lengths),
+    }  # fmt: skip
 
 
-def rows(count: int, clients: int = 200) -> list[list[str]]:
+def row(core: str, query: str, pairs: int, clients: int = 200) -> list[str]:
+    """
+    One kind of trace, by one core.
+    """
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__)), "serve"],
+        env=os.environ | PINNED | {"FGTRACE_CORE": core},
+        stdout=subprocess.PIPE,
+    ) as service:
+        assert service.stdout is not None  # noqa: S101 - it has a pipe
+        told = asyncio.run(measure(service.pid, int(service.stdout.readline()), pairs, clients, query))
+        service.terminate()
+    return [
+        core, query, median(told["wall"]), median(told["cpu"]), f"{told['answered']:,}", str(told["failed"]),
+        f"{told['size'] / 1e6:.1f} MB after {told['length']:.1f} s",
+        *(f"{each * 1000:.1f} ms" for each in told["absences"]),
+    ]  # fmt: skip
+
+
+def rows(count: int) -> Iterator[list[str]]:
     """
     The table: by core and kind of trace.
     """
-    found = [["core", "trace", "slowdown", "requests", "failed", "trace's size", "absence without", "with"]]
+    yield [
+        "core", "trace", "slowdown", "the same by processor time", "requests", "failed", "the trace",
+        "absence without", "with",
+    ]  # fmt: skip
     for core, query in (("c", "hz=99"), ("c", "awaits=exact"), ("python", "hz=99")):
-        with subprocess.Popen(
-            [sys.executable, str(Path(__file__)), "serve"],
-            env=os.environ | PINNED | {"FGTRACE_CORE": core},
-            stdout=subprocess.PIPE,
-        ) as service:
-            assert service.stdout is not None  # noqa: S101 - it has a pipe
-            told = asyncio.run(measure(int(service.stdout.readline()), count, clients, query))
-            service.terminate()
-        found.append(
-            [
-                core, query, median(told["ratios"]), f"{told['answered']:,}", str(told["failed"]),
-                f"{told['size'] / 1e6:.1f} MB", *(f"{each * 1000:.1f} ms" for each in told["absences"]),
-            ]
-        )  # fmt: skip
-    return found
+        yield row(core, query, 2 * count)
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["serve"]:
         asyncio.run(serve())
     else:
-        for line in rows(*map(int, sys.argv[1:] or ["10"])):
+        for line in rows(int(sys.argv[1]) if len(sys.argv) > 1 else 5):
             print(*line, sep=" | ", flush=True)

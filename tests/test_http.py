@@ -545,6 +545,26 @@ def test_last(door: Live, core: str, tmp_path: Path, read_trace: Callable[..., T
     assert trace.metadata["stats"]["core"] == core
 
 
+@pytest.mark.parametrize(
+    "error", [OSError("no room"), fgtrace.SinkError("there", OSError("no room")), ValueError("a bug")]
+)
+def test_failing(door: Live, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where a trace cannot be made, the client is told, the program goes on, and the next one may be made.
+    """
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fgtrace._trace.Trace.start", fail)
+        for _ in range(3):
+            reply = door.get("/debug/fgtrace?seconds=0.1")
+            assert reply.status_code == 500
+            assert str(error) in reply.text
+    assert door.get("/debug/fgtrace?seconds=0.1").status_code == 200
+
+
 def test_no_recorder(door: Live) -> None:
     """
     Without a flight recorder there are no last seconds.

@@ -163,6 +163,37 @@ def test_nothing_there(record: Callable[..., Trace]) -> None:
     assert not _requests._under_way
 
 
+def test_alike(tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
+    """
+    Tasks that wait all the time, but serve different requests, are not drawn as one.
+    """
+
+    async def serve_one(path: str, began: asyncio.Barrier, end: asyncio.Event) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await began.wait()
+            await end.wait()
+
+        scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": []}
+        await fgtrace.asgi.RequestMiddleware(app)(scope, None, None)  # type: ignore[arg-type]
+
+    async def main() -> None:
+        began, end = asyncio.Barrier(31), asyncio.Event()
+        tasks = [asyncio.create_task(serve_one(f"/{number}", began, end)) for number in range(30)]
+        await began.wait()
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(trace.start)
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(trace.stop)
+        end.set()
+        await asyncio.gather(*tasks)
+
+    path = tmp_path / "t.json"
+    trace = fgtrace.trace(path, hz=200, tracks="lane")
+    asyncio.run(main())
+    found = {row.name for _, row in requests_of(read_trace())}
+    assert found == {f"GET /{number}" for number in range(30)}
+
+
 @pytest.mark.parametrize("awaits", WAYS)
 def test_recorder(awaits: str, tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
     """

@@ -103,7 +103,7 @@ def test_perfetto_ui_by_its_link(viewers: Viewers, traced: Path) -> None:
 
 def test_door(viewers: Viewers) -> None:
     """
-    The page of a HTTP door makes a trace and hands it to the Perfetto UI, by one click; it asks nobody else for anything.
+    The page of a HTTP door makes a trace and hands it to the Perfetto UI, by one click; it asks nobody else.
     """
     site = {"origin": "https://ui.perfetto.dev", "folder": str(bundled_ui())}
     with fgtrace.serve() as door:

@@ -22,7 +22,7 @@ _Look = tuple[int, int, int]
 def alike_in(recording: Recording, tracks: list[Track]) -> list[list[Track]]:
     """
     Tasks in groups of which exactly the same is drawn: time, stack, detail, and what their tracks say
-    except for the name. A task that did more than wait is in none.
+    except for the name. A task that did more than wait, or served a request, is in none.
 
     Args:
         recording: complete.
@@ -34,6 +34,8 @@ def alike_in(recording: Recording, tracks: list[Track]) -> list[list[Track]]:
             looks[number] = None if number in looks else (time, stack, detail)
     for step in recording.read_steps():
         looks[step[3]] = None
+    for request in recording.requests:
+        looks[request.track] = None
     groups: dict[Hashable, list[Track]] = defaultdict(list)
     for track in tracks:
         look = looks.get(track.id) if track.kind == "task" else None

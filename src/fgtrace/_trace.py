@@ -20,7 +20,7 @@ from fgtrace._cores import AnySampler, make_sampler, tell_loop
 from fgtrace._recording import Recording
 from fgtrace._sampler import Stats
 from fgtrace._sinks import make_sink
-from fgtrace._writing import in_thread, metadata, paced
+from fgtrace._writing import considerate, in_thread, metadata, paced
 from fgtrace.errors import SinkError, TraceStateError
 
 if TYPE_CHECKING:  # 20 ms, and only the end of a trace needs them
@@ -28,6 +28,9 @@ if TYPE_CHECKING:  # 20 ms, and only the end of a trace needs them
     from fgtrace.reports import Report
 
 __all__ = ["Config", "Trace", "trace"]
+
+#: Seconds, besides the trace's own, that writing may wait for a busy program.
+PATIENCE = 30
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -132,13 +135,14 @@ class Trace:
             raise
         return self
 
-    def stop(self, *, progress: Callable[[int, int], None] | None = None, gently: bool = False) -> None:
+    def stop(self, *, progress: Callable[[int, int], None] | None = None, share: float | None = None) -> None:
         """
         Stop, and write the trace.
 
         Args:
             progress: called with the observations written and their total, now and then.
-            gently: write with short pauses: for a thread beside an event loop.
+            share: write in pauses of the program, and take about this part of the time while it is busy;
+                for half a minute and the trace's length, then faster. None: at once.
 
         Raises:
             TraceStateError: it is not running.
@@ -146,7 +150,8 @@ class Trace:
         """
         sampler = self._finish()
         if sampler is not None:
-            self._write(sampler, progress, paced if gently else iter)
+            pace = iter if share is None else considerate(share, PATIENCE + self._seconds)
+            self._write(sampler, progress, pace)
 
     def report(self, **asked: Any) -> Report:
         """

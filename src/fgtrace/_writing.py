@@ -17,11 +17,13 @@ from fgtrace._cores import AnySampler
 from fgtrace._sampler import Stats, own_threads
 from fgtrace._version import __version__
 
-__all__ = ["in_thread", "metadata", "paced", "start_thread"]
+__all__ = ["considerate", "in_thread", "metadata", "paced", "start_thread"]
 
 #: Seconds of writing beside an event loop, and of the pause thereafter.
 LONGEST_WORK = 0.004
 PAUSE = 0.0002
+#: The same where it is to lose nothing: less than the switch interval.
+SHORTEST_WORK = 0.001
 
 
 def metadata(options: Options, sampler: AnySampler, pid: int, began: float, **more: object) -> dict[str, Any]:
@@ -70,6 +72,39 @@ def paced(pieces: Iterable[bytes]) -> Iterator[bytes]:
         if time.perf_counter() - worked_since > LONGEST_WORK:
             time.sleep(PAUSE)
             worked_since = time.perf_counter()
+
+
+def considerate(share: float, patience: float) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
+    """
+    A pace for a thread beside a program that is to lose nothing by it.
+
+    Where a piece took longer than the processor worked on it, it waited for the interpreter, or for a core.
+    Others want these, and to give way for a moment, as `paced` does, still takes half of what they would
+    have. So the longer a piece waited, the longer is the pause behind it; beside an idle one there is none.
+
+    Args:
+        share: of the time, at most so much is worked while others want it.
+        patience: seconds of such pauses, all in all; then it is `paced`.
+    """
+
+    def pace(pieces: Iterable[bytes]) -> Iterator[bytes]:
+        left = patience
+        since, worked_since = time.perf_counter(), time.thread_time()
+        for piece in pieces:
+            yield piece
+            worked = time.thread_time() - worked_since
+            waited = time.perf_counter() - since - worked
+            if left > 0 and worked + waited > SHORTEST_WORK:
+                pause = PAUSE + max(0.0, min(waited, worked)) * (1 / share - 1)
+                left -= pause
+            elif worked + waited > LONGEST_WORK:
+                pause = PAUSE
+            else:
+                continue
+            time.sleep(pause)
+            since, worked_since = time.perf_counter(), time.thread_time()
+
+    return pace
 
 
 async def in_thread(do: Callable[[], None]) -> BaseException | None:

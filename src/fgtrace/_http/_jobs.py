@@ -19,7 +19,6 @@ from fgtrace._config import FORMATS, PACKED, Options
 from fgtrace._flight import FlightRecorder
 from fgtrace._http._query import refusal
 from fgtrace._http._replies import Reply, plain
-from fgtrace._sampler import own_threads
 from fgtrace._trace import Config, Trace
 from fgtrace.errors import ConfigError, FgtraceError
 
@@ -27,6 +26,8 @@ __all__ = ["DumpJob", "Gone", "Job", "ReplyJob", "TraceJob"]
 
 #: How often (s) a door that cannot wait for it is asked whether its client is still there.
 POLL = 0.1
+#: Of a busy program's time, a trace may take so much while it is encoded.
+SHARE = 0.02
 #: Bytes of a reply that stay in memory.
 IN_MEMORY = 1024 * 1024
 
@@ -69,9 +70,6 @@ class Job:
             gone: asked now and then whether the client has.
         """
         self._started = True
-        ident = threading.get_ident()
-        was_own = ident in own_threads
-        own_threads.add(ident)
         try:
             self._reply = self._answer(gone)
         except Gone:
@@ -79,9 +77,6 @@ class Job:
         except BaseException:  # the interpreter ends
             self._release()
             raise
-        finally:
-            if not was_own:
-                own_threads.discard(ident)
         if self._cancelled.is_set():
             self.cancel()
 
@@ -114,8 +109,10 @@ class Job:
         except Exception as error:  # it is a client's answer, and nobody else's trouble
             import logging  # costs 10 ms to import, and is needed when something failed
 
-            logging.getLogger("fgtrace").warning("answering over HTTP failed", exc_info=error)
-            reply = plain(500, f"{type(error).__name__}: the log says more")
+            logger = logging.getLogger("fgtrace")
+            if logger.hasHandlers():  # else nobody configured logging, and it would print to stderr
+                logger.warning("answering over HTTP failed: %s", error, exc_info=error)
+            reply = plain(500, f"{type(error).__name__}: {error}")
         reply.on_close(self._release)
         return reply
 
@@ -209,7 +206,7 @@ class TraceJob(_FileJob):
         except BaseException:
             trace.abandon()
             raise
-        trace.stop(gently=True)
+        trace.stop(share=SHARE)
 
 
 class DumpJob(_FileJob):
