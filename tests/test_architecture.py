@@ -28,7 +28,7 @@ FLOORS = {
     "_window": 2,
     "_lane": 2, "_step_paths": 2, "_exact_lanes": 2, "_wakers": 2, "_exact_timeline": 2, "_timeline": 2,
     "_clock": 3, "_collect": 3, "_encode": 3, "_decode": 3, "_sinks": 3,
-    "_convert": 4,
+    "_convert": 4, "reports": 4, "_reporting": 4,
     "_gil": 4, "_forks": 4, "_sampler": 4, "_core_sampler": 4, "_cores": 4,
     "_worker": 4,
     "_writing": 5, "_trace": 5, "_flight": 5,
