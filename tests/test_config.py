@@ -36,6 +36,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("tasks", None, "True or False"),
     ("lines", 2, "True or False"),
     ("awaits", "exactly", "'sampled' or 'exact'"),
+    ("tracks", "few", "'auto' or 'task' or 'lane'"),
     ("slow_callback_duration", 0, "number above 0"),
     ("slow_callback_duration", "0.1", "number above 0"),
     ("labels", ("request",), "ContextVar"),

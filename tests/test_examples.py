@@ -377,6 +377,24 @@ def test_server_ends(example: Example) -> None:
     assert "sleep" in trace.track("Task-1 _run_app").states()
 
 
+def test_many_tasks(example: Example) -> None:
+    """
+    The slow jobs are found, and stand above the other lanes.
+    """
+    run = example("many_tasks")
+    assert [word for word in run.printed.splitlines() if word.endswith(" job")] == [
+        "  Dublin job", "  Oslo job", "  Rome job",
+    ]  # fmt: skip
+    names = list(run.trace.tracks)  # in display order
+    assert len(names) < 400
+    assert any(name.startswith("audit (") for name in names)
+    first = next(name for name in names if name.startswith("job ("))
+    for slow in ("Dublin job", "Oslo job", "Rome job"):
+        # on a slow machine it may be less than a tenth of the trace
+        above = slow in names[: names.index(first)]
+        assert above or run.trace.track(first).named(slow)
+
+
 def test_exact(tmp_path: Path, trace_engine: Engine) -> None:
     """
     With exact awaits all ten sleeps are there, and each wait for the lock but a first one; sampled, few are.

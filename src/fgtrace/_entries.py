@@ -56,7 +56,7 @@ class TrackEntry:
         The same, with times that count from this one.
         """
         found = TrackEntry(self.kind, self.name, self.start - time, loop=self.loop, tid=self.tid)
-        found.root, found.parent, found.args = self.root, self.parent, dict(self.args)
+        found.root, found.parent, found.args = self.root, self.parent, self.args
         found.end = self.end - time if self.end >= 0 else -1
         return found
 

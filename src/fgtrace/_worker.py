@@ -4,13 +4,16 @@ A thread of ours that does a small thing again and again, and is out of the way 
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from fgtrace._forks import forget, wait_for_end, watch
 from fgtrace._sampler import own_threads
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
 
 __all__ = ["Worker"]
 
@@ -37,7 +40,10 @@ class Worker:
         self._do = do
         self._failed = failed
         self._is_over = False
-        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()  # whose put may interrupt itself
+        from queue import Empty, SimpleQueue  # costs 1 ms to import, and few processes need it
+
+        self._calls: SimpleQueue[None] = SimpleQueue()  # whose put may interrupt itself
+        self._nobody = suppress(Empty)
         self._switch = threading.Lock()  # between the program's forks and `stop`
         self._thread: threading.Thread | None = None
 
@@ -102,7 +108,7 @@ class Worker:
         hidden.set()
         try:
             while not self._is_over:
-                with suppress(queue.Empty):
+                with self._nobody:
                     self._calls.get(timeout=self.period)
                 if not self._is_over:
                     self._do()

@@ -21,7 +21,7 @@ __all__ = ["parse"]
 _HELP = {"help_option_names": ["-h", "--help"]}
 _RUN: dict[str, Any] = {**_HELP, "allow_interspersed_args": False}
 
-_TRACKS = "A track for each task, or lanes.  [default: lanes above 2000 tasks]"
+_TRACKS = "Whether tasks share tracks.  [default: above 2000]"
 _EPILOG = """\b
 The program runs as it does without fgtrace: same output, same exit code.
 The trace is written when it ends, also by Ctrl-C, sys.exit() or an
