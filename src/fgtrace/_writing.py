@@ -81,7 +81,7 @@ def considerate(share: float, patience: float) -> Callable[[Iterable[bytes]], It
 
     Where a piece took longer than the processor worked on it, it waited for the interpreter, or for a core.
     Others want these, and to give way for a moment, as `paced` does, still takes half of what they would
-    have; and to wait for the interpreter slows who has it. So behind a piece that waited there is a long pause.
+    have; and to wait for the interpreter slows who has it. So behind a piece that waited is a long pause.
 
     Args:
         share: of the time, at most so much is worked while others want it.
