@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # 20 ms, and only the end of a trace needs them
 __all__ = ["Config", "Trace", "trace"]
 
 #: Seconds, besides the trace's own, that writing may wait for a busy program.
-PATIENCE = 30
+PATIENCE = 10
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -143,7 +143,7 @@ class Trace:
         Args:
             progress: called with the observations written and their total, now and then.
             share: write in pauses of the program, and take about this part of the time while it is busy;
-                for half a minute and the trace's length, then faster. None: at once.
+                for ten seconds and the trace's length, then faster. None: at once.
 
         Raises:
             TraceStateError: it is not running.
