@@ -56,8 +56,10 @@ def read(
     reader = _Reader(span)
     for track in drawing.tracks:
         reader.row(track)
+    row: _Row | None = None
     for number, (track, time, frame) in enumerate(drawing.edges()):
-        row = reader.rows.get(track.id) or reader.row(track)
+        if row is None or row.track is not track:  # most come track by track
+            row = reader.rows.get(track.id) or reader.row(track)
         if frame is None:
             row.end(time)
         else:
