@@ -98,7 +98,7 @@ class Trace:
         self._began = 0.0
         self._seconds = 0.0
         self._stopped = False
-        self._write_lock = threading.Lock()
+        self._busy = threading.Lock()  # while it starts, and while it is written
 
     def __repr__(self) -> str:
         state = "stopped" if self._stopped else "new" if self._sampler is None else "running"
@@ -125,14 +125,15 @@ class Trace:
         self._sink.begin()
         self.stats = self._sampler.stats
         tell_loop(self._sampler)
-        atexit.register(self._at_exit)
-        try:
-            self._sampler.start()
-        except BaseException:  # the system gives no thread: nothing is left behind
-            self._sampler = None
-            atexit.unregister(self._at_exit)
-            self._sink.abandon()
-            raise
+        with self._busy:
+            atexit.register(self._at_exit)
+            try:
+                self._sampler.start()
+            except BaseException:  # the system gives no thread: nothing is left behind
+                self._sampler = None
+                atexit.unregister(self._at_exit)
+                self._sink.abandon()
+                raise
         return self
 
     def stop(self, *, progress: Callable[[int, int], None] | None = None, share: float | None = None) -> None:
@@ -236,7 +237,7 @@ class Trace:
         pace: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
         also: Iterable[Callable[[Timeline], None]] = (),
     ) -> None:
-        with self._write_lock:
+        with self._busy:
             try:
                 timeline = self._timeline(sampler.recording, sampler.end)
                 if progress is not None:
@@ -258,11 +259,13 @@ class Trace:
 
     def _at_exit(self) -> None:
         """
-        The interpreter ends: write the trace, or let the writer end.
+        The interpreter ends: write the trace, or let the writer end. Another thread may just be starting it.
         """
+        with self._busy:
+            pass
         with suppress(TraceStateError):
             self._quietly(self.stop)
-        with self._write_lock:
+        with self._busy:
             pass
 
     def _quietly(self, do: Callable[[], None]) -> None:
