@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fgtrace
-from drawn import Drawn
+from drawn import Drawn, nested
 from fgtrace._model import LOCK_HELD, Flow, Frame, Instant, Slice, Track
 from fgtrace._states import TASK_STATES
 from fgtrace._timeline import Timeline
 from fgtrace.reports import GROUPS, Ask, Report, Step, make_report
 from fgtrace.reports._diff import compare
 from fgtrace.reports._figures import spread_of, union
-from fgtrace.reports._read import read
+from fgtrace.reports._read import FOREVER, read
+from fgtrace.reports._report import answer
 from fgtrace.reports._stuck import circles
 from scripted import Script
 from test_exact_timeline import drawn, play, steps
@@ -401,6 +402,35 @@ def test_an_empty_trace() -> None:
     """
     report = asked()
     assert (report.tasks, report.duration_ns, report.groups, report.loops) == (0, 0, (), ())
+
+
+@settings(deadline=None)
+@given(nested(), st.integers(0, 10**10))
+def test_slices_or_edges(slices: list[Slice], cut: int) -> None:
+    """
+    Slices taken as they are make the same lives as their edges.
+    """
+    faces = [state("sleep"), state("running"), Frame("m.f"), Frame("m.g", "native"), Frame("busy", "loop")]
+    slices = [
+        each._replace(frame=faces[len(each.frame.name + each.frame.category) % len(faces)]) for each in slices
+    ]
+    slices.append(row(77, [("sleep", 5)])[0])
+    drawing = Drawn(slices)
+    first, second = (read(drawing, EXACT, (cut, FOREVER), in_order=in_order) for in_order in (False, True))
+    assert answer(second, ALL) == answer(first, ALL)
+    assert [life.length for life in second.by_id.values()] == [life.length for life in first.by_id.values()]
+
+
+def test_slices_that_overlap() -> None:
+    """
+    Slices that overlap in part, or are not in order, are refused either way.
+    """
+    track = row(0, [("sleep", 100)])[0].track
+    for spans in (((0, 10), (5, 15)), ((5, 10), (0, 3))):
+        slices = [Slice(track, *span, 0, state("sleep")) for span in spans]
+        for in_order in (False, True):
+            with pytest.raises(ValueError, match="overlaps another slice"):
+                read(Drawn(slices), EXACT, in_order=in_order)
 
 
 def test_order_of_a_file_does_not_matter() -> None:

@@ -73,7 +73,7 @@ def report(
         source: what `fgtrace.load` reads.
         ask: what is asked; None: all, the ten largest of each.
         progress: called now and then: ``reading``, the bytes that were read and their total; then
-            ``adding up``, the begins and ends of slices, and how many there are.
+            ``adding up``, the slices, and how many there are.
 
     Raises:
         ConfigError: there is no such task.
@@ -114,11 +114,14 @@ def _lives(source: str | os.PathLike[str], ask: Ask, progress: Progress | None) 
     told = progress or _untold
     with open_trace(source, partial(told, "reading")) as trace:
         try:
-            return read(
-                trace, trace.metadata, ask.span, lambda done: told("adding up", done, 2 * trace.count)
-            )
+            added = partial(_added, told, trace.count)
+            return read(trace, trace.metadata, ask.span, added, in_order=True)
         except ValueError as error:
             raise TraceFormatError(os.fspath(source), str(error)) from error
+
+
+def _added(told: Progress, total: int, done: int) -> None:
+    told("adding up", done, total)
 
 
 def _untold(*_: object) -> None:
