@@ -13,10 +13,14 @@ from typing import Any
 import click
 
 from fgtrace._config import FORMATS
+from fgtrace._text import number, text
 from fgtrace._version import __version__
-from fgtrace.cli._plan import ConvertPlan, Plan, ViewPlan
+from fgtrace.cli._plan import ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
+from fgtrace.reports import GROUPS
 
-__all__ = ["parse"]
+__all__ = ["AnyPlan", "parse"]
+
+AnyPlan = Plan | ConvertPlan | ReportPlan | DiffPlan | ViewPlan
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 _RUN: dict[str, Any] = {**_HELP, "allow_interspersed_args": False}
@@ -39,30 +43,17 @@ not given here may be in FGTRACE_* variables: docs/debug-hook.md.
 """
 
 
-def _number(text: str) -> object:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _text(text: str) -> str:
-    return text
-
-
 #: Parameter -> (option of `fgtrace.Config`, what makes a value of the text or flag).
 _OPTIONS: dict[str, tuple[str, Callable[[Any], object]]] = {
-    "out": ("dst", _text),
-    "hz": ("hz", _number),
-    "format_": ("format", _text),
-    "state_frames": ("state_frames", _text),
-    "awaits": ("awaits", _text),
-    "tracks": ("tracks", _text),
-    "slow_callback_duration": ("slow_callback_duration", _number),
-    "max_overhead": ("max_overhead", _number),
-    "max_memory": ("max_memory", _number),
+    "out": ("dst", text),
+    "hz": ("hz", number),
+    "format_": ("format", text),
+    "state_frames": ("state_frames", text),
+    "awaits": ("awaits", text),
+    "tracks": ("tracks", text),
+    "slow_callback_duration": ("slow_callback_duration", number),
+    "max_overhead": ("max_overhead", number),
+    "max_memory": ("max_memory", number),
     "include_self": ("include_self", bool),
     "lines": ("lines", bool),
     "no_threads": ("threads", lambda flag: not flag),
@@ -169,7 +160,7 @@ def run(
     flight = None
     if flight_recorder:
         flight, options = {_FLIGHT.get(name, name): value for name, value in options.items()}, {}
-        flight |= {} if stuck is None else {"stuck": _number(stuck)}
+        flight |= {} if stuck is None else {"stuck": number(stuck)}
     elif stuck is not None:
         raise click.UsageError("--stuck is of --flight-recorder.")
     target, arguments = (module, words) if module is not None else (words[0], words[1:])
@@ -201,10 +192,55 @@ def convert(
     packed or not.
     """
     said = {key: value for key, value in given.items() if value is not None}
-    selection = {key: _number(value) if key in ("start", "end") else value for key, value in said.items()}
+    selection = {key: number(value) if key in ("start", "end") else value for key, value in said.items()}
     return ConvertPlan(
         source=source, target=target, format=format_, selection=selection, tracks=tracks, quiet=quiet
     )
+
+
+@fgtrace.command(
+    context_settings=_HELP, options_metavar="[OPTIONS]", short_help="Say where the time of a trace went."
+)
+@click.argument("source", metavar="TRACE")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--top", metavar="N", help="So many rows of each table.  [default: 10]")
+@click.option("--from", "start", metavar="S", help="Only from here on: seconds from the trace's start.")
+@click.option("--to", "end", metavar="S", help="Only until here.")
+@click.option("--group", metavar="|".join(GROUPS), help="What the first table goes by.  [default: coroutine]")
+@click.option("--task", metavar="NAME", help="The critical path of this task; also 'Task-*'.")
+@click.option("--slow-callback-duration", metavar="S", help="What blocks a loop.  [default: 0.1]")
+def report(source: str, *, as_json: bool, **given: Any) -> ReportPlan:
+    """
+    Say where the time of a trace went.
+
+    TRACE is a trace in the Trace Event Format, or a .pftrace that fgtrace
+    wrote, packed or not.
+    """
+    said = {key: value for key, value in given.items() if value is not None}
+    words = ("group", "task")
+    ask = {key: value if key in words else number(value) for key, value in said.items()}
+    return ReportPlan(source=source, ask=ask, as_json=as_json)
+
+
+@fgtrace.command(context_settings=_HELP, options_metavar="[OPTIONS]", short_help="Say what became slower.")
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--top", metavar="N", help="So many rows of each table.  [default: 10]")
+@click.option(
+    "--threshold",
+    metavar="F",
+    help="Exit with 1 where a time grew by more than this share.  [default: never]",
+)
+def diff(before: str, after: str, *, as_json: bool, **given: Any) -> DiffPlan:
+    """
+    Say what became slower from trace A to trace B of the same program.
+
+    Compared is the time of one task: of each coroutine, in each state, and
+    at each place where it waits.
+    """
+    said = {key: number(value) for key, value in given.items() if value is not None}
+    return DiffPlan(before=before, after=after, as_json=as_json, **said)
 
 
 @fgtrace.command(context_settings=_HELP, options_metavar="[OPTIONS]", short_help="Show a trace in a browser.")
@@ -223,7 +259,7 @@ def view(source: str, *, offline: bool, speedscope: bool, no_browser: bool) -> V
     return ViewPlan(source=source, offline=offline, speedscope=speedscope, browser=not no_browser)
 
 
-def parse(arguments: Sequence[str]) -> Plan | ConvertPlan | ViewPlan | int:
+def parse(arguments: Sequence[str]) -> AnyPlan | int:
     """
     What to do, or the exit code where it is done already, as with ``--help``.
 
@@ -233,4 +269,4 @@ def parse(arguments: Sequence[str]) -> Plan | ConvertPlan | ViewPlan | int:
     if not arguments:
         arguments = ["--help"]
     done = fgtrace.main(list(arguments), prog_name="fgtrace", standalone_mode=False)
-    return done if isinstance(done, (Plan, ConvertPlan, ViewPlan)) else int(done or 0)
+    return done if isinstance(done, AnyPlan) else int(done or 0)
