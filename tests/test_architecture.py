@@ -35,7 +35,7 @@ FLOORS = {
     "_writing": 5, "_trace": 5, "_flight": 5,
     "_hook_options": 5, "_dumps": 5, "_culprit": 5, "_errors_seen": 5, "_watch": 5,
     "_debug_hook": 5, "debug": 5,
-    "_http": 6, "server": 6,
+    "_http": 6, "server": 6, "_cell": 6, "jupyter": 6,
     "__init__": 6,
     "testing": 7, "auto": 7, "pytest_plugin": 7, "asgi": 7, "aiohttp": 7, "wsgi": 7,
     "cli": 8, "__main__": 8,

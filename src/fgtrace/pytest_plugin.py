@@ -62,7 +62,7 @@ def _prepare(folder: Path) -> None:
         if any(folder.iterdir()) and not (mark.is_file() and mark.read_text("utf-8") == MARKED):
             raise pytest.UsageError(
                 f"--fgtrace: {folder} holds other files; allowed is a new folder, an empty one, or one of "
-                "earlier traces (--fgtrace without a folder must not stand right before a path: --fgtrace=DIR)"
+                "earlier traces (without a folder, --fgtrace must not stand right before a path)"
             )
         mark.write_text(MARKED, "utf-8")
     except OSError as error:
