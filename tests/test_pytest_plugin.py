@@ -23,6 +23,7 @@ from fgtrace.pytest_plugin import LONGEST_NAME, file_name
 from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace
 
+ROOT = Path(__file__).parent.parent
 #: In a checkout there is no entry point.
 PLUGIN = [] if entry_points(group="pytest11", name="fgtrace") else ["-p", "_fgtrace_pytest"]
 
@@ -272,6 +273,18 @@ def test_no_room(run: Run) -> None:
     assert ran.code == 0, ran.printed
     assert "2 passed" in ran.printed
     assert "not written: " in ran.printed
+
+
+def test_example(run: Run) -> None:
+    """
+    The slow test among the examples is the one that has a trace, and one sees why.
+    """
+    suite = (ROOT / "examples" / "pytest_traces.py").read_text()
+    ran = run(suite, "--fgtrace", "--fgtrace-when=slow")
+    assert ran.code == 0, ran.printed
+    path = ran.traces["test_it.py.test_held"]
+    waits = [each for each in fgtrace.load(path) if each.frame.name == "lock wait"]
+    assert sum(each.end - each.start for each in waits) > 1e9
 
 
 @given(test=st.text(max_size=300))
