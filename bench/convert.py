@@ -122,16 +122,16 @@ def rows(count: int, lengths: tuple[int, ...] = LENGTHS) -> list[list[str]]:
                 taken = [convert(sources[name], target, other) for _ in range(count)]
                 seconds, peak = sorted(taken)[count // 2][0], max(memory for _, memory in taken)
                 size = sources[name].stat().st_size / 1e6
-                found.append(
-                    [
-                        f"{'JSON of another tool' if name == 'foreign' else f'`{name}`'} ({size:.0f} MB)",
-                        f"`{other}`",
-                        f"{length:,}",
-                        f"{seconds:.1f} s",
-                        f"{length / seconds:,.0f}",
-                        f"{peak:.0f} MiB",
-                    ]
-                )
+                row = [
+                    f"{'JSON of another tool' if name == 'foreign' else f'`{name}`'} ({size:.0f} MB)",
+                    f"`{other}`",
+                    f"{length:,}",
+                    f"{seconds:.1f} s",
+                    f"{length / seconds:,.0f}",
+                    f"{peak:.0f} MiB",
+                ]
+                print(*row, sep=" | ", file=sys.stderr, flush=True)
+                found.append(row)
     return found
 
 

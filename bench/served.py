@@ -25,8 +25,6 @@ from typing import Any, NamedTuple
 from slowdown import PINNED, median
 
 SECONDS = 2.0
-TITLE = "A service while a trace of it is served over HTTP"
-NOTE = "200 clients, aiohttp; each traced window lasts from the request for the trace to its last byte."
 ASK = b"GET /users/7 HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 

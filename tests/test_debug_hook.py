@@ -483,6 +483,21 @@ while not installed().dumped:
 """
 
 
+def test_end_of_the_program(core: str, tmp_path: Path) -> None:
+    """
+    A program that ends by what went wrong, and never takes the hook away, leaves the dump.
+    """
+    program = """
+import asyncio, fgtrace
+async def main():
+    asyncio.get_running_loop().call_exception_handler({"message": "lost"})
+fgtrace.install("here", format="json", interval=600)
+asyncio.run(main())
+"""
+    run(program, tmp_path)
+    assert len(dumps(tmp_path / "here", "exception")) == 1
+
+
 def test_auto(core: str, tmp_path: Path) -> None:
     """
     Importing `fgtrace.auto` installs the hook as the environment says; the log line is one line.

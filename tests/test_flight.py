@@ -8,6 +8,8 @@ import asyncio
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ import pytest
 
 import fgtrace
 from fgtrace._flight import running
+from fgtrace._ring import Ring
 from reading import Trace
 
 
@@ -180,3 +183,36 @@ def test_fork(core: str) -> None:
         taken = recorder.stats.sampling.ticks_taken
         wait_until(lambda: recorder.stats.sampling.ticks_taken > taken, "ticks")
         assert running() is recorder
+
+
+def test_failure(core: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """
+    A recorder that cannot go on ends by itself, says why, and the program does not notice.
+    """
+
+    def fail(*_: object) -> None:
+        raise MemoryError("none left")
+
+    with fgtrace.FlightRecorder(1) as recorder:
+        monkeypatch.setattr(Ring, "roll", fail)
+        wait_until(lambda: not recorder.is_running, "the end")
+        assert recorder.stats.sampling.failed == {"recorder": "MemoryError: none left"}
+        assert running() is None
+        with pytest.raises(fgtrace.TraceStateError, match="not running"):
+            recorder.dump(tmp_path / "t.json")
+
+
+def test_ends_with_the_process(core: str, tmp_path: Path) -> None:
+    """
+    A program that never stops its recorder ends as ever.
+    """
+    program = "import fgtrace; fgtrace.FlightRecorder().start(); print('done')"
+    found = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env={**os.environ, "PYTHONPATH": str(Path(fgtrace.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, "done\n", "")

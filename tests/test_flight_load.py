@@ -13,6 +13,7 @@ import pytest
 
 import fgtrace
 import fgtrace._flight
+from fgtrace._collect._requests import RequestWatch
 from fgtrace._collect._sources import LoopFinder
 from fgtrace._config import Options
 from fgtrace._model import FrameName, Wait
@@ -57,6 +58,7 @@ class SimulatedSampler:
         self.recording = Recording(options.max_memory)
         self.finder = LoopFinder()
         self.stats = fgtrace.Stats()
+        self.requests = RequestWatch(self.recording, lambda _: -1, self.now, lambda *_: None)
         self.before = -1
         self.recording.loop(LoopEntry("asyncio.Loop", "MainThread"))
         self.steady = self.recording.track(TrackEntry("task", "steady", 0, loop=0))

@@ -21,8 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fgtrace
+import fgtrace.aiohttp
+import fgtrace.asgi
+import fgtrace.wsgi
 from fgtrace._decode._protobuf import Message
 from fgtrace._flight import FlightRecorder
 from fgtrace._http import Ask, Door, HttpOptions, Job, Reply
@@ -217,6 +223,21 @@ def test_bad_query(query: str, expected: str) -> None:
     assert text.count("\n") == 1
 
 
+@given(
+    st.text(max_size=60) | st.from_regex(r"(hz|seconds|last|tasks|format)=[^&]{0,9}(&.*)?", fullmatch=True)
+)
+def test_any_query(query: str) -> None:
+    """
+    Whatever stands in a query, it is taken or refused in a line.
+    """
+    for path in ("/fgtrace", "/fgprof", "/tasks"):
+        found = answer(query, path)
+        if isinstance(found, Reply):
+            status, text = refused(found)
+            assert status in (400, 409)
+            assert text.count("\n") == 1
+
+
 def test_bad_query_over_the_wire(door: Live) -> None:
     """
     The same from each door.
@@ -271,6 +292,23 @@ def test_bad_address(options: dict[str, Any], field: str) -> None:
     with pytest.raises(fgtrace.ConfigError) as caught:
         fgtrace.serve(**options)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "debug", "/debug?", "/{debug}"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda prefix: fgtrace.asgi.DebugMiddleware(None, prefix), id="asgi"),  # type: ignore[arg-type]
+        pytest.param(lambda prefix: fgtrace.wsgi.DebugMiddleware(None, prefix), id="wsgi"),  # type: ignore[arg-type]
+        pytest.param(lambda prefix: fgtrace.aiohttp.add_routes(web.Application(), prefix), id="aiohttp"),
+    ],
+)
+def test_bad_prefix(make: Callable[[str], object], prefix: str) -> None:
+    """
+    A door that would take all of an application's paths, or none, is not made.
+    """
+    with pytest.raises(fgtrace.ConfigError, match="bad prefix: "):
+        make(prefix)
 
 
 def test_address_in_use() -> None:

@@ -210,3 +210,27 @@ def test_only_code_is_kept() -> None:
     gc.collect()
     assert function() is None
     assert recording.codes[0].name == FrameName("m", "f")
+
+
+def test_a_snapshot_stays_as_it_is() -> None:
+    """
+    What was noted so far can be read while more is noted, and moved to a file, and a track ends.
+    """
+    recording = Recording(max_memory=MIB)
+    for time in range(20_000):
+        recording.observe(time, 0, 1, 2)
+        recording.step(time, time + 1, -1, 0, 0, 0, 0)
+    recording.trim()
+    for time in range(20_000, 20_010):
+        recording.observe(time, 0, 1, 2)
+        recording.step(time, time + 1, -1, 0, 0, 0, 0)
+    snapshot = recording.snapshot()
+    rows, steps = snapshot.read(), snapshot.read_steps()
+    assert [next(rows)[0] for _ in range(10)] == [next(steps)[0] for _ in range(10)] == list(range(10))
+    for time in range(20_010, 60_000):
+        recording.observe(time, 0, 1, 2)
+        recording.step(time, time + 1, -1, 0, 0, 0, 0)
+    recording.trim()
+    assert [row[0] for row in rows] == [step[0] for step in steps] == list(range(10, 20_010))
+    assert [row[0] for row in recording.read()] == list(range(60_000))
+    recording.close()

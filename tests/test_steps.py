@@ -217,14 +217,18 @@ def test_somebody_else_wraps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             with fgtrace.trace(
                 tmp_path / "u.json"
             ) as trace:  # without marks: it cannot know what is called when
-                await asyncio.sleep(0.2)
+                core: Any = trace._sampler._core  # type: ignore[union-attr]
+                while core.stats()["tasks"] <= CROWD:
+                    await asyncio.sleep(0.05)
             assert counted > before
             assert trace.stats.tracks > CROWD
             event.set()
 
-    asyncio.run(main())
-    monkeypatch.undo()
-    asyncio.events.Handle._run = run  # type: ignore[method-assign]  # the other tool has gone before us
+    try:
+        asyncio.run(main())
+    finally:
+        monkeypatch.undo()
+        asyncio.events.Handle._run = run  # type: ignore[method-assign]  # the other tool has gone before us
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="switches of contexts are told from Python 3.14 on")

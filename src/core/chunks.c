@@ -139,13 +139,18 @@ chunks_spill(Core *core)
     }
 }
 
-/* A block of steps (bytes), None behind the last. The trace is over. */
+/* A block of steps (bytes), None behind the last; the trace may go on meanwhile. */
 PyObject *
 chunks_block(Core *core, size_t number)
 {
     Exact *exact = core->exact;
     size_t first = number * STEPS_A_CHUNK;
-    if (exact != NULL && first < exact->written) { /* chunks are written when they are full */
+    if (exact == NULL) {
+        Py_RETURN_NONE;
+    }
+    pthread_mutex_lock(&exact->lock); /* else a chunk may be written and freed while it is read */
+    if (first < exact->written) { /* chunks are written when they are full */
+        pthread_mutex_unlock(&exact->lock);
         PyObject *bytes = PyBytes_FromStringAndSize(NULL, STEPS_A_CHUNK * sizeof(Step));
         if (bytes != NULL && pread(exact->file, PyBytes_AS_STRING(bytes), STEPS_A_CHUNK * sizeof(Step),
                                    (off_t)(first * sizeof(Step))) != STEPS_A_CHUNK * sizeof(Step)) {
@@ -154,14 +159,15 @@ chunks_block(Core *core, size_t number)
         }
         return bytes;
     }
-    const StepChunk *chunk = exact != NULL ? exact->first : NULL;
-    for (size_t place = exact != NULL ? exact->written : 0; chunk != NULL && place < first; place += STEPS_A_CHUNK) {
+    const StepChunk *chunk = exact->first;
+    for (size_t place = exact->written; chunk != NULL && place < first; place += STEPS_A_CHUNK) {
         chunk = chunk->next;
     }
-    if (chunk == NULL) {
-        Py_RETURN_NONE;
-    }
-    return PyBytes_FromStringAndSize((const char *)chunk->steps, (Py_ssize_t)(chunk->used * sizeof(Step)));
+    PyObject *found = chunk == NULL ? Py_NewRef(Py_None)
+                                    : PyBytes_FromStringAndSize((const char *)chunk->steps,
+                                                                (Py_ssize_t)(chunk->used * sizeof(Step)));
+    pthread_mutex_unlock(&exact->lock);
+    return found;
 }
 
 /* All steps that are here (bytes): they are Python's now. Only where nothing is spilled. */

@@ -10,12 +10,13 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import chain
+from typing import TypeAlias
 
 from fgtrace._spill import Spill
 
 __all__ = ["ByTrack", "Numbers"]
 
-Numbers = array[int]
+Numbers: TypeAlias = "array[int]"  # text: 3.11 knows no parameters of it at run time
 Row = tuple[int, ...]
 
 #: Numbers that wait in memory: 16 MiB.

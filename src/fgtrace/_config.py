@@ -17,7 +17,7 @@ from typing import IO, Any, Literal
 from fgtrace._states import TASK_STATES, THREAD_STATES
 from fgtrace.errors import ConfigError
 
-__all__ = ["FORMATS", "PACKED", "Destination", "Options", "format_of"]
+__all__ = ["FORMATS", "PACKED", "READABLE", "Destination", "Options", "format_of"]
 
 #: Where a trace goes: a path, or a binary file object, which is written but never closed.
 Destination = str | os.PathLike[str] | IO[bytes]
@@ -38,6 +38,9 @@ FORMATS: dict[str, tuple[str, ...]] = {
 
 #: The formats that are packed with gzip.
 PACKED = frozenset({"json.gz", "perfetto.gz", "pprof", "firefox.gz"})
+
+#: The formats that can be read back: by `fgtrace.load`, say.
+READABLE = frozenset({"json", "json.gz", "perfetto", "perfetto.gz"})
 
 MIB = 1024 * 1024
 

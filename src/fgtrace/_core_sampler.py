@@ -28,7 +28,7 @@ from fgtrace._collect.asyncio_tasks import TaskCollector
 from fgtrace._collect.threads import LOOKS
 from fgtrace._config import Options
 from fgtrace._forks import forget, wait_for_end, watch
-from fgtrace._sampler import Stats, awaits_of, complain, dropped, own_threads
+from fgtrace._sampler import Stats, awaits_of, complain, dropped, note_holders, own_threads
 
 __all__ = ["CoreSampler"]
 
@@ -88,6 +88,7 @@ class CoreSampler:
         self._step: type = type(None)  # asyncio's wrapper of a task's step
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
+        self._fetching = threading.Lock()  # between our thread and `snapshot`
         if options.awaits == "exact":
             for name in ("asyncio.base_events", "asyncio.tasks"):  # that they come is likely enough
                 importlib.import_module(name)
@@ -271,9 +272,21 @@ class CoreSampler:
         finally:
             own_threads.discard(ident)
 
+    def snapshot(self) -> tuple[CoreRecording, int]:
+        """
+        As of the Python twin.
+        """
+        with self._fetching:
+            self.recording.absorb()
+            self.recording.settle()
+            found, end = self.recording.snapshot(), self.now()
+        note_holders(found, self.finder, self.stats)
+        return found, end
+
     def _guarded(self, do: Any) -> None:
         try:
-            do()
+            with self._fetching:
+                do()
         except Exception as error:  # the observer is a guest
             complain(self.stats, "core", error)
             self._core.detach()
@@ -330,6 +343,7 @@ class CoreSampler:
             self._all.close(now)
         if self._answerer is not None:
             self._answerer.close(now)
+            note_holders(self.recording, self.finder, self.stats)
 
     def now(self) -> int:
         """

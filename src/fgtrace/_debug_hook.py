@@ -9,6 +9,7 @@ still blocked, so that what blocks it is what the dump ends with.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -104,21 +105,32 @@ class DebugHook:
         if self._errors is not None:
             self._errors.start()
         self.is_active = True
+        atexit.register(self._at_exit)  # after the recorder's own, so that it comes before
 
     def stop(self) -> None:
         """
-        End, and leave nothing. A dump that is under way is finished.
+        End, and leave nothing; but what has gone wrong is dumped before.
 
         Raises:
             TraceStateError: it took a signal, and this is not the main thread.
         """
         self._give_signal_back()
+        atexit.unregister(self._at_exit)
         self._worker.stop()
         if self.is_active and self._errors is not None:
             self._errors.stop()
         self.is_active = False
         if self.recorder.is_running:
+            while self._waiting:
+                self._handle(self._waiting.popleft())
             self.recorder.stop()
+
+    def _at_exit(self) -> None:
+        """
+        The interpreter ends: what went wrong just now, as programs end by it, is still dumped.
+        """
+        if self.pid == os.getpid():
+            self.stop()
 
     def trigger(self, reason: str, said: str = "", culprit: object = "") -> None:
         """

@@ -86,15 +86,21 @@ def edges(slices: Iterable[Slice]) -> Iterator[Edge]:
     """
     stacks: dict[int, tuple[Track, list[int]]] = {}
     times: dict[int, int] = {}
+    make = tuple.__new__  # what Edge() comes to, in half the time
+    last, stack, latest = None, list[int](), 0
     for track, start, end, _, frame in slices:
-        stack = stacks.setdefault(track.id, (track, []))[1]
+        if track is not last:  # most slices come in a row: what is looked up stays
+            if last is not None:
+                times[last.id] = latest
+            last, stack = track, stacks.setdefault(track.id, (track, []))[1]
+            latest = times.get(track.id, start)
         while stack and stack[-1] <= start:
-            yield Edge(track, stack.pop(), None)
-        if start < times.get(track.id, start) or (stack and end > stack[-1]):
+            yield make(Edge, (track, stack.pop(), None))
+        if start < latest or (stack and end > stack[-1]):
             raise ValueError(f"{frame.name!r} at {start} ns overlaps another slice of {track.name!r} in part")
-        times[track.id] = start
+        latest = start
         stack.append(end)
-        yield Edge(track, start, frame)
+        yield make(Edge, (track, start, frame))
     for track, stack in stacks.values():
         while stack:
             yield Edge(track, stack.pop(), None)

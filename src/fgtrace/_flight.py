@@ -130,6 +130,8 @@ class FlightRecorder:
         self._stats = FlightStats()
         self._worker = Worker("fgtrace recorder", min(PERIOD, seconds / 8), self._roll, self._fail)
         self._pid = 0
+        self._is_stopped = False
+        self._longest = 0
 
     def __repr__(self) -> str:
         state = "running" if self.is_running else "stopped" if self._pid else "new"
@@ -183,18 +185,17 @@ class FlightRecorder:
         Raises:
             TraceStateError: it is not running.
         """
-        if not self._generations:
+        if not self._pid or self._is_stopped:
             raise TraceStateError("this flight recorder is not running")
+        self._is_stopped = True
         if self in _running:
             _running.remove(self)
         atexit.unregister(self._at_exit)
-        if not self.is_running:
+        if self._pid == os.getpid():
+            self._worker.stop()
+            self._end_all()
+        else:
             self._generations.clear()
-            return
-        self._worker.stop()
-        with self._lock:
-            while self._generations:
-                self._end(self._generations[0])
 
     def dump(
         self,
@@ -316,11 +317,22 @@ class FlightRecorder:
         stats.memory = self._memory()
         stats.observations = sum(len(chunk.rows) for chunk in oldest.ring.chunks) // 4
         stats.tracks = len(recording.tracks) - recording.forgotten
-        stats.shortened = oldest.reach < min(self._length, oldest.sampler.now() - round(2e9 * PERIOD))
+        self._longest = max(self._longest, oldest.reach)
+        could = min(self._length, max(self._longest, oldest.sampler.now()) - round(2e9 * PERIOD))
+        stats.shortened = oldest.reach < could
+
+    def _end_all(self) -> None:
+        with self._lock:
+            while self._generations:
+                self._end(self._generations[0])
 
     def _fail(self, error: Exception) -> None:
+        """
+        What nobody empties would grow: so that is the end.
+        """
         for generation in self._generations:
             complain(generation.sampler.stats, "recorder", error)
+        self._end_all()
 
     def _at_exit(self) -> None:
         if self.is_running:

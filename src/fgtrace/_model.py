@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 __all__ = [
+    "LOCK_HELD",
     "Collection",
     "Counter",
     "Cpu",
@@ -41,6 +42,10 @@ WaitKind = Literal["running", "runnable", "task", "thread", "io", "future"]
 #: other thread ran either, so it was not the GIL that it waited for. ``starved``: it stood
 #: still while another thread ran. ``unknown``: first sight, or no such clock here.
 Cpu = Literal["busy", "some", "still", "starved", "unknown"]
+
+
+#: What a flag on a task's track is called that says who holds the lock that it waits for.
+LOCK_HELD = "lock held"
 
 
 class FrameName(NamedTuple):

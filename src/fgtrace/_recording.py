@@ -23,8 +23,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
+from copy import copy
 from types import CodeType
-from typing import Any
+from typing import Any, Self
 
 from fgtrace._entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
 from fgtrace._model import Collection, FrameName, Gap, Request, ThreadLook, Wait
@@ -86,6 +87,7 @@ class Recording:
         self.callbacks: list[CallbackEntry] = []
         self.collections: list[Collection] = []
         self.collections_dropped = 0
+        self.holders: list[tuple[str, str]] = []  # at the end: who waits for a lock, who holds it
         self.requests: list[Request] = []
         self.requests_dropped = 0
         self.observations = 0
@@ -352,6 +354,17 @@ class Recording:
         """
         for block in self._step_blocks():
             yield from unpack(block)
+
+    def snapshot(self) -> Self:
+        """
+        What was noted so far, to be read while more is noted; not to be asked for during `trim`.
+        """
+        found = copy(self)
+        # rows and steps first: what they refer to is in the tables before
+        for name in ("rows", "steps", "counters", "gaps", "collections", "tracks", "loops"):
+            setattr(found, name, getattr(self, name)[:])
+        found._spilled_rows, found._spilled_steps = copy(self._spilled_rows), copy(self._spilled_steps)
+        return found
 
     def _step_blocks(self) -> Iterator[bytes]:
         """

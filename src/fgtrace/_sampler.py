@@ -20,6 +20,7 @@ from fgtrace._clock import Clock, SystemClock, Ticker
 from fgtrace._collect import Collector
 from fgtrace._collect._collections import CollectionNotes, CollectionWatch
 from fgtrace._collect._exact import ExactTaskCollector
+from fgtrace._collect._holders import find_holders
 from fgtrace._collect._requests import RequestWatch
 from fgtrace._collect._shared_recording import SharedRecording
 from fgtrace._collect._sources import LoopFinder
@@ -31,7 +32,7 @@ from fgtrace._gil import calm, hurry
 from fgtrace._model import Gap
 from fgtrace._recording import Recording
 
-__all__ = ["Sampler", "Stats", "awaits_of", "complain", "dropped", "own_threads"]
+__all__ = ["Sampler", "Stats", "awaits_of", "complain", "dropped", "note_holders", "own_threads"]
 
 #: Idents of the threads of all traces of this process.
 own_threads: set[int] = set()
@@ -103,6 +104,7 @@ class Sampler:
         self._collectors = self._plug_in(options) if collectors is None else list(collectors)
         self._paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
+        self._moving = threading.Lock()  # between `snapshot` and what moves to a file
 
     def _plug_in(self, options: Options) -> list[Collector]:
         found: list[Collector] = []
@@ -250,6 +252,8 @@ class Sampler:
                 collector.close(self.end)
             except Exception as error:  # the observer is a guest
                 self._unplug(collector, error)
+        if self._options.tasks:
+            note_holders(self.recording, self.finder, self.stats)
 
     def look(self, now: int) -> None:
         """
@@ -276,9 +280,19 @@ class Sampler:
         self._collectors.remove(collector)
         complain(self.stats, collector.name, error)
 
+    def snapshot(self) -> tuple[Recording, int]:
+        """
+        What was recorded so far, and until when (ns from the start), while it goes on.
+        """
+        with self._moving:
+            found = self.recording.snapshot()
+        note_holders(found, self.finder, self.stats)
+        return found, self.now()
+
     def _trim(self) -> None:
         try:
-            self.recording.trim()
+            with self._moving:
+                self.recording.trim()
         except OSError as error:
             self._collectors.clear()
             complain(self.stats, "spill", error)
@@ -310,6 +324,16 @@ def awaits_of(options: Options, recording: Recording) -> str:
     others = {loop.type.partition(".")[0] for loop in recording.loops if not loop.exact}
     found = ["exact"] if any(loop.exact for loop in recording.loops) or not others else []
     return "; ".join(found + ([f"sampled ({', '.join(sorted(others))})"] if others else []))
+
+
+def note_holders(recording: Recording, finder: LoopFinder, stats: Stats) -> None:
+    """
+    Note who holds the locks that tasks wait for now, as the trace ends.
+    """
+    try:
+        recording.holders = find_holders(finder, sys._current_frames())
+    except Exception as error:  # the observer is a guest
+        complain(stats, "holders", error)
 
 
 def dropped(recording: Recording) -> dict[str, str]:

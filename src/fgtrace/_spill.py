@@ -4,6 +4,7 @@ A temporary file that takes what a recording cannot keep in memory, and gives it
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,8 @@ __all__ = ["Spill"]
 
 class Spill:
     """
-    Numbers that were moved out of memory; there is no file until the first ones are.
+    Numbers that were moved out of memory; there is no file until the first ones are. A copy reads the same
+    file, as far as it was written then.
 
     Attributes:
         size: bytes that are in the file.
@@ -57,8 +59,7 @@ class Spill:
         """
         found = b""
         while self._file is not None and start + len(found) < end:
-            self._file.seek(start + len(found))
-            found += self._file.read(end - start - len(found))
+            found += _read_at(self._file, start + len(found), end - start - len(found))
         return found
 
     def close(self) -> None:
@@ -68,3 +69,14 @@ class Spill:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _read_at(file: Any, place: int, length: int) -> bytes:
+    """
+    Up to so many bytes from a place. Where the system can, without moving where others write.
+    """
+    if hasattr(os, "pread"):
+        return os.pread(file.fileno(), length, place)
+    file.seek(place)
+    found: bytes = file.read(length)
+    return found

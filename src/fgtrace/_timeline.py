@@ -17,7 +17,7 @@ from fgtrace._config import Options
 from fgtrace._edges import FOREVER, Edge, edges
 from fgtrace._exact_timeline import ExactDrawing
 from fgtrace._lane import BEGUN, OPEN, Lane
-from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
+from fgtrace._model import LOCK_HELD, Counter, Flow, Frame, Instant, Slice, Track
 from fgtrace._recording import GONE, Recording
 from fgtrace._resolve import Resolver
 from fgtrace._tracks import LOOP_PID, loop_order, make_tracks
@@ -40,6 +40,7 @@ class Timeline:
     Attributes:
         tracks: all tracks, in display order.
         end: as given.
+        options: as given.
     """
 
     def __init__(self, recording: Recording, options: Options, end: int, pid: int) -> None:
@@ -51,7 +52,7 @@ class Timeline:
         self._progress: Callable[[int, int], None] | None = None
         self._resolver = Resolver(recording, options)
         self._exact: ExactDrawing | None = None
-        self._options = options
+        self.options = options
         self._found = found
 
     def on_progress(self, progress: Callable[[int, int], None]) -> None:
@@ -127,6 +128,17 @@ class Timeline:
         The moments of which something is said. To be asked after `slices` or `edges`.
         """
         yield from self._exact.instants if self._exact is not None else ()
+        for waiting, holder in self._recording.holders:
+            found = [track for track in self._living if self._recording.tracks[track.id].name == waiting]
+            if len(found) == 1:  # else it is not known which of that name
+                yield Instant(LOCK_HELD, found[0], max(found[0].start, self.end - 1), (("by", holder),))
+
+    @property
+    def _living(self) -> list[Track]:
+        """
+        The tasks that are there as the trace ends.
+        """
+        return [track for track in self.tracks if track.kind == "task" and track.end == self.end]
 
     def _is_exact(self, track: Track) -> bool:
         return self._exact is not None and self._exact.draws(track.id)
@@ -151,7 +163,7 @@ class Timeline:
 
     def _drawn(self, *, in_time: bool) -> Iterator[tuple[Track, array[int]]]:
         if self._found.loops or self._recording.collections:
-            self._exact = ExactDrawing(self._recording, self._options, self._found, self._resolver, self.end)
+            self._exact = ExactDrawing(self._recording, self.options, self._found, self._resolver, self.end)
             yield from self._exact.parts(self._progress, in_time=in_time)
             return
         lanes: dict[int, Lane] = {}

@@ -13,19 +13,24 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from fgtrace._config import Destination, Options
 from fgtrace._cores import AnySampler, make_sampler, tell_loop
+from fgtrace._recording import Recording
 from fgtrace._sampler import Stats
 from fgtrace._sinks import make_sink
 from fgtrace._writing import considerate, in_thread, metadata, paced
 from fgtrace.errors import SinkError, TraceStateError
 
+if TYPE_CHECKING:  # 20 ms, and only the end of a trace needs them
+    from fgtrace._timeline import Timeline
+    from fgtrace.reports import Report
+
 __all__ = ["Config", "Trace", "trace"]
 
 #: Seconds, besides the trace's own, that writing may wait for a busy program.
-PATIENCE = 30
+PATIENCE = 10
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -93,7 +98,7 @@ class Trace:
         self._began = 0.0
         self._seconds = 0.0
         self._stopped = False
-        self._write_lock = threading.Lock()
+        self._busy = threading.Lock()  # while it starts, and while it is written
 
     def __repr__(self) -> str:
         state = "stopped" if self._stopped else "new" if self._sampler is None else "running"
@@ -120,14 +125,15 @@ class Trace:
         self._sink.begin()
         self.stats = self._sampler.stats
         tell_loop(self._sampler)
-        atexit.register(self._at_exit)
-        try:
-            self._sampler.start()
-        except BaseException:  # the system gives no thread: nothing is left behind
-            self._sampler = None
-            atexit.unregister(self._at_exit)
-            self._sink.abandon()
-            raise
+        with self._busy:
+            atexit.register(self._at_exit)
+            try:
+                self._sampler.start()
+            except BaseException:  # the system gives no thread: nothing is left behind
+                self._sampler = None
+                atexit.unregister(self._at_exit)
+                self._sink.abandon()
+                raise
         return self
 
     def stop(self, *, progress: Callable[[int, int], None] | None = None, share: float | None = None) -> None:
@@ -137,7 +143,7 @@ class Trace:
         Args:
             progress: called with the observations written and their total, now and then.
             share: write in pauses of the program, and take about this part of the time while it is busy;
-                for half a minute and the trace's length, then faster. None: at once.
+                for ten seconds and the trace's length, then faster. None: at once.
 
         Raises:
             TraceStateError: it is not running.
@@ -147,6 +153,46 @@ class Trace:
         if sampler is not None:
             pace = iter if share is None else considerate(share, PATIENCE + self._seconds)
             self._write(sampler, progress, pace)
+
+    def report(self, **asked: Any) -> Report:
+        """
+        Where the time went: while it runs what was recorded so far, afterwards what was written.
+
+            with fgtrace.trace("job.json") as trace:
+                work()
+            print(trace.report(top=3).to_json())
+
+        Args:
+            asked: see `fgtrace.reports.Ask`.
+
+        Raises:
+            ConfigError: a value is not allowed, or there is no such task.
+            TraceStateError: it was not started, or wrote no file of a format that can be read back.
+            OSError, TraceFormatError: its file cannot be read any more.
+        """
+        from fgtrace._reporting import of_file, of_timeline
+
+        if self._stopped:
+            return of_file(self.config, asked)
+        sampler = self._sampler
+        if sampler is None or os.getpid() != self._pid:
+            raise TraceStateError("this trace does not run, nor did it: there is nothing to report")
+        recording, end = sampler.snapshot()
+        return of_timeline(self._timeline(recording, end), self._about(sampler), asked)
+
+    def _stop_and_report(self, progress: Callable[[int, int], None], most: int) -> Report | None:
+        """
+        As `stop`, with what there is to report; None: no states, or more than ``most`` was observed.
+        """
+        from fgtrace._reporting import of_timeline
+
+        sampler, found = self._finish(), []
+        if sampler is not None:
+            seen = sampler.recording.observations + sampler.recording.stepped
+            wanted = seen <= most and self.config.state_frames != "no"
+            also = functools.partial(of_timeline, metadata=self._about(sampler), asked={})
+            self._write(sampler, progress, also=[lambda timeline: found.append(also(timeline))] * wanted)
+        return found[0] if found else None
 
     def abandon(self) -> None:
         """
@@ -189,27 +235,37 @@ class Trace:
         sampler: AnySampler,
         progress: Callable[[int, int], None] | None = None,
         pace: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
+        also: Iterable[Callable[[Timeline], None]] = (),
     ) -> None:
-        from fgtrace._timeline import Timeline  # imported by `start`
-
-        with self._write_lock:
+        with self._busy:
             try:
-                timeline = Timeline(sampler.recording, self.config, sampler.end, self._pid)
+                timeline = self._timeline(sampler.recording, sampler.end)
                 if progress is not None:
                     timeline.on_progress(progress)
-                about = metadata(self.config, sampler, self._pid, self._began)
-                self._sink.write(pace(self._encode(timeline, about)))
+                self._sink.write(pace(self._encode(timeline, self._about(sampler))))
+                for each in also:
+                    each(self._timeline(sampler.recording, sampler.end))
             finally:
                 sampler.recording.close()
                 atexit.unregister(self._at_exit)
 
+    def _timeline(self, recording: Recording, end: int) -> Timeline:
+        from fgtrace._timeline import Timeline  # imported by `start`
+
+        return Timeline(recording, self.config, end, self._pid)
+
+    def _about(self, sampler: AnySampler) -> dict[str, Any]:
+        return metadata(self.config, sampler, self._pid, self._began)
+
     def _at_exit(self) -> None:
         """
-        The interpreter ends: write the trace, or let the writer end.
+        The interpreter ends: write the trace, or let the writer end. Another thread may just be starting it.
         """
+        with self._busy:
+            pass
         with suppress(TraceStateError):
             self._quietly(self.stop)
-        with self._write_lock:
+        with self._busy:
             pass
 
     def _quietly(self, do: Callable[[], None]) -> None:

@@ -22,8 +22,9 @@ __all__ = ["considerate", "in_thread", "metadata", "paced", "start_thread"]
 #: Seconds of writing beside an event loop, and of the pause thereafter.
 LONGEST_WORK = 0.004
 PAUSE = 0.0002
-#: The same where it is to lose nothing: less than the switch interval.
+#: The same where it is to lose nothing; who waits no longer than this part of its work is alone.
 SHORTEST_WORK = 0.001
+FREE = 0.1
 
 
 def metadata(options: Options, sampler: AnySampler, pid: int, began: float, **more: object) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def considerate(share: float, patience: float) -> Callable[[Iterable[bytes]], It
 
     Where a piece took longer than the processor worked on it, it waited for the interpreter, or for a core.
     Others want these, and to give way for a moment, as `paced` does, still takes half of what they would
-    have. So the longer a piece waited, the longer is the pause behind it; beside an idle one there is none.
+    have; and to wait for the interpreter slows who has it. So behind a piece that waited is a long pause.
 
     Args:
         share: of the time, at most so much is worked while others want it.
@@ -95,7 +96,7 @@ def considerate(share: float, patience: float) -> Callable[[Iterable[bytes]], It
             worked = time.thread_time() - worked_since
             waited = time.perf_counter() - since - worked
             if left > 0 and worked + waited > SHORTEST_WORK:
-                pause = PAUSE + max(0.0, min(waited, worked)) * (1 / share - 1)
+                pause = PAUSE if waited < worked * FREE else worked * (1 / share - 1)
                 left -= pause
             elif worked + waited > LONGEST_WORK:
                 pause = PAUSE

@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from fgtrace._collect._requests import begin_request, end_request, facts
-from fgtrace._http import Ask, Door, Reply, make_door
+from fgtrace._http import Ask, Door, Reply, make_door, place_of
 from fgtrace._writing import in_thread
 
 __all__ = ["add_routes", "request_middleware"]
@@ -38,7 +38,7 @@ def add_routes(app: web.Application, prefix: str = "/debug", **options: Any) -> 
     Raises:
         ConfigError: an option has a value that is not allowed.
     """
-    prefix = prefix.rstrip("/")
+    prefix = place_of(prefix)
     door = make_door(options)
 
     async def debug(request: web.Request) -> web.StreamResponse:

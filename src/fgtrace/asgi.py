@@ -19,7 +19,7 @@ import anyio
 import anyio.lowlevel
 
 from fgtrace._collect._requests import begin_request, end_request, facts
-from fgtrace._http import Ask, Door, Job, Reply, make_door
+from fgtrace._http import Ask, Door, Job, Reply, make_door, place_of
 from fgtrace._writing import start_thread
 
 __all__ = ["DebugApp", "DebugMiddleware", "RequestMiddleware"]
@@ -76,7 +76,7 @@ class DebugMiddleware:
 
     def __init__(self, app: App, prefix: str = "/debug", **options: Any) -> None:
         self._app = app
-        self._prefix = prefix.rstrip("/")
+        self._prefix = place_of(prefix)
         self._door = make_door(options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

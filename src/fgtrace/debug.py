@@ -59,7 +59,7 @@ def install(folder: str | os.PathLike[str] | None = None, **options: Any) -> Deb
 
 def uninstall() -> None:
     """
-    Watch no more; everything is as it was before `install`.
+    Watch no more; everything is as it was before `install`. What has gone wrong by then is still dumped.
 
     Raises:
         TraceStateError: it is not installed; or it took a signal, and this is not the main thread, which

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from fgtrace._http import Ask, Reply, make_door
+from fgtrace._http import Ask, Reply, make_door, place_of
 
 __all__ = ["DebugApp", "DebugMiddleware"]
 
@@ -81,7 +81,7 @@ class DebugMiddleware:
 
     def __init__(self, app: App, prefix: str = "/debug", **options: Any) -> None:
         self._app = app
-        self._prefix = prefix.rstrip("/")
+        self._prefix = place_of(prefix)
         self._debug = DebugApp(**options)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

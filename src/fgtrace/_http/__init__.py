@@ -19,8 +19,9 @@ from fgtrace._http._door import Door
 from fgtrace._http._jobs import Job
 from fgtrace._http._options import HttpOptions
 from fgtrace._http._replies import Ask, Reply
+from fgtrace.errors import ConfigError
 
-__all__ = ["Ask", "Door", "HttpOptions", "Job", "Reply", "make_door"]
+__all__ = ["Ask", "Door", "HttpOptions", "Job", "Reply", "make_door", "place_of"]
 
 
 def make_door(options: dict[str, object]) -> Door:
@@ -28,3 +29,16 @@ def make_door(options: dict[str, object]) -> Door:
     The door with these options: see `HttpOptions`.
     """
     return Door(HttpOptions(**options))  # type: ignore[arg-type]
+
+
+def place_of(prefix: str) -> str:
+    """
+    The path below which a door answers, without a slash at its end.
+
+    Raises:
+        ConfigError: there would be nothing left for the application, or it is no path.
+    """
+    place = prefix.rstrip("/")
+    if not place.startswith("/") or any(each in place for each in "?#{}"):
+        raise ConfigError("prefix", prefix, "allowed is a path such as '/debug'")
+    return place

@@ -26,8 +26,6 @@ __all__ = ["DumpJob", "Gone", "Job", "ReplyJob", "TraceJob"]
 
 #: How often (s) a door that cannot wait for it is asked whether its client is still there.
 POLL = 0.1
-#: Of a busy program's time, a trace may take so much while it is encoded.
-SHARE = 0.02
 #: Bytes of a reply that stay in memory.
 IN_MEMORY = 1024 * 1024
 
@@ -206,7 +204,7 @@ class TraceJob(_FileJob):
         except BaseException:
             trace.abandon()
             raise
-        trace.stop(share=SHARE)
+        trace.stop(share=self._options.max_overhead)
 
 
 class DumpJob(_FileJob):

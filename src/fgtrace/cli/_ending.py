@@ -23,13 +23,17 @@ from typing import Any
 from fgtrace._sampler import Stats
 from fgtrace._trace import Trace
 from fgtrace.cli._progress import Progress
+from fgtrace.cli._words import short
 from fgtrace.debug import install, installed, uninstall
 from fgtrace.errors import SinkError, TraceStateError
+from fgtrace.reports import Report
 
 __all__ = ["Ending", "HookEnding", "summary"]
 
 #: What `fgtrace.Trace` imports only when it writes.
-_LATER = ("gzip", "platform")
+_LATER = ("gzip", "platform", "fgtrace._reporting")
+#: What is reported at once; of more ``fgtrace report`` tells, for it would take seconds.
+MOST_OBSERVED = 100_000
 #: Where a format can be seen.
 _PLACES = {
     "json": "at ui.perfetto.dev",
@@ -76,7 +80,7 @@ class Ending:
         if os.getpid() != self._pid:
             return  # a child of the program: the trace is its parent's
         try:
-            self._write()
+            report = self._write()
         except SinkError as error:
             self._fail(str(error))
         except KeyboardInterrupt:
@@ -87,10 +91,13 @@ class Ending:
             if not self._quiet:
                 config = self._trace.config
                 self._say(summary(str(config.dst), self._trace.stats, str(config.effective_format)))
+                for line in short(report) if report is not None else ():
+                    self._say(line)
 
-    def _write(self) -> None:
+    def _write(self) -> Report | None:
         with Progress(self._stderr, self._path) as progress:
-            self._trace.stop(progress=progress.update)
+            most = 0 if self._quiet else MOST_OBSERVED
+            return self._trace._stop_and_report(progress.update, most)
 
     def _fail(self, why: str) -> None:
         self._say(f"fgtrace: {why}")

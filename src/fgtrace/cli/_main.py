@@ -15,7 +15,7 @@ import click
 from fgtrace._trace import Config
 from fgtrace.cli._ending import Ending, HookEnding
 from fgtrace.cli._parser import parse
-from fgtrace.cli._plan import CannotRun, ConvertPlan, Plan, ViewPlan
+from fgtrace.cli._plan import CannotRun, ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
 from fgtrace.cli._program import find, run
 from fgtrace.errors import ConfigError, FgtraceError
 
@@ -38,31 +38,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(_usage(error))
     except click.Abort:
         return _refuse("interrupted")
-    if isinstance(plan, ConvertPlan):
-        return _convert(plan)
-    if isinstance(plan, ViewPlan):
-        return _view(plan)
-    return plan if isinstance(plan, int) else _carry_out(plan)
+    if isinstance(plan, int):
+        return plan
+    return _carry_out(plan) if isinstance(plan, Plan) else _read(plan)
 
 
-def _convert(plan: ConvertPlan) -> int:
-    from fgtrace.cli._convert import carry_out
-
+def _read(plan: ConvertPlan | ReportPlan | DiffPlan | ViewPlan) -> int:
+    """
+    Carry out what reads existing traces.
+    """
+    interrupted = "interrupted"
     try:
-        return carry_out(plan)
+        if isinstance(plan, ConvertPlan):
+            from fgtrace.cli._convert import carry_out
+
+            interrupted += f": {plan.target} is as it was"
+            return carry_out(plan)
+        if isinstance(plan, ViewPlan):
+            from fgtrace.cli._view import carry_out as show
+
+            return show(plan)
+        from fgtrace.cli._report import say_diff, say_report
+
+        return say_report(plan) if isinstance(plan, ReportPlan) else say_diff(plan)
     except (FgtraceError, CannotRun) as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
-        return _refuse(f"interrupted: {plan.target} is as it was")
-
-
-def _view(plan: ViewPlan) -> int:
-    from fgtrace.cli._view import carry_out
-
-    try:
-        return carry_out(plan)
-    except (FgtraceError, CannotRun) as error:
-        return _refuse(str(error))
+        return _refuse(interrupted)
 
 
 def _carry_out(plan: Plan) -> int:

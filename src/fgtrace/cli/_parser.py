@@ -14,9 +14,12 @@ import click
 
 from fgtrace._config import FORMATS
 from fgtrace._version import __version__
-from fgtrace.cli._plan import ConvertPlan, Plan, ViewPlan
+from fgtrace.cli._plan import ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
+from fgtrace.reports import GROUPS
 
-__all__ = ["parse"]
+__all__ = ["AnyPlan", "parse"]
+
+AnyPlan = Plan | ConvertPlan | ReportPlan | DiffPlan | ViewPlan
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 _RUN: dict[str, Any] = {**_HELP, "allow_interspersed_args": False}
@@ -207,6 +210,51 @@ def convert(
     )
 
 
+@fgtrace.command(
+    context_settings=_HELP, options_metavar="[OPTIONS]", short_help="Say where the time of a trace went."
+)
+@click.argument("source", metavar="TRACE")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--top", metavar="N", help="So many rows of each table.  [default: 10]")
+@click.option("--from", "start", metavar="S", help="Only from here on: seconds from the trace's start.")
+@click.option("--to", "end", metavar="S", help="Only until here.")
+@click.option("--group", metavar="|".join(GROUPS), help="What the first table goes by.  [default: coroutine]")
+@click.option("--task", metavar="NAME", help="The critical path of this task; also 'Task-*'.")
+@click.option("--slow-callback-duration", metavar="S", help="What blocks a loop.  [default: 0.1]")
+def report(source: str, *, as_json: bool, **given: Any) -> ReportPlan:
+    """
+    Say where the time of a trace went.
+
+    TRACE is a trace in the Trace Event Format, or a .pftrace that fgtrace
+    wrote, packed or not.
+    """
+    said = {key: value for key, value in given.items() if value is not None}
+    words = ("group", "task")
+    ask = {key: value if key in words else _number(value) for key, value in said.items()}
+    return ReportPlan(source=source, ask=ask, as_json=as_json)
+
+
+@fgtrace.command(context_settings=_HELP, options_metavar="[OPTIONS]", short_help="Say what became slower.")
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--top", metavar="N", help="So many rows of each table.  [default: 10]")
+@click.option(
+    "--threshold",
+    metavar="F",
+    help="Exit with 1 where a time grew by more than this share.  [default: never]",
+)
+def diff(before: str, after: str, *, as_json: bool, **given: Any) -> DiffPlan:
+    """
+    Say what became slower from trace A to trace B of the same program.
+
+    Compared is the time of one task: of each coroutine, in each state, and
+    at each place where it waits.
+    """
+    said = {key: _number(value) for key, value in given.items() if value is not None}
+    return DiffPlan(before=before, after=after, as_json=as_json, **said)
+
+
 @fgtrace.command(context_settings=_HELP, options_metavar="[OPTIONS]", short_help="Show a trace in a browser.")
 @click.argument("source", metavar="TRACE")
 @click.option("--offline", is_flag=True, help="In the UI of the extra `viewer`: no network at all.")
@@ -223,7 +271,7 @@ def view(source: str, *, offline: bool, speedscope: bool, no_browser: bool) -> V
     return ViewPlan(source=source, offline=offline, speedscope=speedscope, browser=not no_browser)
 
 
-def parse(arguments: Sequence[str]) -> Plan | ConvertPlan | ViewPlan | int:
+def parse(arguments: Sequence[str]) -> AnyPlan | int:
     """
     What to do, or the exit code where it is done already, as with ``--help``.
 
@@ -233,4 +281,4 @@ def parse(arguments: Sequence[str]) -> Plan | ConvertPlan | ViewPlan | int:
     if not arguments:
         arguments = ["--help"]
     done = fgtrace.main(list(arguments), prog_name="fgtrace", standalone_mode=False)
-    return done if isinstance(done, (Plan, ConvertPlan, ViewPlan)) else int(done or 0)
+    return done if isinstance(done, AnyPlan) else int(done or 0)

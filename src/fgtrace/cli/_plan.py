@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CannotRun", "ConvertPlan", "Plan", "ViewPlan"]
+__all__ = ["CannotRun", "ConvertPlan", "DiffPlan", "Plan", "ReportPlan", "ViewPlan"]
 
 
 class CannotRun(Exception):  # noqa: N818 -- it says what is the case
@@ -57,6 +57,42 @@ class ConvertPlan:
     selection: dict[str, Any] = field(default_factory=dict)
     tracks: str = "auto"
     quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportPlan:
+    """
+    Say where the time of an existing trace went.
+
+    Args:
+        source: the trace.
+        ask: what was given of `fgtrace.reports.Ask`.
+        as_json: in JSON, not in tables.
+    """
+
+    source: str
+    ask: dict[str, Any] = field(default_factory=dict)
+    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffPlan:
+    """
+    Say what became slower between two traces.
+
+    Args:
+        before: the first trace.
+        after: the second.
+        threshold: the share from which on a change counts, and fails; None: not given, nothing fails.
+        top: so many rows of each table.
+        as_json: in JSON, not in tables.
+    """
+
+    before: str
+    after: str
+    threshold: Any = None
+    top: Any = 10
+    as_json: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

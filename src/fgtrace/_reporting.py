@@ -1,0 +1,49 @@
+"""
+The report of a trace in hand: of its timeline, or of the file that it wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from fgtrace._config import READABLE, Options
+from fgtrace._timeline import Timeline
+from fgtrace.errors import ConfigError, TraceStateError
+from fgtrace.reports import Ask, Report, make_report, report
+
+__all__ = ["of_file", "of_timeline"]
+
+
+def of_timeline(timeline: Timeline, metadata: Mapping[str, Any], asked: Mapping[str, Any]) -> Report:
+    """
+    The report of a timeline that nobody has drawn yet.
+
+    Raises:
+        ConfigError: a value is not allowed, there is no such task, or there are no states.
+    """
+    _need_states(timeline.options)
+    return make_report(timeline, metadata, Ask(**asked))
+
+
+def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
+    """
+    The report of what a trace with these options has written.
+
+    Raises:
+        ConfigError: as of `of_timeline`.
+        TraceStateError: it cannot be read back.
+    """
+    _need_states(options)
+    format_ = options.effective_format
+    if hasattr(options.dst, "write") or format_ not in READABLE:
+        raise TraceStateError(
+            f"this trace was written as {format_} to {options.dst!r}, and cannot be read back: "
+            "ask while it runs, or write it as json or perfetto to a path"
+        )
+    return report(cast("str", options.dst), Ask(**asked))
+
+
+def _need_states(options: Options) -> None:
+    if options.state_frames == "no":
+        raise ConfigError("state_frames", "no", "allowed is 'root' or 'leaf': a report is about states")

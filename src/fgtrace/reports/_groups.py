@@ -1,0 +1,113 @@
+"""
+How lives divide: tasks by their coroutine, each one's life by state; or the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fgtrace.reports._figures import Spread, spread_of
+from fgtrace.reports._lives import Life, Lives
+
+__all__ = ["GROUPS", "Group", "Part", "groups"]
+
+#: What tasks can be grouped by.
+GROUPS = ("coroutine", "task", "state")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """
+    A part of the time of a group: of tasks in one state, or of a state the tasks of one coroutine.
+
+    Args:
+        name: the state's, or the coroutine's.
+        total_ns: of all tasks of the group. each: for one task; those that have none of it count.
+    """
+
+    name: str
+    total_ns: int
+    each: Spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """
+    The tasks of a group, and how their time divides.
+
+    Args:
+        name: the coroutine's, task's or state's.
+        tasks: how many. total_ns: their lives, or their time in this state; the parts add up to it.
+        each: for one task. parts: the largest first.
+    """
+
+    name: str
+    tasks: int
+    total_ns: int
+    each: Spread
+    parts: tuple[Part, ...]
+
+
+_Cell = tuple[str, str, int]  # row, column, time
+
+
+def groups(lives: Lives, by: str) -> tuple[Group, ...]:
+    """
+    The groups, the largest first.
+
+    Args:
+        lives: of a trace.
+        by: one of `GROUPS`.
+    """
+    cells: Callable[[Life], list[_Cell]] = {
+        "coroutine": lambda life: [(life.coroutine, *cell) for cell in lives.times(life).items()],
+        "task": lambda life: [(_title(life), *cell) for cell in lives.times(life).items()],
+        "state": lambda life: [(state, life.coroutine, time) for state, time in lives.times(life).items()],
+    }[by]
+    table = _Table()
+    for life in lives.tasks:
+        table.add(cells(life))
+    return table.groups()
+
+
+def _title(life: Life) -> str:
+    return life.name if life.coroutine in ("", life.name) else f"{life.name} {life.coroutine}"
+
+
+class _Table:
+    """
+    Times by row and column, of each task.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[int]] = {}
+        self._parts: dict[str, dict[str, list[int]]] = {}
+
+    def add(self, cells: list[_Cell]) -> None:
+        """
+        Add a task.
+        """
+        whole: dict[str, int] = {}
+        for row, column, time in cells:
+            whole[row] = whole.get(row, 0) + time
+            self._parts.setdefault(row, {}).setdefault(column, []).append(time)
+        for row, time in whole.items():
+            self._rows.setdefault(row, []).append(time)
+
+    def groups(self) -> tuple[Group, ...]:
+        found = [
+            Group(
+                name=row, tasks=len(times), total_ns=sum(times), each=spread_of(times),
+                parts=self._of(row, len(times)),
+            )
+            for row, times in self._rows.items()
+        ]  # fmt: skip
+        return tuple(sorted(found, key=lambda group: (-group.total_ns, group.name)))
+
+    def _of(self, row: str, tasks: int) -> tuple[Part, ...]:
+        found = [
+            Part(name=column, total_ns=sum(times), each=spread_of([*times, *[0] * (tasks - len(times))]))
+            for column, times in self._parts[row].items()
+        ]
+        return tuple(sorted(found, key=lambda part: (-part.total_ns, part.name)))
