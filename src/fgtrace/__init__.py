@@ -22,6 +22,7 @@ from fgtrace._trace import Config, Trace, trace
 from fgtrace._version import __version__
 from fgtrace.debug import install, uninstall
 from fgtrace.errors import ConfigError, FgtraceError, SinkError, TraceFormatError, TraceStateError
+from fgtrace.jupyter import load_ipython_extension, unload_ipython_extension
 from fgtrace.server import Server, serve
 
 __all__ = [
@@ -43,7 +44,9 @@ __all__ = [
     "__version__",
     "install",
     "load",
+    "load_ipython_extension",
     "serve",
     "trace",
     "uninstall",
+    "unload_ipython_extension",
 ]
