@@ -203,6 +203,20 @@ def test_every_window_is_a_valid_trace(  # noqa: PLR0917 - what hypothesis draws
     assert_valid_trace(ask_trace(path), empty=True)
 
 
+@pytest.mark.parametrize("what", ["thread", "gap", "count", "collect", "step"])
+def test_noted_meanwhile(what: str) -> None:
+    """
+    What is noted between the question for the time and the taking lies within the window, too.
+    """
+    kept = Player(100, exact=what in ("collect", "step"))
+    kept.play([(10, "thread", "p", "a"), (20, what, "p", "ab")])
+    assert kept.ring is not None
+    kept.ring.roll(15, EVERYTHING)
+    window = Window(kept.ring, 0)
+    assert window.length == (31 if what == "collect" else 30)
+    assert all(end <= window.length for _, _, end, _, _ in drawn(window, window.length))
+
+
 def test_counters_and_gaps_are_clipped() -> None:
     """
     A counter begins with the value that it had at the cut, and a gap across the cut begins there.

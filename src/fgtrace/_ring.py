@@ -186,6 +186,8 @@ class Ring:
         size = (len(rows) + len(steps) + len(counters)) * 8
         size += len(gaps) * _GAP_BYTES + len(collections) * _COLLECTION_BYTES
         size += len(requests) * _REQUEST_BYTES
+        ends = [each[-1].end for each in (gaps, collections, requests) if each]
+        now = max([now, *rows[-4:-3], *steps[-4:-3], *counters[-3:-2], *ends])  # noted since it was asked
         self.chunks.append(Chunk(now, rows, steps, counters, gaps, collections, requests, size))
         self._size += size
         self.end = now
