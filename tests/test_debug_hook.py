@@ -408,13 +408,14 @@ def test_debug_mode_by_environment(value: str, active: bool, tmp_path: Path) -> 
     [
         ({"stuck": 0}, "bad stuck: 0: allowed is a number above 0"),
         ({"signal": "SIGNOPE"}, "bad signal: 'SIGNOPE': allowed is the name of a signal"),
+        ({"signal": "SIGKILL"}, "bad signal: 'SIGKILL': allowed is the name of a signal that can be handled"),
         ({"max_files": 0}, "bad max_files: 0"),
         ({"when": "never"}, "bad when: 'never'"),
         ({"format": "xml"}, "bad format: 'xml'"),
         ({"hz": "x"}, "bad hz: 'x'"),
         ({"folder": ""}, "bad folder: ''"),
     ],
-    ids=["stuck", "signal", "files", "when", "format", "hz", "folder"],
+    ids=["stuck", "signal", "unhandled", "files", "when", "format", "hz", "folder"],
 )
 def test_bad_options(options: dict[str, Any], text: str) -> None:
     """
