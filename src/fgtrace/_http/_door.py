@@ -154,12 +154,12 @@ class Door:
         asked = read_query(ask.query, self._trace_fields)
         if "last" in asked:
             return self._dump(ask, asked)
-        seconds = asked.pop("seconds", self._options.seconds)
+        seconds = asked.pop("seconds", self._options.usual_seconds)
         return self._traced(ask, {"format": "json", **asked}, seconds)
 
     def _profile(self, ask: Ask) -> Reply | Job:
         asked = read_query(ask.query, self._profile_fields)
-        seconds = asked.pop("seconds", self._options.seconds)
+        seconds = asked.pop("seconds", self._options.usual_seconds)
         return self._traced(ask, {"format": "pprof", **asked}, seconds)
 
     def _traced(self, ask: Ask, asked: Mapping[str, Any], seconds: float) -> Reply | Job:
