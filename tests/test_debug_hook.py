@@ -345,6 +345,18 @@ def test_rate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert "(5 more since the last dump)" in caplog.text
 
 
+def test_signal_too_soon(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Who sends a signal too soon after a dump is told that there is none.
+    """
+    with hooked(tmp_path, interval=600, blocked=False) as hook:
+        hook.trigger("first")
+        wait_for(lambda: hook.dumped > 0)
+        signal.raise_signal(signal.SIGUSR2)
+        wait_for(lambda: "signal SIGUSR2; no dump: the last one is less than 600 s old" in caplog.text)
+        assert hook.dumped == 1
+
+
 def test_bytes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
     The folder never has more bytes than it may, and what is not ours stays.
