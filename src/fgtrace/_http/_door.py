@@ -144,7 +144,8 @@ class Door:
         """
         The page's links are relative, so its address ends in a slash.
         """
-        return plain(308, "it is at ./", {"Location": ask.base.rpartition("/")[2] + "/"})
+        place = ask.base.rpartition("/")[2] + "/"  # relative: a proxy may stand before us
+        return plain(308, f"it is at {place}", {"Location": place})
 
     def _index(self, ask: Ask) -> Reply:
         read_query(ask.query, {})
