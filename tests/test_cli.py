@@ -95,6 +95,18 @@ def test_runs_as_without(tmp_path: Path, case: Case) -> None:
     assert metadata(tmp_path / "out" / left[0])["complete"] is not case.killed
 
 
+def test_started_by_its_script(tmp_path: Path) -> None:
+    """
+    Started as the installed command is, by a script, it survives a program that ends before its first line.
+    """
+    script = "import sys\nfrom fgtrace.cli import main\nsys.exit(main())"
+    lay_out(tmp_path, {"prog.py": "def broken(:", "fgtrace_script.py": script})
+    flags = ("-X", "dev")  # memory that is used after it was freed ends the process
+    outcome = run(tmp_path, "fgtrace_script.py", "run", "-q", "-o", TRACE, "prog.py", flags=flags)
+    assert outcome == run(tmp_path, "prog.py", flags=flags)
+    assert os.listdir(tmp_path / "out") == ["trace.json"]
+
+
 def metadata(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_bytes())["metadata"]["fgtrace"]
     return found

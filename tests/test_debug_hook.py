@@ -345,6 +345,18 @@ def test_rate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert "(5 more since the last dump)" in caplog.text
 
 
+def test_signal_too_soon(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Who sends a signal too soon after a dump is told that there is none.
+    """
+    with hooked(tmp_path, interval=600, blocked=False) as hook:
+        hook.trigger("first")
+        wait_for(lambda: hook.dumped > 0)
+        signal.raise_signal(signal.SIGUSR2)
+        wait_for(lambda: "signal SIGUSR2; no dump: the last one is less than 600 s old" in caplog.text)
+        assert hook.dumped == 1
+
+
 def test_bytes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
     The folder never has more bytes than it may, and what is not ours stays.
@@ -408,13 +420,14 @@ def test_debug_mode_by_environment(value: str, active: bool, tmp_path: Path) -> 
     [
         ({"stuck": 0}, "bad stuck: 0: allowed is a number above 0"),
         ({"signal": "SIGNOPE"}, "bad signal: 'SIGNOPE': allowed is the name of a signal"),
+        ({"signal": "SIGKILL"}, "bad signal: 'SIGKILL': allowed is the name of a signal that can be handled"),
         ({"max_files": 0}, "bad max_files: 0"),
         ({"when": "never"}, "bad when: 'never'"),
         ({"format": "xml"}, "bad format: 'xml'"),
         ({"hz": "x"}, "bad hz: 'x'"),
         ({"folder": ""}, "bad folder: ''"),
     ],
-    ids=["stuck", "signal", "files", "when", "format", "hz", "folder"],
+    ids=["stuck", "signal", "unhandled", "files", "when", "format", "hz", "folder"],
 )
 def test_bad_options(options: dict[str, Any], text: str) -> None:
     """

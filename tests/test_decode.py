@@ -168,6 +168,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "event": ([1], "an event is 1, not an object at byte 1"),
     "foreign": (bytes.fromhex("0a0450015001"), "fgtrace did not write it"),
     "varint": (b"\x0a" + b"\xff" * 20, "does not end"),
+    "under-way": ({"traceEvents": [], "metadata": {"fgtrace": {"complete": False}}}, "still under way"),
     "broken-gzip": (b"\x1f\x8b\x08" + b"x" * 30, "gzip"),
 }
 

@@ -282,6 +282,15 @@ def test_bad_option(field: str, value: object) -> None:
         assert str(value) not in str(caught.value)
 
 
+def test_short_limit() -> None:
+    """
+    Where the longest trace is shorter than the usual one, that is how long a trace is.
+    """
+    assert HttpOptions(max_seconds=10).usual_seconds == 10
+    assert HttpOptions().usual_seconds == 30
+    assert HttpOptions(seconds=5, max_seconds=10).usual_seconds == 5
+
+
 @pytest.mark.parametrize(
     ("options", "field"), [({"host": ""}, "host"), ({"port": -1}, "port"), ({"port": "80"}, "port")]
 )

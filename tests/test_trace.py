@@ -11,7 +11,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -112,6 +112,22 @@ def test_decorated_coroutine_function(tmp_path: Path, read_trace: Reader) -> Non
     track = read_trace().track("Task-* *")
     (first, *_) = track.chains("sleep")
     assert [name.rpartition(".")[2] for name in first] == ["nap", "sleep"]
+
+
+def test_decorated_generator_function() -> None:
+    """
+    A generator function is refused: what its call does is over before its body begins.
+    """
+
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    async def later() -> AsyncIterator[int]:
+        yield 1
+
+    for function in (numbers, later):
+        with pytest.raises(TypeError, match="is a generator function"):
+            fgtrace.trace()(function)
 
 
 def test_binary_file_object(read_trace: Reader, tmp_path: Path) -> None:

@@ -206,6 +206,10 @@ class DebugHook:
         now = time.monotonic()
         if now < self._next:
             self.left_out += 1
+            if trigger.reason == "signal":  # somebody waits for it
+                _log.warning(
+                    "%s; no dump: the last one is less than %g s old", trigger.said, self.options.interval
+                )
             return
         try:
             self._dump(trigger, now)

@@ -21,6 +21,8 @@ __all__ = ["PREFIX", "VARIABLES", "HookOptions", "from_environment"]
 #: Of the environment variables.
 PREFIX = "FGTRACE_"
 _NOTHING = ("", "no", "off", "none")
+#: Signals that no program can handle.
+_UNHANDLED = ("SIGKILL", "SIGSTOP")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ def _is_folder(value: Any) -> bool:
 
 
 def _is_signal(value: Any) -> bool:
-    return isinstance(value, str) and value in Signals.__members__
+    return isinstance(value, str) and value in Signals.__members__ and value not in _UNHANDLED
 
 
 _SECONDS = "a number above 0 (seconds)"
@@ -107,7 +109,10 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "slow_callback_duration": (_or_none(_is_seconds), f"allowed is {_SECONDS}, or None: each loop's own"),
     "stuck": (_or_none(_is_seconds), f"allowed is {_SECONDS}, or None: never"),
     "exceptions": (_is_flag, "allowed is True or False"),
-    "signal": (_or_none(_is_signal), "allowed is the name of a signal, such as 'SIGUSR2', or None"),
+    "signal": (
+        _or_none(_is_signal),
+        "allowed is the name of a signal that can be handled, such as 'SIGUSR2', or None",
+    ),
     "when": (lambda value: value in ("always", "debug"), "allowed is 'always' or 'debug'"),
     "max_files": (_is_count, "allowed is a whole number above 0"),
     "max_bytes": (_is_count, "allowed is a whole number of bytes above 0"),

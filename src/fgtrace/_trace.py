@@ -307,9 +307,16 @@ class Trace:
 
             @fgtrace.trace("handler.json")
             async def handler(request): ...
+
+        Raises:
+            TypeError: it is a generator function: its body does not run while it is called.
         """
         import inspect  # costs 15 ms to import, and only decorators need it
 
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__qualname__} is a generator function: say `with fgtrace.trace()` within it"
+            )
         config = self.config
         if inspect.iscoroutinefunction(function):
 

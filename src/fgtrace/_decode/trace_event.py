@@ -232,7 +232,18 @@ class _Reader:
         self.kept.rows.settle()
         self._arrows.settle()
         rows = self._rows.tracks(self.kept)
-        return TraceFile(self.kept, rows, metadata if isinstance(metadata, dict) else {})
+        found = metadata if isinstance(metadata, dict) else {}
+        if not rows and _is_note(found):
+            raise BadTrace("it is still under way, or its program was killed")
+        return TraceFile(self.kept, rows, found)
+
+
+def _is_note(metadata: dict[str, Any]) -> bool:
+    """
+    Whether this is what lies at the path of a trace while that is under way.
+    """
+    about = metadata.get("fgtrace")
+    return isinstance(about, dict) and about.get("complete") is False
 
 
 def _args(event: Event) -> dict[str, Any]:

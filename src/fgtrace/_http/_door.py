@@ -144,7 +144,8 @@ class Door:
         """
         The page's links are relative, so its address ends in a slash.
         """
-        return plain(308, "it is at ./", {"Location": ask.base.rpartition("/")[2] + "/"})
+        place = ask.base.rpartition("/")[2] + "/"  # relative: a proxy may stand before us
+        return plain(308, f"it is at {place}", {"Location": place})
 
     def _index(self, ask: Ask) -> Reply:
         read_query(ask.query, {})
@@ -154,12 +155,12 @@ class Door:
         asked = read_query(ask.query, self._trace_fields)
         if "last" in asked:
             return self._dump(ask, asked)
-        seconds = asked.pop("seconds", self._options.seconds)
+        seconds = asked.pop("seconds", self._options.usual_seconds)
         return self._traced(ask, {"format": "json", **asked}, seconds)
 
     def _profile(self, ask: Ask) -> Reply | Job:
         asked = read_query(ask.query, self._profile_fields)
-        seconds = asked.pop("seconds", self._options.seconds)
+        seconds = asked.pop("seconds", self._options.usual_seconds)
         return self._traced(ask, {"format": "pprof", **asked}, seconds)
 
     def _traced(self, ask: Ask, asked: Mapping[str, Any], seconds: float) -> Reply | Job:

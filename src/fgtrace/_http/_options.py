@@ -32,10 +32,16 @@ def _is_token(value: Any) -> bool:
     )
 
 
+#: The length of a trace where nobody says another.
+_SECONDS = 30.0
+
 #: Field -> (is this value allowed?, what is allowed).
 CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "token": (_is_token, "allowed is None or printable ASCII text that is not empty"),
-    "seconds": (_is_positive, "allowed is a number above 0 (seconds)"),
+    "seconds": (
+        lambda value: value is None or _is_positive(value),
+        "allowed is a number above 0 (seconds), or None: 30, or max_seconds if that is less",
+    ),
     "max_seconds": (_is_positive, "allowed is a number above 0 (seconds)"),
     "max_hz": (lambda value: _is_positive(value) and value <= 10_000, "allowed is a number up to 10000"),
     "max_traces": (_is_count, "allowed is a whole number from 1 to 100"),
@@ -51,7 +57,8 @@ class HttpOptions:
     Args:
         token: what a client must know: ``Authorization: Bearer <token>``, or as the password of Basic
             authentication, which browsers and ``go tool pprof`` can send. None: nobody is asked.
-        seconds: the length of a trace where the query does not say.
+        seconds: the length of a trace where the query does not say; None: 30, or ``max_seconds`` if that is
+            less.
         max_seconds: the longest that can be asked for.
         max_hz: the highest rate that can be asked for.
         max_traces: how many may be made, or be on their way to a client, at once; further ones get 429.
@@ -63,7 +70,7 @@ class HttpOptions:
     """
 
     token: str | None = None
-    seconds: float = 30
+    seconds: float | None = None
     max_seconds: float = 300
     max_hz: float = 1000
     max_traces: int = 2
@@ -75,5 +82,12 @@ class HttpOptions:
                 # a token is a secret: an error goes into logs
                 value = "<token>" if name == "token" else getattr(self, name)
                 raise ConfigError(name, value, allowed)
-        if self.seconds > self.max_seconds:
+        if self.usual_seconds > self.max_seconds:
             raise ConfigError("seconds", self.seconds, f"allowed is up to max_seconds, {self.max_seconds:g}")
+
+    @property
+    def usual_seconds(self) -> float:
+        """
+        The length of a trace where the query does not say.
+        """
+        return min(_SECONDS, self.max_seconds) if self.seconds is None else self.seconds

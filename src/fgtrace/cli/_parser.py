@@ -29,7 +29,8 @@ _TRACKS = "Whether tasks share tracks.  [default: above 2000]"
 _EPILOG = """\b
 The program runs as it does without fgtrace: same output, same exit code.
 The trace is written when it ends, also by Ctrl-C, sys.exit() or an
-uncaught exception; one that is killed leaves OUT.partial behind.
+uncaught exception. A program that is killed, also by SIGTERM that it does
+not handle, leaves no trace, only a note OUT.partial that says so.
 
 \b
 Exit codes: the program's own;

@@ -74,6 +74,11 @@ def find(plan: Plan) -> Program:
     return Program(name, argv, os.path.dirname(os.path.realpath(file)), partial(_run_file, file, _read(name)))
 
 
+#: The ``__main__`` that fgtrace was started by. Where that is a script, CPython until 3.13 takes ``__file__``
+#: out of it after an error, without holding it; after a SyntaxError nothing else may hold it, either.
+_replaced: list[ModuleType] = []
+
+
 def _working_directory() -> str | None:
     try:
         return os.getcwd()
@@ -113,6 +118,7 @@ def run(program: Program) -> None:
     """
     sys.argv[:] = program.argv
     _set_path(program)
+    _replaced.append(sys.modules["__main__"])
     main = sys.modules["__main__"] = _new_main()
     try:
         program.start(main)
