@@ -7,11 +7,12 @@ and the door sees what is left of it.
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -136,6 +137,29 @@ def test_crowd(server: Live) -> None:
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert after - before < 64 * 1024  # KiB; the clients are ours, too
     until(lambda: server.get("/debug/tasks").status_code == 200)
+
+
+def test_no_files_left(server: Live) -> None:
+    """
+    Where there are no more open files to be had, a client waits in line, and is served when there are.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert status(ask(server, b"GET /debug/ HTTP/1.1\r\n\r\n")) == 200  # what is imported then needs files
+    with connect(server) as early, socket.socket() as late:
+        early.sendall(b"GET /debug/ HTTP/1.1\r\n")
+        until(lambda: own_threads() == 2)
+        late.settimeout(SECONDS)
+        late.connect(("127.0.0.1", server.port))
+        with ExitStack() as stack:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 2, hard))
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+            with suppress(OSError):
+                while True:
+                    stack.enter_context(open(os.devnull, "rb"))
+            early.sendall(b"\r\n")
+            assert status(early.recv(9999)) == 200
+        late.sendall(b"GET /debug/ HTTP/1.1\r\n\r\n")
+        assert status(late.recv(9999)) == 200
 
 
 def test_one_too_many(server: Live) -> None:

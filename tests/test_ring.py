@@ -162,6 +162,7 @@ def without_args(found: list[Drawn]) -> list[tuple[object, ...]]:
 
 @settings(max_examples=300, deadline=None)
 @given(_events, st.integers(1, 200), st.integers(1, 200))
+@example([(1, "step", "q", "a"), (0, "sample", "q", "a")], 1, 1)  # a tick at the very end of a step
 def test_window_with_exact_awaits_is_the_whole_clipped(events: Events, length: int, asked: int) -> None:
     """
     The same with steps: one that began before the cut is cut there. By whom it was woken is not known then.

@@ -93,7 +93,7 @@ def test_states(tmp_path: Path, read_trace: Reader) -> None:
 
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
-            with fgtrace.trace(tmp_path / "t.json", hz=200, max_overhead=1.0) as trace:
+            with fgtrace.trace(tmp_path / "t.json", hz=200, max_overhead=1.0, tracks="task") as trace:
                 event = await crowd(group)
                 await marked(trace)
                 await lock.acquire()

@@ -13,22 +13,13 @@ from signal import Signals
 from typing import Any, Literal
 
 from fgtrace._config import CHECKS, FORMATS, MIB
+from fgtrace._text import FLAGS, number, text
 from fgtrace.errors import ConfigError
 
 __all__ = ["PREFIX", "VARIABLES", "HookOptions", "from_environment"]
 
 #: Of the environment variables.
 PREFIX = "FGTRACE_"
-_FLAGS = {
-    "1": True,
-    "yes": True,
-    "true": True,
-    "on": True,
-    "0": False,
-    "no": False,
-    "false": False,
-    "off": False,
-}
 _NOTHING = ("", "no", "off", "none")
 
 
@@ -125,49 +116,36 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def _text(text: str) -> object:
-    return text
+def _maybe(given: str) -> object:
+    return None if given.lower() in _NOTHING else given
 
 
-def _number(text: str) -> object:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+def _maybe_number(given: str) -> object:
+    return None if given.lower() in _NOTHING else number(given)
 
 
-def _maybe(text: str) -> object:
-    return None if text.lower() in _NOTHING else text
-
-
-def _maybe_number(text: str) -> object:
-    return None if text.lower() in _NOTHING else _number(text)
-
-
-def _flag(text: str) -> object:
-    return _FLAGS.get(text.lower(), text)
+def _flag(given: str) -> object:
+    return FLAGS.get(given.lower(), given)
 
 
 #: Option -> what makes a value of the text of ``FGTRACE_<OPTION>``; the latter ones are the recorder's.
 VARIABLES: dict[str, Callable[[str], object]] = {
-    "folder": _text,
-    "seconds": _number,
+    "folder": text,
+    "seconds": number,
     "blocked": _flag,
     "slow_callback_duration": _maybe_number,
     "stuck": _maybe_number,
     "exceptions": _flag,
     "signal": _maybe,
-    "when": _text,
-    "max_files": _number,
-    "max_bytes": _number,
-    "interval": _number,
-    "format": _text,
-    "hz": _number,
-    "awaits": _text,
-    "max_memory": _number,
-    "max_overhead": _number,
+    "when": text,
+    "max_files": number,
+    "max_bytes": number,
+    "interval": number,
+    "format": text,
+    "hz": number,
+    "awaits": text,
+    "max_memory": number,
+    "max_overhead": number,
 }
 
 
@@ -184,9 +162,9 @@ def from_environment(given: Mapping[str, Any], environment: Mapping[str, str] = 
     """
     found: dict[str, Any] = {}
     for name, read in VARIABLES.items():
-        text = environment.get(PREFIX + name.upper())
-        if text is not None and name not in given:
-            found[name] = read(text)
+        value = environment.get(PREFIX + name.upper())
+        if value is not None and name not in given:
+            found[name] = read(value)
             _check(name, found[name])
     found.update(given)
     own = {name: found.pop(name) for name in _CHECKS if name in found}

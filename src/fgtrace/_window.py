@@ -108,7 +108,7 @@ class Window(Recording):
                 yield 0, track, stack, detail
         for track, (rows, place) in _last(ring.rows, self._before(ring, "rows")).items():
             time, _, stack, detail = rows[place : place + 4]
-            if self.tracks[track] is not FORGOTTEN and stack != GONE and time >= ended.get(track, time):
+            if self.tracks[track] is not FORGOTTEN and stack != GONE and time > ended.get(track, -1):
                 yield 0, track, stack, detail
 
     def _before(self, ring: Ring, name: Literal["rows", "steps"]) -> Iterator[array[int]]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fgtrace._config import CHECKS
+from fgtrace._text import FLAGS
 from fgtrace.errors import ConfigError
 
 __all__ = ["options_of"]
 
 #: What no word can say, or the caller says otherwise.
 _OTHERS = ("dst", "labels", "rules")
-_FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None}
+_VALUES = {**FLAGS, "none": None}
 
 
 def options_of(words: Iterable[str]) -> dict[str, object]:
@@ -49,5 +50,5 @@ def _meanings(text: str) -> Iterator[object]:
             yield kind(text)
         except ValueError:
             continue
-    if text.lower() in _FLAGS:
-        yield _FLAGS[text.lower()]
+    if text.lower() in _VALUES:
+        yield _VALUES[text.lower()]

@@ -40,6 +40,8 @@ BACKLOG = 128
 HEAD_SECONDS, LOOK_EVERY = 5.0, 0.5
 #: Seconds without a byte after which a client has gone.
 STALL = 10.0
+#: Seconds until it is tried again where there are too many open files.
+NO_FILES = 0.05
 #: Seconds that `close` waits for connections to end.
 CLOSING = 5.0
 PREFIX = "/debug"
@@ -149,15 +151,27 @@ class Listener:
         _hidden(self._accept)
 
     def _accept(self) -> None:
-        while True:
-            ready = _readable(self._socket, self._wake_out, wait=LOOK_EVERY)
-            if self._wake_out in ready:
-                self._wake_out.recv(1)
-                return
-            self._cut_late()
-            if self._socket in ready:
-                with suppress(OSError):  # it has gone again, or there are too many open files
-                    self._serve(self._socket.accept()[0])
+        with selectors.DefaultSelector() as selector:
+            for each in (self._socket, self._wake_out):
+                selector.register(each, selectors.EVENT_READ)
+            while True:
+                ready = [key.fileobj for key, _ in selector.select(LOOK_EVERY)]
+                if self._wake_out in ready:
+                    self._wake_out.recv(1)
+                    return
+                self._look_after()
+                if self._socket in ready:
+                    self._take()
+
+    def _take(self) -> None:
+        try:
+            client = self._socket.accept()[0]
+        except BlockingIOError:  # it has gone again
+            return
+        except OSError:  # there are too many open files: it stays in line
+            time.sleep(NO_FILES)
+            return
+        self._serve(client)
 
     def _serve(self, client: socket.socket) -> None:
         """
@@ -179,7 +193,6 @@ class Listener:
         try:
             thread.start()
         except RuntimeError:  # there is none to be had
-            self._ended(thread)
             connection.close()
 
     def _talk(self, connection: _Connection) -> None:
@@ -187,15 +200,15 @@ class Listener:
             _hidden(lambda: _Handler(connection, self))
         finally:
             connection.close()
-            self._ended(threading.current_thread())
 
-    def _ended(self, thread: threading.Thread) -> None:
-        with self._lock:
-            self._connections.pop(thread, None)
-
-    def _cut_late(self) -> None:
+    def _look_after(self) -> None:
+        """
+        Forget the threads that have ended, and cut off who is late.
+        """
         now = time.monotonic()
         with self._lock:
+            for thread in [each for each in self._connections if not each.is_alive()]:
+                del self._connections[thread]
             late = [each for each in self._connections.values() if each.deadline < now]
         for connection in late:
             connection.cut()
@@ -235,9 +248,15 @@ class _Connection:
         Whether the client has closed it. What it sends beyond its request is not read.
         """
         try:
-            return bool(_readable(self.socket)) and self.socket.recv(1, socket.MSG_PEEK) == b""
-        except (OSError, ValueError):  # closed
+            self.socket.settimeout(0)
+            return self.socket.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:  # closed
             return True
+        finally:
+            with suppress(OSError):
+                self.socket.settimeout(STALL)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -324,16 +343,6 @@ class _Handler(BaseHTTPRequestHandler):
         for chunk in reply.chunks():
             self.wfile.write(chunk)
         reply.close()
-
-
-def _readable(*sockets: socket.socket, wait: float = 0) -> list[object]:
-    """
-    Those that have something to read; ``select`` alone cannot tell of descriptors beyond 1024.
-    """
-    with selectors.DefaultSelector() as selector:
-        for each in sockets:
-            selector.register(each, selectors.EVENT_READ)
-        return [key.fileobj for key, _ in selector.select(wait)]
 
 
 def _hidden(do: Callable[[], object]) -> None:

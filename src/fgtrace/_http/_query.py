@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from fgtrace._text import FLAGS
 from fgtrace.errors import ConfigError
 
 __all__ = ["LONGEST_QUERY", "Field", "count", "flag", "number", "read_query", "refusal", "up_to", "word"]
@@ -22,16 +23,6 @@ LONGEST_QUERY = 2048
 #: Of a bad value so much is said back.
 LONGEST_ECHO = 100
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
-_FLAGS = {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-    "0": False,
-    "false": False,
-    "no": False,
-    "off": False,
-}
 
 
 class Field(NamedTuple):
@@ -63,7 +54,7 @@ def _count(value: str) -> int:
 
 
 number = Field(_positive, "allowed is a number above 0")
-flag = Field(lambda value: _FLAGS[value.lower()], "allowed is 1 or 0, true or false, yes or no, on or off")
+flag = Field(lambda value: FLAGS[value.lower()], "allowed is 1 or 0, true or false, yes or no, on or off")
 count = Field(_count, "allowed is a whole number above 0")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from fgtrace._config import FORMATS
+from fgtrace._text import number, text
 from fgtrace._version import __version__
 from fgtrace.cli._plan import ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
 from fgtrace.reports import GROUPS
@@ -42,30 +43,17 @@ not given here may be in FGTRACE_* variables: docs/debug-hook.md.
 """
 
 
-def _number(text: str) -> object:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _text(text: str) -> str:
-    return text
-
-
 #: Parameter -> (option of `fgtrace.Config`, what makes a value of the text or flag).
 _OPTIONS: dict[str, tuple[str, Callable[[Any], object]]] = {
-    "out": ("dst", _text),
-    "hz": ("hz", _number),
-    "format_": ("format", _text),
-    "state_frames": ("state_frames", _text),
-    "awaits": ("awaits", _text),
-    "tracks": ("tracks", _text),
-    "slow_callback_duration": ("slow_callback_duration", _number),
-    "max_overhead": ("max_overhead", _number),
-    "max_memory": ("max_memory", _number),
+    "out": ("dst", text),
+    "hz": ("hz", number),
+    "format_": ("format", text),
+    "state_frames": ("state_frames", text),
+    "awaits": ("awaits", text),
+    "tracks": ("tracks", text),
+    "slow_callback_duration": ("slow_callback_duration", number),
+    "max_overhead": ("max_overhead", number),
+    "max_memory": ("max_memory", number),
     "include_self": ("include_self", bool),
     "lines": ("lines", bool),
     "no_threads": ("threads", lambda flag: not flag),
@@ -172,7 +160,7 @@ def run(
     flight = None
     if flight_recorder:
         flight, options = {_FLIGHT.get(name, name): value for name, value in options.items()}, {}
-        flight |= {} if stuck is None else {"stuck": _number(stuck)}
+        flight |= {} if stuck is None else {"stuck": number(stuck)}
     elif stuck is not None:
         raise click.UsageError("--stuck is of --flight-recorder.")
     target, arguments = (module, words) if module is not None else (words[0], words[1:])
@@ -204,7 +192,7 @@ def convert(
     packed or not.
     """
     said = {key: value for key, value in given.items() if value is not None}
-    selection = {key: _number(value) if key in ("start", "end") else value for key, value in said.items()}
+    selection = {key: number(value) if key in ("start", "end") else value for key, value in said.items()}
     return ConvertPlan(
         source=source, target=target, format=format_, selection=selection, tracks=tracks, quiet=quiet
     )
@@ -230,7 +218,7 @@ def report(source: str, *, as_json: bool, **given: Any) -> ReportPlan:
     """
     said = {key: value for key, value in given.items() if value is not None}
     words = ("group", "task")
-    ask = {key: value if key in words else _number(value) for key, value in said.items()}
+    ask = {key: value if key in words else number(value) for key, value in said.items()}
     return ReportPlan(source=source, ask=ask, as_json=as_json)
 
 
@@ -251,7 +239,7 @@ def diff(before: str, after: str, *, as_json: bool, **given: Any) -> DiffPlan:
     Compared is the time of one task: of each coroutine, in each state, and
     at each place where it waits.
     """
-    said = {key: _number(value) for key, value in given.items() if value is not None}
+    said = {key: number(value) for key, value in given.items() if value is not None}
     return DiffPlan(before=before, after=after, as_json=as_json, **said)
 
 

@@ -1,0 +1,34 @@
+"""
+What a text from outside stands for: a query, a command line, the environment.
+
+What is allowed is checked where the option is, so a text that is no number is handed on as it is.
+"""
+
+from __future__ import annotations
+
+__all__ = ["FLAGS", "number", "text"]
+
+#: In small letters.
+FLAGS = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+
+
+def text(given: str) -> str:
+    """
+    The text itself.
+    """
+    return given
+
+
+def number(given: str) -> object:
+    """
+    A number, whole where the text is; else the text.
+    """
+    for kind in (int, float):
+        try:
+            return kind(given)
+        except ValueError:
+            continue
+    return given
