@@ -202,6 +202,17 @@ def test_xdist(run: Run) -> None:
     assert len(list(path.parent.glob("*.json"))) == 12
 
 
+def test_xdist_each(run: Run) -> None:
+    """
+    Where each worker runs each test, each has its own traces.
+    """
+    ran = run(
+        "def test_a(): pass\n", "--fgtrace", "--dist=each", "--tx=2*popen", plugins="no:asyncio no:anyio"
+    )
+    assert ran.code == 0, ran.printed
+    assert set(ran.traces) == {"gw0.test_it.py.test_a", "gw1.test_it.py.test_a"}
+
+
 def test_interrupted(run: Run) -> None:
     """
     Ctrl-C leaves the trace of the test that hung.
@@ -262,6 +273,20 @@ def test_not_asked(run: Run) -> None:
     """
     ran = run("import sys\ndef test_a(): assert 'fgtrace' not in sys.modules\n")
     assert ran.code == 0, ran.printed
+
+
+def test_under_fgtrace_run(tmp_path: Path) -> None:
+    """
+    A whole run of pytest can be traced, too, with warnings as errors.
+    """
+    (tmp_path / "test_it.py").write_text("def test_a(): pass\n")
+    options = ["-q", "-W", "error", "-p", "no:asyncio", "-p", "no:cacheprovider", "test_it.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "fgtrace", "run", "-o", "run.json", "-m", "pytest", *PLUGIN, *options],
+        cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("Warning")) == (0, 0), done.stdout + done.stderr
+    assert "1 passed" in done.stdout
 
 
 def test_no_room(run: Run) -> None:

@@ -34,6 +34,8 @@ MARK = ".gitignore"
 MARKED = "# traces of tests, by fgtrace\n*\n"
 #: The properties by which a report tells of a trace.
 WRITTEN, FAILED = "fgtrace", "fgtrace error"
+#: By what a worker is told to name its files.
+WORKER = "fgtrace worker"
 
 
 def tracer_of(config: pytest.Config) -> Tracer:
@@ -118,6 +120,7 @@ class Tracer:
         format_ = Config(dst="any.json", **{"format": "json", **options}).effective_format
         self._suffix = FORMATS[str(format_)][0]
         self._run: _Run | None = None
+        self._tests: set[str] = set()
         self._failed: set[str] = set()
         self._written: list[tuple[str, str]] = []
         self._problems: list[str] = []
@@ -127,7 +130,8 @@ class Tracer:
         """
         Begin, before any fixture.
         """
-        path = self._folder / file_name(item.nodeid, self._suffix)
+        told = getattr(item.config, "workerinput", {})
+        path = self._folder / file_name(told.get(WORKER, "") + item.nodeid, self._suffix)
         with suppress(SinkError):  # the folder is gone: the test's end will tell
             self._run = _Run(path, Config(dst=path, **self._options).trace().start())
         return (yield)
@@ -164,10 +168,19 @@ class Tracer:
             return [(FAILED, str(error))]
         return []
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """
+        Under pytest-xdist's ``--dist=each`` every worker runs every test: each names its files.
+        """
+        if node.config.option.dist == "each":
+            node.workerinput[WORKER] = f"{node.gateway.id}."
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """
         Remember what a report says, also one that comes from a worker.
         """
+        self._tests.add(report.nodeid)
         if report.failed:
             self._failed.add(report.nodeid)
         for name, value in report.user_properties:
@@ -191,7 +204,11 @@ class Tracer:
         """
         Say where the traces are: those of failed tests, and how many there are.
         """
-        told = [f"{len(self._written)} traces in {os.path.relpath(self._folder)}: fgtrace view FILE"]
+        if not self._tests:
+            return
+        count = len(self._written)
+        traces = f"{count} trace{'' if count == 1 else 's'}"
+        told = [f"{traces} in {os.path.relpath(self._folder)}: fgtrace view FILE"]
         first = [each for each in self._written if each[0] in self._failed or each[0] == "interrupted"]
         listed = first or (self._written if self._when == "slow" else [])
         told.extend(f"{test}: {os.path.relpath(path)}" for test, path in listed[:MOST_LISTED])
