@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fgtrace
+from fgtrace._alike import MOST_LOOKS
 from fgtrace._config import Options
 from fgtrace._convert import convert
 from fgtrace._decode import open_trace
@@ -74,10 +75,27 @@ def test_groups() -> None:
         ("ended f", 0, "ab", None, 500),
         ("elsewhere f", 0, "ac", None, None),
         ("moved f", 0, "ab", "ac", None),
+        ("moved-too f", 0, "ab", "ac", None),
+        ("moved-on f", 0, "ab", "ad", None),
         ("other g", 0, "ab", None, None),
     ]
     found = script([*waiting(3), *apart, ("ended-too f", 0, "ab", None, 500)])
-    assert sorted(names(timeline(found).alike())) == [["Task-0", "Task-1", "Task-2"], ["ended", "ended-too"]]
+    assert sorted(names(timeline(found).alike())) == [
+        ["Task-0", "Task-1", "Task-2"],
+        ["ended", "ended-too"],
+        ["moved", "moved-too"],
+    ]
+
+
+def test_restless() -> None:
+    """
+    Of tasks that change all the time little is kept: they are like no other.
+    """
+    found = Script()
+    for time in range(MOST_LOOKS + 1):
+        for name, kinds in (("calm 1", "a"), ("calm 2", "a"), ("restless 1", "ab"), ("restless 2", "ab")):
+            found.at(time, name, kinds[time % len(kinds)], "task") if time == 0 or len(kinds) > 1 else None
+    assert names(timeline(found).alike()) == [["calm", "calm"]]
 
 
 def test_exact() -> None:
@@ -98,12 +116,13 @@ def programs(draw: st.DrawFn) -> list[Life]:
     Many that wait, of a few kinds, and some that do not.
     """
     starts = st.sampled_from([0, 3])
-    kinds = st.tuples(starts, st.sampled_from(["ab", "ac"]), st.sampled_from([None, 300]))
+    thens = st.sampled_from([None, None, "ad"])
+    kinds = st.tuples(starts, st.sampled_from(["ab", "ac"]), thens, st.sampled_from([None, 300]))
     found: list[Life] = []
-    for start, stack, end in draw(st.lists(kinds, min_size=1, max_size=4)):
+    for start, stack, then, end in draw(st.lists(kinds, min_size=1, max_size=4)):
         coroutine = draw(st.sampled_from("fg"))
         for _ in range(draw(st.integers(1, 30))):
-            found.append((f"Task-{len(found)} {coroutine}", start, stack, None, end))
+            found.append((f"Task-{len(found)} {coroutine}", start, stack, then, end))
     for _ in range(draw(st.integers(0, 5))):
         found.append((f"Task-{len(found)} f", draw(st.integers(0, 50)), "ab", "abc", draw(starts) + 100))
     return found

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from typing import Any, Self
 
+from fgtrace._alike import MOST_LOOKS
 from fgtrace._decode._kept import Kept
 from fgtrace._edges import Edge, by_tracks
 from fgtrace._model import Counter, Flow, Instant, Slice, Track
@@ -68,15 +69,15 @@ class TraceFile:
 
     def alike(self) -> list[list[Track]]:
         """
-        Tasks of which the same is drawn, all of it from one moment on: they never changed.
+        Tasks of which the same is drawn, and which changed but a few times.
         """
         groups: dict[Hashable, list[Track]] = defaultdict(list)
         rows = {self.kept.tracks[row].id: row for row in self._rows}
         for track in self.tracks:
-            look = self.kept.only_look(rows[track.id]) if track.kind == "task" else None
-            if look is not None:
+            looks = self.kept.looks(rows[track.id], MOST_LOOKS) if track.kind == "task" else None
+            if looks is not None:
                 life = (track.pid, track.parent, track.level, track.start, track.end, track.args)
-                groups[track.name.rpartition(" ")[2], life, look].append(track)
+                groups[track.name.rpartition(" ")[2], life, looks].append(track)
         return [group for group in groups.values() if len(group) > 1]
 
     def slices(self) -> Iterator[Slice]:

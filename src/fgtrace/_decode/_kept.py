@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Hashable, Iterator
+from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
 from fgtrace._by_track import ByTrack
@@ -135,17 +136,20 @@ class Kept:
             for start, *_ in batch:
                 yield start
 
-    def only_look(self, row: int) -> tuple[tuple[int, int, int], ...] | None:
+    def looks(self, row: int, most: int) -> bytes | None:
         """
-        The slices of a row (start, end, frame), if all of them begin at the same time; else None.
+        What stands for the slices of a row, the same for the same; None: they begin at more times than
+        ``most``, or there are none.
         """
-        found: list[tuple[int, int, int]] = []
+        found, starts, last = blake2b(digest_size=16), 0, -1
         for batch in self.rows.merged(row):
             for start, less, _, frame in batch:
-                if found and found[0][0] != start:
-                    return None
-                found.append((start, -less, frame))
-        return tuple(found) or None
+                if start != last:
+                    starts, last = starts + 1, start
+                    if starts > most:
+                        return None
+                found.update(struct.pack("<3q", start, less, frame))
+        return found.digest() if starts else None
 
     def slices(self, row: int) -> Iterator[Slice]:
         """
