@@ -174,11 +174,16 @@ def _flask(service: _Service, **options: Any) -> Iterator[str]:
         clear_untrusted_proxy_headers=True,
     )
 
-    def stop() -> None:
-        server.trigger.pull_trigger(server.close)  # in its own thread
-        server.task_dispatcher.shutdown()
+    end = threading.Event()
 
-    with _in_thread(lambda: server.asyncore.loop(map=server._map), "service", stop):
+    def run() -> None:
+        while not end.is_set():
+            # by poll: a socket that just closes is no error there, as it is with select
+            server.asyncore.loop(timeout=0.1, map=server._map, use_poll=True, count=1)
+        server.task_dispatcher.shutdown()
+        server.asyncore.close_all(server._map)
+
+    with _in_thread(run, "service", end.set):
         yield f"http://127.0.0.1:{server.effective_port}"
 
 

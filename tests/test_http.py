@@ -87,7 +87,7 @@ def test_trace(door: Live, core: str, tmp_path: Path, read_trace: Callable[..., 
     trace = read_trace()
     stats = trace.metadata["stats"]
     assert stats["core"] == core
-    assert stats["ticks_taken"] / stats["hz"] >= 0.5
+    assert stats["ticks_taken"] / stats["hz"] > 0.499
     assert trace.metadata["config"]["hz"] == 200
     assert trace.track("MainThread")
     assert not list(trace.all("fgtrace http"))

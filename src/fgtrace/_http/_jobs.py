@@ -200,7 +200,7 @@ class TraceJob(_FileJob):
         values = {name: getattr(self._options, name) for name in Options.__slots__}
         trace = Trace(Config(**{**values, "dst": file})).start()
         try:
-            self._wait(time.monotonic() + self._seconds - trace.seconds, gone)
+            self._wait(self._seconds - trace.seconds + time.monotonic(), gone)  # in this order: not too short
         except BaseException:
             trace.abandon()
             raise
