@@ -705,6 +705,33 @@ def test_uvloop_beside_asyncio(tmp_path: Path, read_trace: Reader, core: str) ->
     assert read_trace().metadata["awaits"] == ("exact" if sees_uvloop(core) else "exact; sampled (uvloop)")
 
 
+def test_stopped_within_a_step_on_uvloop(tmp_path: Path, read_trace: Reader) -> None:
+    """
+    The end of a step on uvloop in which a trace was stopped is told to nobody; the next trace is not misled.
+    """
+    uvloop = pytest.importorskip("uvloop")
+
+    async def stopped() -> None:
+        trace = fgtrace.trace(tmp_path / "u.json", awaits="exact").start()
+        await asyncio.sleep(0.001)
+        trace.abandon()
+
+    async def main() -> None:
+        with fgtrace.trace(tmp_path / "t.json", awaits="exact"):
+            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)
+
+    uvloop.run(stopped())
+    asyncio.run(main())
+    line = states(read_trace(tmp_path / "t.json").track("Task-* main"))
+    assert [row.name for row in line if row.name != "runnable"][:4] == [
+        "running",
+        "sleep",
+        "running",
+        "sleep",
+    ]
+
+
 def test_loops_in_threads(exact: Traced) -> None:
     """
     Each loop of each thread has its own tracks, and what one loop woke in another has its waker.

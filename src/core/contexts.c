@@ -13,7 +13,7 @@
 #define DEEPEST 16
 
 typedef struct { /* what this thread is in */
-    unsigned epoch; /* of the watch: what is of an earlier one is forgotten */
+    unsigned epoch; /* of the watch: what is of an earlier one is over */
     int depth;
     PyObject *contexts[DEEPEST]; /* addresses: they are entered, so they are there */
     Turn *turns[DEEPEST];        /* of exact awaits, or NULL */
@@ -32,6 +32,19 @@ leave_until(int depth)
             exact_leave(turn);
         }
     }
+}
+
+/* What this thread was in when an earlier watch ended is over, though nobody told. */
+void
+contexts_catch_up(void)
+{
+    while (entered.epoch != epoch && entered.depth > 0) {
+        Turn *turn = entered.turns[--entered.depth];
+        if (turn != NULL) {
+            exact_drop(turn);
+        }
+    }
+    entered.epoch = epoch;
 }
 
 static void
@@ -54,11 +67,8 @@ switched(PyContextEvent event, PyObject *context)
     if (event != Py_CONTEXT_SWITCHED) {
         return 0;
     }
-    if (entered.epoch != epoch) {
-        entered.epoch = epoch;
-        entered.depth = 0;
-    }
     PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
+    contexts_catch_up();
     /* The one that was left just now is alive yet, for whoever left it has it; those below are entered. */
     int depth = context != Py_None ? entered.depth : 0;
     bool has_ended = context == Py_None || (depth > 0 && !((PyContext *)entered.contexts[depth - 1])->ctx_entered);
@@ -112,6 +122,11 @@ contexts_are_watched(void)
 }
 
 #else
+void
+contexts_catch_up(void)
+{
+}
+
 bool
 contexts_watch(void)
 {

@@ -444,6 +444,7 @@ PyObject *exact_under_way(Core *core, int64_t now);
 bool exact_is_wanted(void);
 Turn *exact_enter(PyObject *handle, PyObject *task);
 Turn *exact_enter_task(PyObject *task);
+void exact_drop(Turn *turn);
 void exact_leave(Turn *turn);
 bool exact_discover(void);
 Core *exact_core(size_t place); /* NULL: none */
@@ -474,6 +475,7 @@ bool chunks_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail);
 
 /* --- contexts.c --- */
 
+void contexts_catch_up(void);
 bool contexts_watch(void);
 void contexts_leave(void);
 void contexts_forget(void); /* these three: in the child of a fork nothing is traced */
