@@ -34,6 +34,7 @@ WATCHED = [
     (asyncio.events.Handle, "_run"),
     (asyncio.BaseEventLoop, "_call_soon"),
     (asyncio.BaseEventLoop, "call_soon"),
+    (asyncio.BaseEventLoop, "call_at"),
     (asyncio.Task, "__init__"),
     (asyncio.BaseEventLoop, "call_exception_handler"),
     (asyncio.BaseEventLoop, "create_task"),

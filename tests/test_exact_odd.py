@@ -252,6 +252,63 @@ def test_scheduled_as_asyncio_does(tmp_path: Path) -> None:
     assert found == expected
 
 
+def test_timers_as_asyncio_does(tmp_path: Path) -> None:
+    """
+    The same of `call_at` and `call_later`: order, arguments, contexts, what a timer says, cancelling, errors.
+    """
+    number: ContextVar[int] = ContextVar("number", default=0)
+
+    async def look() -> list[object]:
+        loop, seen = asyncio.get_running_loop(), list[object]()
+
+        def callback(*args: object) -> None:
+            seen.append((args, number.get()))
+
+        number.set(1)
+        context, now = copy_context(), loop.time()
+        number.set(2)
+        timers: list[Any] = [
+            loop.call_at(now + 0.003, callback, "third"),
+            loop.call_later(0.001, callback, "first", *range(8)),
+            loop.call_at(now + 0.002, callback, context=context),
+            loop.call_at(now + 0.001, callback, "never"),
+        ]
+        seen.extend(
+            (type(timer), timer._scheduled, timer.cancelled(), timer.when() > now) for timer in timers
+        )
+        seen.append(repr(timers[2]).partition(" when=")[0])
+        timers[3].cancel()
+        await asyncio.sleep(0.02)
+        seen.extend((timer._scheduled, timer._callback is None) for timer in timers)
+        loop.set_debug(True)
+        timer: Any = loop.call_at(now, callback)
+        seen.append([frame.name for frame in timer._source_traceback][-1])
+        loop.set_debug(False)
+        await asyncio.sleep(0.001)
+        for bad in ((None, callback), (now,), ("x", callback)):
+            try:
+                loop.call_at(*bad)
+            except TypeError as error:
+                seen.append(str(error).rpartition(".")[2])
+        loop._scheduled = [each for each in loop._scheduled if each._when != "x"]  # type: ignore[attr-defined]
+        closed = Loop()
+        closed.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            closed.call_at(0, callback)
+        return seen
+
+    async def main() -> None:
+        expected.extend(await look())
+        with fgtrace.trace(tmp_path / "t.json", awaits="exact"):
+            await asyncio.sleep(0)
+            found.extend(await look())
+
+    expected, found = list[object](), list[object]()
+    asyncio.run(main())
+    assert len(expected) >= 15
+    assert found == expected
+
+
 def test_parts_that_a_loop_overrides(tmp_path: Path) -> None:
     """
     Whatever `call_soon` calls and a loop has as its own is called as without a trace.
@@ -289,11 +346,12 @@ def test_parts_that_a_loop_overrides(tmp_path: Path) -> None:
         assert calls == expected
 
 
-def test_call_soon_wrapped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["call_soon", "call_at"])
+def test_wrapped(name: str, tmp_path: Path) -> None:
     """
-    A tool's own `call_soon` is called once for each call: put before a trace, or made of ours and put later.
+    A tool's own method is called once for each call: put before a trace, or made of ours and put later.
     """
-    stock = asyncio.BaseEventLoop.call_soon
+    stock = asyncio.BaseEventLoop.__dict__[name]
     counted: list[int] = []
 
     def over(before: Any) -> Any:
@@ -306,20 +364,21 @@ def test_call_soon_wrapped(tmp_path: Path) -> None:
     async def taken() -> Any:
         with fgtrace.trace(tmp_path / "t.json", awaits="exact"):
             await asyncio.sleep(0)
-            return asyncio.BaseEventLoop.call_soon
+            return asyncio.BaseEventLoop.__dict__[name]
 
     async def main() -> None:
         with fgtrace.trace(tmp_path / "t.json", awaits="exact"):
             await asyncio.sleep(0)
             before = len(counted)
             asyncio.get_running_loop().call_soon(nothing)
+            asyncio.get_running_loop().call_at(0, nothing)
             assert len(counted) == before + 1
             await asyncio.sleep(0)
 
     for below in (stock, asyncio.run(taken())):
-        asyncio.BaseEventLoop.call_soon = over(below)  # type: ignore[method-assign]
+        setattr(asyncio.BaseEventLoop, name, over(below))
         try:
             asyncio.run(main())
         finally:
-            asyncio.BaseEventLoop.call_soon = stock  # type: ignore[method-assign]
-    assert asyncio.BaseEventLoop.__dict__["call_soon"] is stock
+            setattr(asyncio.BaseEventLoop, name, stock)
+    assert asyncio.BaseEventLoop.__dict__[name] is stock

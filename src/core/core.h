@@ -403,6 +403,7 @@ typedef struct {
     PyObject *nothing;         /* strong: a callback of ours, which is not noted */
     /* where a handle has them */
     Py_ssize_t context, callback, args, loop, cancelled, repr, source_traceback;
+    Py_ssize_t when, scheduled; /* where a timer has them */
     char *file; /* where `run` calls the callback */
     int line;
     bool is_stock; /* `run` is asyncio's own */
@@ -419,6 +420,7 @@ PyObject *handles_run(PyObject *module, PyObject *arguments);
 
 PyObject *schedule_inner(PyObject *module, PyObject *arguments);
 PyObject *schedule_outer(PyObject *module, PyObject *arguments);
+PyObject *schedule_timers(PyObject *module, PyObject *arguments);
 
 /* --- steps.c --- */
 

@@ -74,7 +74,7 @@ is_plain(PyObject *handle)
            (type->tp_base == asyncio.handle && strcmp(type->tp_name, "_ThreadSafeHandle") == 0);
 }
 
-static _Thread_local PyObject *chained; /* the handle for which what was there before is called */
+static _Thread_local PyObject *chained __attribute__((tls_model("initial-exec"))); /* the handle for which what was there before is called */
 
 static PyObject *
 call_before(PyObject *handle)
@@ -171,7 +171,8 @@ handles_learn(PyObject *Py_UNUSED(module), PyObject *arguments)
         !find_slot(handle, "_context", &asyncio.context) || !find_slot(handle, "_callback", &asyncio.callback) ||
         !find_slot(handle, "_args", &asyncio.args) || !find_slot(handle, "_loop", &asyncio.loop) ||
         !find_slot(handle, "_cancelled", &asyncio.cancelled) || !find_slot(handle, "_repr", &asyncio.repr) ||
-        !find_slot(handle, "_source_traceback", &asyncio.source_traceback)) {
+        !find_slot(handle, "_source_traceback", &asyncio.source_traceback) ||
+        !find_slot(timer, "_when", &asyncio.when) || !find_slot(timer, "_scheduled", &asyncio.scheduled)) {
         return NULL;
     }
     Py_XSETREF(asyncio.handle, (PyTypeObject *)Py_NewRef(handle));

@@ -748,6 +748,7 @@ static PyMethodDef functions[] = {
     {"assume", assume, METH_VARARGS, NULL},
     {"schedule_inner", schedule_inner, METH_VARARGS, NULL},
     {"schedule_outer", schedule_outer, METH_VARARGS, NULL},
+    {"schedule_timers", schedule_timers, METH_VARARGS, NULL},
     {"handles_learn", handles_learn, METH_VARARGS, NULL},
     {"handles_run", handles_run, METH_VARARGS, NULL},
     {"newest_task", newest_task, METH_NOARGS, NULL},

@@ -1,5 +1,5 @@
 /* What schedules callbacks: ``BaseEventLoop.call_soon`` and ``_call_soon`` once more in C, for as long as a trace with
- * exact awaits asks for it; exact.c is told.
+ * exact awaits asks for it; exact.c is told. And ``call_at``, which is told to nobody: it saves what the rest costs.
  *
  * It is done here as asyncio does it (3.11 to 3.15 agree) for a loop that is open, not in debug mode, and of which no
  * method that has a part in it was overridden or replaced; else what was there before is called. The two saved calls of
@@ -13,9 +13,10 @@
 static struct {
     PyTypeObject *deque;
     PyObject *append, *get_debug, *check_closed, *inner;            /* strong: methods; `inner` is our `_call_soon` */
-    PyObject *inner_before, *outer_before;                          /* strong: what was there before ours */
-    bool is_inner_stock, is_outer_stock;                            /* these are asyncio's own */
-    PyObject *debug_name, *ready_name, *closed_name, *context_name; /* strong */
+    PyObject *inner_before, *outer_before, *at_before;              /* strong: what was there before ours */
+    PyObject *at_stock, *heappush;                                  /* strong: asyncio's own `call_at`, and what it calls */
+    bool is_inner_stock, is_outer_stock, is_at_stock;               /* what was there is asyncio's own */
+    PyObject *debug_name, *ready_name, *closed_name, *context_name, *scheduled_name; /* strong */
     PyObject *get_debug_name, *check_closed_name, *inner_name;
 } soon;
 
@@ -27,10 +28,10 @@ set_slot(PyObject *handle, Py_ssize_t offset, PyObject *value) /* steals it */
 
 /* What ``Handle.__init__`` does outside of debug mode. */
 static PyObject *
-new_handle(PyObject *loop, PyObject *callback, PyObject *arguments, PyObject *context)
+new_handle(PyTypeObject *type, PyObject *loop, PyObject *callback, PyObject *arguments, PyObject *context)
 {
     context = context == Py_None ? PyContext_CopyCurrent() : Py_NewRef(context);
-    PyObject *handle = context != NULL ? asyncio.handle->tp_alloc(asyncio.handle, 0) : NULL;
+    PyObject *handle = context != NULL ? type->tp_alloc(type, 0) : NULL;
     if (handle == NULL) {
         Py_XDECREF(context);
         return NULL;
@@ -63,28 +64,35 @@ is_false(PyObject *loop, PyObject *name)
     return value == Py_False;
 }
 
-/* The ready queue of a loop of asyncio's own that is not in debug mode; strong, or NULL: let asyncio do it. */
+/* A queue of a loop of asyncio's own that is not in debug mode; strong, or NULL: let asyncio do it. */
 static PyObject *
-plain_queue(PyObject *loop)
+queue_of(PyObject *loop, PyObject *name, const PyTypeObject *type)
 {
-    PyObject *ready = NULL;
+    PyObject *queue = NULL;
     if (has_method(loop, soon.get_debug_name, soon.get_debug) && is_false(loop, soon.debug_name)) {
-        ready = PyObject_GenericGetAttr(loop, soon.ready_name);
-        if (ready == NULL) {
+        queue = PyObject_GenericGetAttr(loop, name);
+        if (queue == NULL) {
             PyErr_Clear();
         }
     }
-    if (ready != NULL && Py_TYPE(ready) != soon.deque) {
-        Py_CLEAR(ready);
+    if (queue != NULL && Py_TYPE(queue) != type) {
+        Py_CLEAR(queue);
     }
-    return ready;
+    return queue;
+}
+
+/* The same of what is to run soon. */
+static PyObject *
+plain_queue(PyObject *loop)
+{
+    return queue_of(loop, soon.ready_name, soon.deque);
 }
 
 /* Make a handle and put it into the loop's queue. */
 static PyObject *
 schedule(PyObject *loop, PyObject *queue, PyObject *callback, PyObject *arguments, PyObject *context)
 {
-    PyObject *handle = new_handle(loop, callback, arguments, context);
+    PyObject *handle = new_handle(asyncio.handle, loop, callback, arguments, context);
     PyObject *both[] = {queue, handle};
     PyObject *done = handle != NULL ? PyObject_Vectorcall(soon.append, both, 2, NULL) : NULL;
     if (done == NULL) {
@@ -222,13 +230,64 @@ call_soon_outer(PyObject *self, PyObject *const *arguments, Py_ssize_t count, Py
     return handle;
 }
 
+/* The list of timers of a loop that is open, and calls what we know; strong, or NULL. */
+static PyObject *
+open_timers(PyObject *loop)
+{
+    bool is_known = has_method(loop, soon.check_closed_name, soon.check_closed) && is_false(loop, soon.closed_name);
+    return is_known ? queue_of(loop, soon.scheduled_name, &PyList_Type) : NULL;
+}
+
+static PyObject *
+schedule_at(PyObject *loop, PyObject *timers, PyObject *const *arguments, Py_ssize_t count, PyObject *context)
+{
+    PyObject *rest = tuple_of(arguments + 2, count - 2);
+    PyObject *timer = rest != NULL ? new_handle(asyncio.timer, loop, arguments[1], rest, context) : NULL;
+    Py_XDECREF(rest);
+    if (timer == NULL) {
+        return NULL;
+    }
+    set_slot(timer, asyncio.when, Py_NewRef(arguments[0]));
+    set_slot(timer, asyncio.scheduled, Py_NewRef(Py_False));
+    PyObject *both[] = {timers, timer};
+    PyObject *done = PyObject_Vectorcall(soon.heappush, both, 2, NULL); /* compares: the program's code may run */
+    if (done == NULL) {
+        Py_DECREF(timer);
+        return NULL;
+    }
+    Py_DECREF(done);
+    PyObject *before = handle_slot(timer, asyncio.scheduled);
+    set_slot(timer, asyncio.scheduled, Py_NewRef(Py_True));
+    Py_XDECREF(before);
+    return timer;
+}
+
+/* ``call_at(when, callback, *args, context=None)`` */
+static PyObject *
+call_at(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+{
+    static _Thread_local int depth; /* as above */
+    bool has_context = names != NULL && is_context(names);
+    bool is_plain = count > 1 && arguments[0] != Py_None && (names == NULL || has_context) && (soon.is_at_stock || depth > 0);
+    PyObject *timers = is_plain ? open_timers(self) : NULL;
+    if (timers == NULL) {
+        PyObject *before = depth > 0 && soon.at_stock != NULL ? soon.at_stock : soon.at_before;
+        return call_before(&depth, before, self, arguments, count, names);
+    }
+    PyObject *timer = schedule_at(self, timers, arguments, count, has_context ? arguments[count] : Py_None);
+    Py_DECREF(timers);
+    return timer;
+}
+
 #define METHOD(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL | METH_KEYWORDS
 static PyMethodDef inner_definition = {"_call_soon", METHOD(call_soon_inner), "Schedule the callback; fgtrace is told of it."};
 static PyMethodDef outer_definition = {"call_soon", METHOD(call_soon_outer), "Schedule the callback; fgtrace is told of it."};
+static PyMethodDef at_definition = {"call_at", METHOD(call_at), "Schedule the callback, as asyncio does."};
 
 static bool
 learn(PyObject *type, PyObject *deque)
 {
+    Py_XSETREF(soon.scheduled_name, PyUnicode_InternFromString("_scheduled"));
     Py_XSETREF(soon.debug_name, PyUnicode_InternFromString("_debug"));
     Py_XSETREF(soon.ready_name, PyUnicode_InternFromString("_ready"));
     Py_XSETREF(soon.closed_name, PyUnicode_InternFromString("_closed"));
@@ -273,4 +332,22 @@ schedule_outer(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_XSETREF(soon.outer_before, Py_NewRef(before));
     soon.is_outer_stock = is_stock != 0;
     return PyDescr_NewMethod((PyTypeObject *)type, &outer_definition);
+}
+
+/* The same for ``BaseEventLoop.call_at``. Arguments: the class, what is there, asyncio's own if that is it and what it
+ * calls is, too, else None; `heapq.heappush`. */
+PyObject *
+schedule_timers(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *type, *before, *stock, *heappush;
+    if (!PyArg_ParseTuple(arguments, "O!OOO", &PyType_Type, &type, &before, &stock, &heappush)) {
+        return NULL;
+    }
+    Py_XSETREF(soon.at_before, Py_NewRef(before));
+    Py_XSETREF(soon.heappush, Py_NewRef(heappush));
+    soon.is_at_stock = stock != Py_None;
+    if (soon.is_at_stock) {
+        Py_XSETREF(soon.at_stock, Py_NewRef(stock));
+    }
+    return PyDescr_NewMethod((PyTypeObject *)type, &at_definition);
 }

@@ -157,7 +157,7 @@ class Options:
         awaits: ``"sampled"``: tasks are seen at the ticks. ``"exact"``: every step of every task on
             asyncio's own loops is noted with its true start and end, with what woke it, and with
             the loop's callbacks, its idle time and the garbage collector's runs. While such a trace
-            runs, up to three methods of asyncio are exchanged.
+            runs, up to four methods of asyncio are exchanged.
         slow_callback_duration: seconds; with exact awaits a step or callback that lasts so long
             gets a flag, ``loop blocked``. The default is asyncio's own.
         lines: a slice for every line of a function, instead of one for the function.

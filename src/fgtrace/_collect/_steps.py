@@ -1,6 +1,6 @@
 """
-The C core's hooks: ``Handle._run``, and for exact awaits ``BaseEventLoop.call_soon`` and ``_call_soon``, in C
-while wanted.
+The C core's hooks: ``Handle._run``, and for exact awaits ``BaseEventLoop.call_soon``, ``_call_soon`` and
+``call_at``, in C while wanted.
 
 They are the only attributes of the standard library that a trace may exchange, and only with very many tasks
 (then the steps of tasks are marked) or with exact awaits. With the last core that asks they are taken back.
@@ -21,7 +21,7 @@ _patches: dict[str, Patch] = {}
 
 class Hooks(NamedTuple):
     """
-    What was put for one that asked: for exact awaits three methods, else one; where loops may be compiled,
+    What was put for one that asked: for exact awaits four methods, else one; where loops may be compiled,
     switches of contexts are watched, too.
     """
 
@@ -63,7 +63,7 @@ def _run(core: Any, before: Any) -> Any:
 
 def _put_scheduling(core: Any, patches: list[Patch]) -> bool:
     """
-    Have the core told of what is scheduled, by ``_call_soon``; ``call_soon`` in C saves time, no more.
+    Have the core told of what is scheduled, by ``_call_soon``; the others in C save time, no more.
     """
     base, events = sys.modules["asyncio.base_events"], sys.modules["asyncio.events"]
     loop, deque = base.BaseEventLoop, sys.modules["collections"].deque
@@ -77,8 +77,13 @@ def _put_scheduling(core: Any, patches: list[Patch]) -> bool:
             loop, before, is_stock(before, base) and is_stock(loop._check_closed, base)
         )
 
+    def timers(before: Any) -> Any:
+        plain = is_stock(before, base) and is_stock(loop._check_closed, base) and base.events is events
+        plain = plain and all(is_stock(each.__init__, events) for each in (events.Handle, events.TimerHandle))
+        return core.schedule_timers(loop, before, before if plain else None, base.heapq.heappush)
+
     try:
-        for name, make in (("_call_soon", inner), ("call_soon", outer)):
+        for name, make in (("_call_soon", inner), ("call_soon", outer), ("call_at", timers)):
             patch = _patch(name, loop)
             if not patch.put(make):
                 break
