@@ -24,6 +24,7 @@ import fgtrace
 from fgtrace._debug_hook import DebugHook
 from fgtrace._hook_options import PREFIX, VARIABLES, from_environment
 from fgtrace.debug import installed
+from forking import fork
 from reading import Row, Rows, Trace
 
 QUICK: dict[str, Any] = {"slow_callback_duration": 0.05, "interval": 0, "format": "json", "hz": 200}
@@ -547,7 +548,7 @@ def test_child_of_a_fork(tmp_path: Path) -> None:
     A child has no hook: the signal does there what it did before.
     """
     with hooked(tmp_path):
-        child = os.fork()
+        child = fork()
         if child == 0:
             if installed() is None:
                 os.kill(os.getpid(), signal.SIGUSR2)

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 import fgtrace
+from forking import fork
 from reading import Row, Rows, Trace
 
 pytestmark = pytest.mark.usefixtures("core")
@@ -566,7 +567,7 @@ def test_fork(tmp_path: Path, read_trace: Reader) -> None:
     """
 
     async def main() -> None:
-        pid = os.fork()
+        pid = fork()
         if not pid:
             stock = asyncio.events.Handle.__dict__["_run"] is run
             os._exit(0 if stock and not [each for each in gc.callbacks if "fgtrace" in repr(each)] else 1)

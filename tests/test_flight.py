@@ -21,6 +21,7 @@ import pytest
 import fgtrace
 from fgtrace._flight import running
 from fgtrace._ring import Ring
+from forking import fork
 from reading import Trace
 
 
@@ -176,7 +177,7 @@ def test_fork(core: str) -> None:
     A fork of the program does not warn, the child has no recorder, the parent's goes on.
     """
     with fgtrace.FlightRecorder() as recorder:
-        child = os.fork()
+        child = fork()
         if child == 0:
             os._exit(0 if running() is None and not recorder.is_running else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -21,6 +21,7 @@ from answers import PROGRAMS, Known
 from fgtrace import reports
 from fgtrace.reports import Part, Report, Step, Wait
 from fgtrace.reports import Path as CriticalPath
+from forking import fork
 
 pytestmark = pytest.mark.usefixtures("core")
 
@@ -246,7 +247,7 @@ def test_not_in_a_child(tmp_path: Path) -> None:
     """
     trace = fgtrace.trace(tmp_path / "t.json").start()
     reader, writer = os.pipe()
-    if (child := os.fork()) == 0:
+    if (child := fork()) == 0:
         try:
             trace.report()
         except fgtrace.TraceStateError:
