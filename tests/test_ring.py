@@ -203,6 +203,19 @@ def test_every_window_is_a_valid_trace(  # noqa: PLR0917 - what hypothesis draws
     assert_valid_trace(ask_trace(path), empty=True)
 
 
+def test_ended_meanwhile() -> None:
+    """
+    A track whose end is known before the row that says so lives until the end of the window.
+    """
+    kept = Player(100)
+    kept.play([(10, "task", "p", "a")])
+    assert kept.ring is not None
+    kept.ring.roll(30, EVERYTHING)
+    kept.script.recording.tracks[kept.script.tracks["taskp1"]].end = 20
+    window = Window(kept.ring, 0)
+    assert Timeline(window, OPTIONS, window.length, 1).tracks[0].end == window.length == 30
+
+
 @pytest.mark.parametrize("what", ["thread", "gap", "count", "collect", "step"])
 def test_noted_meanwhile(what: str) -> None:
     """

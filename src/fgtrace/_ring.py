@@ -27,7 +27,7 @@ from fgtrace._model import Collection, Gap, Request
 from fgtrace._recording import FORGOTTEN, TRACK_BYTES, Recording
 from fgtrace._step_records import CALLBACK
 
-__all__ = ["Chunk", "Past", "Ring", "Shape"]
+__all__ = ["ROW", "STEP", "Chunk", "Past", "Ring", "Shape", "ended_in"]
 
 _GONE = 0xFFFFFFFF
 #: Rows that may wait to be compacted, besides as many as there are tracks.
@@ -91,14 +91,11 @@ class Past:
             rows: theirs.
             is_known: whether a track may still be asked for.
         """
-        words = _words(rows)
-        tracks = words[self.shape.track :: self.shape.words]
-        stacks = words[self.shape.stack :: self.shape.words]
-        ended = [track for track, stack in zip(tracks, stacks, strict=True) if stack == _GONE]
+        ended = ended_in(rows, self.shape)
         self.rows.extend(rows)
         if len(self.rows) * 2 // self.shape.words > 2 * self._least + _SLACK:
             self._compact(is_known)
-        return [track for track in ended if track < CALLBACK]
+        return ended
 
     def last(self) -> dict[int, int]:
         """
@@ -119,6 +116,15 @@ class Past:
             if track < CALLBACK and is_known(track):
                 kept.extend(rows[place : place + step])
         self.rows, self._least = kept, len(kept) // step
+
+
+def ended_in(rows: array[int], shape: Shape) -> list[int]:
+    """
+    The tracks that end in these rows.
+    """
+    words = _words(rows)
+    tracks, stacks = words[shape.track :: shape.words], words[shape.stack :: shape.words]
+    return [track for track, stack in zip(tracks, stacks, strict=True) if stack == _GONE and track < CALLBACK]
 
 
 def _words(rows: array[int]) -> array[int]:

@@ -18,7 +18,7 @@ from typing import Literal
 
 from fgtrace._model import Request
 from fgtrace._recording import FORGOTTEN, GONE, Recording, TrackEntry
-from fgtrace._ring import Past, Ring
+from fgtrace._ring import ROW, STEP, Past, Ring, ended_in
 from fgtrace._step_records import CALLBACK, NOBODY, StepRecord, unpack
 
 __all__ = ["Window"]
@@ -51,6 +51,7 @@ class Window(Recording):
         self.codes, self.callbacks = recording.codes, recording.callbacks
         self.waits, self.looks = recording.waits, recording.looks
         self.tracks = [self._track(entry) for entry in recording.tracks]
+        self._let_live()
         for entry in self.tracks:
             if entry is not FORGOTTEN and entry.parent >= 0 and self.tracks[entry.parent] is FORGOTTEN:
                 entry.parent = -1
@@ -95,6 +96,17 @@ class Window(Recording):
         return (
             FORGOTTEN if entry is FORGOTTEN or is_over or entry.start > self._end else entry.since(self._cut)
         )
+
+    def _let_live(self) -> None:
+        """
+        A track may have ended since its rows were taken: then it lives until the end of the window.
+        """
+        ended: set[int] = set()
+        for chunk in self._chunks:
+            ended.update(ended_in(chunk.rows, ROW), ended_in(chunk.steps, STEP))
+        for number, entry in enumerate(self.tracks):
+            if entry is not FORGOTTEN and entry.end >= 0 and number not in ended:
+                entry.end = -1
 
     def _first_rows(self, ring: Ring) -> Iterator[_Row]:
         """
