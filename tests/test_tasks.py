@@ -8,12 +8,15 @@ import asyncio
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
+from fgtrace._collect.asyncio_tasks import TaskCollector
+from fgtrace._recording import Recording
 from kinds import corpus, nap
 from reading import Rows, Trace
 from situations import UNBLOCKED, Situation, chains_in, check, in_order, read_file, runner, stay, trace_all
@@ -349,3 +352,17 @@ def test_renamed(traced: Traced) -> None:
     assert [e["args"]["former name"] for e in trace.events("M") if "third" in e["args"].get("name", "")] == [
         "first"
     ]
+
+
+def test_gone_before_the_first_look() -> None:
+    """
+    A task that is gone before anybody looked at it is no trouble: its reference has no hash.
+    """
+    recording = Recording()
+    loop = asyncio.new_event_loop()
+    gone = weakref.ref(asyncio.Future[None](loop=loop))
+    known = asyncio.Future[None](loop=loop)
+    TaskCollector(recording)._sweep(1, [gone, weakref.ref(known)])
+    loop.close()
+    assert gone() is None
+    assert not recording.rows

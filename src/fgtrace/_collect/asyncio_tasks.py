@@ -291,7 +291,11 @@ class TaskCollector:
         """
         End the tracks of tasks that are no longer there.
         """
-        for reference in self._seen.keys() - set(references):
+        try:
+            here = set(references)
+        except TypeError:  # one that is gone before anybody looked at it has no hash
+            here = {each for each in references if _is_hashable(each)}
+        for reference in self._seen.keys() - here:
             entry = self._seen.pop(reference)
             if not entry.done:
                 self._gone(now, entry, reference())
@@ -304,6 +308,14 @@ class TaskCollector:
         if task is not None:
             rename(track, task)
         self._recording.observe(now, entry.track, GONE, 0)
+
+
+def _is_hashable(reference: Callable[[], Any]) -> bool:
+    try:
+        hash(reference)
+    except TypeError:
+        return False
+    return True
 
 
 def weakly(waiter: Any) -> Callable[[], Any]:
