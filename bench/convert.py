@@ -15,9 +15,10 @@ from pathlib import Path
 
 import orjson
 
+from bare import Bare
 from fgtrace._edges import Drawing, Edge, edges
 from fgtrace._encode import encoder_of
-from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
+from fgtrace._model import Frame, Slice, Track
 
 TITLE = "Converting"
 LENGTHS = (1_000_000, 4_000_000)
@@ -40,7 +41,7 @@ SUFFIXES = {
 }
 
 
-class Long:
+class Long(Bare):
     """
     A drawing of so many slices, made while they are asked for.
     """
@@ -53,9 +54,6 @@ class Long:
         ]
         self._frames = [Frame(f"module.f_{n}", "python", f"src/module_{n}.py", n) for n in range(FRAMES)]
 
-    def alike(self) -> list[list[Track]]:
-        return []
-
     def slices(self) -> Iterator[Slice]:
         for number in range(self._length):
             stack, depth = divmod(number, DEPTH)
@@ -65,15 +63,6 @@ class Long:
 
     def edges(self) -> Iterator[Edge]:
         return edges(self.slices())
-
-    def flows(self) -> Iterator[Flow]:
-        return iter(())
-
-    def counters(self) -> Iterator[Counter]:
-        return iter(())
-
-    def instants(self) -> Iterator[Instant]:
-        return iter(())
 
 
 def foreign(drawing: Drawing) -> Iterator[bytes]:

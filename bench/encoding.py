@@ -13,9 +13,10 @@ import tracemalloc
 from collections.abc import Iterator
 
 import fgtrace
+from bare import Bare
 from fgtrace._edges import Drawing, Edge, edges
 from fgtrace._encode import encoder_of
-from fgtrace._model import Counter, Flow, Frame, FrameName, Instant, Slice, ThreadLook, Track
+from fgtrace._model import Frame, FrameName, Slice, ThreadLook, Track
 from fgtrace._recording import OFFSET_BITS, Recording, TrackEntry
 from fgtrace._timeline import Timeline
 
@@ -24,7 +25,7 @@ SLICES = 1_000_000
 FORMATS = ("json", "perfetto", "speedscope", "folded", "pprof", "firefox", "html")
 
 
-class Ready:
+class Ready(Bare):
     """
     A drawing whose slices are there already.
     """
@@ -41,23 +42,11 @@ class Ready:
         self._edges = list(edges(self._slices))
         gc.freeze()  # or the collector would go through all of it again and again
 
-    def alike(self) -> list[list[Track]]:
-        return []
-
     def slices(self) -> Iterator[Slice]:
         return iter(self._slices)
 
     def edges(self) -> Iterator[Edge]:
         return iter(self._edges)
-
-    def flows(self) -> Iterator[Flow]:
-        return iter(())
-
-    def counters(self) -> Iterator[Counter]:
-        return iter(())
-
-    def instants(self) -> Iterator[Instant]:
-        return iter(())
 
 
 def recording(count: int = SLICES // 3) -> Recording:

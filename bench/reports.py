@@ -16,9 +16,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bare import Bare
 from fgtrace._edges import Edge, edges
 from fgtrace._encode import encoder_of
-from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
+from fgtrace._model import Flow, Frame, Slice, Track
 from fgtrace.reports import Ask, report
 
 TASKS = 1000
@@ -35,7 +36,7 @@ STATES = (
 FRAMES = tuple(Frame(f"app.f{number}", "python", "app.py", number) for number in range(20))
 
 
-class Million:
+class Million(Bare):
     """
     So many slices, made when they are asked for.
     """
@@ -47,9 +48,6 @@ class Million:
             Track("task", number, f"Task-{number} h{number % 20}", "loop 1", number + 1, 4_194_304, end=end)
             for number in range(TASKS)
         ]
-
-    def alike(self) -> list[list[Track]]:
-        return []
 
     def slices(self) -> Iterator[Slice]:
         for track in self.tracks:
@@ -70,12 +68,6 @@ class Million:
             target = self.tracks[number % TASKS]
             time_ = number % self._stretches * STRETCH
             yield Flow("wakes", self.tracks[number * 7 % TASKS], time_, target, time_)
-
-    def counters(self) -> Iterator[Counter]:
-        return iter(())
-
-    def instants(self) -> Iterator[Instant]:
-        return iter(())
 
 
 def main() -> None:

@@ -12,13 +12,22 @@ from hypothesis import strategies as st
 from fgtrace._edges import Edge, by_tracks
 from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
 
-__all__ = ["CHILD", "LOOP", "MAIN", "TASK", "Drawn", "nested"]
+__all__ = ["CHILD", "LOOP", "MAIN", "SLICES", "TASK", "Drawn", "nested"]
 
 MAIN = Track(kind="thread", id=0, name="main", tid=7, pid=7, end=10**12)
 LOOP = {"group": "asyncio loop 1", "pid": 4_194_304, "end": 10**12}
 TASK = Track(kind="task", id=1, name="Task-1 f", tid=1, level=1, **LOOP)  # type: ignore[arg-type]
 
 CHILD = Track(kind="task", id=5, name="child", tid=2, parent=1, level=2, args=(("label", "x"),), **LOOP)  # type: ignore[arg-type]
+
+#: A thread with calls, and a task that waits.
+SLICES = [
+    Slice(MAIN, 0, 1000, 0, Frame("running", "state")),
+    Slice(MAIN, 0, 1000, 1, Frame("m.main", "python", "a.py", 3)),
+    Slice(MAIN, 100, 400, 2, Frame("m.f", "python", "a.py", 7)),
+    Slice(MAIN, 500, 600, 2, Frame("m.f", "python", "a.py", 8)),
+    Slice(TASK, 50, 80, 0, Frame("lock wait", "state", "a.py", 9, (("on", "asyncio.Lock"),))),
+]
 
 frames = st.builds(
     Frame,

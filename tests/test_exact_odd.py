@@ -21,6 +21,7 @@ from fgtrace._step_records import CALLBACK, NOBODY, StepRecord
 pytestmark = pytest.mark.usefixtures("core")
 Loop = asyncio.SelectorEventLoop
 Main = Callable[[], Coroutine[Any, Any, None]]
+Look = Callable[[], Coroutine[Any, Any, list[object]]]
 run = asyncio.events.Handle.__dict__["_run"]
 
 
@@ -48,6 +49,22 @@ def steps_of(
         loop.close()
     found = [step for step in sampler.recording.read_steps() if step[3] < CALLBACK]
     return found, trace
+
+
+def without_and_with(look: Look, folder: Path) -> tuple[list[object], list[object]]:
+    """
+    What is seen in a loop without a trace, and then with one.
+    """
+
+    async def main() -> None:
+        expected.extend(await look())
+        with fgtrace.trace(folder / "t.json", awaits="exact"):
+            await asyncio.sleep(0)
+            found.extend(await look())
+
+    expected, found = list[object](), list[object]()
+    asyncio.run(main())
+    return expected, found
 
 
 def test_many_cancelled(tmp_path: Path) -> None:
@@ -240,14 +257,7 @@ def test_scheduled_as_asyncio_does(tmp_path: Path) -> None:
         seen.append(told(lambda: closed.call_soon(callback)))
         return seen
 
-    async def main() -> None:
-        expected.extend(await look())
-        with fgtrace.trace(tmp_path / "t.json", awaits="exact"):
-            await asyncio.sleep(0)
-            found.extend(await look())
-
-    expected, found = list[object](), list[object]()
-    asyncio.run(main())
+    expected, found = without_and_with(look, tmp_path)
     assert len(expected) == 10
     assert found == expected
 
@@ -297,14 +307,7 @@ def test_timers_as_asyncio_does(tmp_path: Path) -> None:
             closed.call_at(0, callback)
         return seen
 
-    async def main() -> None:
-        expected.extend(await look())
-        with fgtrace.trace(tmp_path / "t.json", awaits="exact"):
-            await asyncio.sleep(0)
-            found.extend(await look())
-
-    expected, found = list[object](), list[object]()
-    asyncio.run(main())
+    expected, found = without_and_with(look, tmp_path)
     assert len(expected) >= 15
     assert found == expected
 

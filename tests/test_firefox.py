@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+import drawn
 import fgtrace
-from drawn import LOOP, MAIN, TASK, Drawn, nested
+from drawn import LOOP, TASK, Drawn, nested
 from fgtrace import _by_track
 from fgtrace._encode import encoder_of
 from fgtrace._model import Frame, Instant, Slice, Track
@@ -174,14 +175,7 @@ def markers(profile: Profile, thread: str) -> Iterator[tuple[Any, ...]]:
         )
 
 
-SLICES = [
-    Slice(MAIN, 0, 1000, 0, Frame("running", "state")),
-    Slice(MAIN, 0, 1000, 1, Frame("m.main", "python", "a.py", 3)),
-    Slice(MAIN, 100, 400, 2, Frame("m.f", "python", "a.py", 7)),
-    Slice(MAIN, 500, 600, 2, Frame("m.f", "python", "a.py", 8)),
-    Slice(TASK, 50, 80, 0, Frame("lock wait", "state", "a.py", 9, (("on", "asyncio.Lock"),))),
-    Slice(TASK, 90, 95, 0, Frame("sleep", "state")),
-]
+SLICES = [*drawn.SLICES, Slice(TASK, 90, 95, 0, Frame("sleep", "state"))]
 
 
 def test_samples() -> None:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 
 import fgtrace
-from drawn import LOOP, MAIN, TASK, Drawn, nested
+from drawn import LOOP, SLICES, Drawn, nested
 from evented import Stack, profiles
 from fgtrace import _by_track
 from fgtrace._decode._protobuf import Message
@@ -27,14 +27,6 @@ from fgtrace._encode import encoder_of
 from fgtrace._model import Frame, Slice, Track
 from fgtrace._timeline import Timeline
 from scripted import Script
-
-SLICES = [
-    Slice(MAIN, 0, 1000, 0, Frame("running", "state")),
-    Slice(MAIN, 0, 1000, 1, Frame("m.main", "python", "a.py", 3)),
-    Slice(MAIN, 100, 400, 2, Frame("m.f", "python", "a.py", 7)),
-    Slice(MAIN, 500, 600, 2, Frame("m.f", "python", "a.py", 8)),
-    Slice(TASK, 50, 80, 0, Frame("lock wait", "state", "a.py", 9, (("on", "asyncio.Lock"),))),
-]
 
 
 def written(name: str, drawing: Drawing, metadata: Mapping[str, Any] | None = None) -> bytes:

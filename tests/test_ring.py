@@ -136,6 +136,22 @@ def clipped(whole: list[Drawn], cut: int) -> list[Drawn]:
     return sorted(found, key=repr)
 
 
+def window_and_whole(
+    events: Events, length: int, asked: int, *, exact: bool
+) -> tuple[Window, list[Drawn], int]:
+    """
+    The last ``asked`` ns of a ring, what the whole recording shows of that time, and its end.
+    """
+    whole, kept = Player(exact=exact), Player(length, exact=exact)
+    whole.play(events)
+    kept.play(events)
+    assert kept.ring is not None
+    end = kept.time + 1
+    kept.ring.roll(end, EVERYTHING)
+    window = Window(kept.ring, end - asked)
+    return window, clipped(drawn(whole.script.recording, whole.time + 1), end - window.length), end
+
+
 @settings(max_examples=300, deadline=None)
 @given(_events, st.integers(1, 200), st.integers(1, 200))
 @example(
@@ -145,15 +161,9 @@ def test_window_is_the_whole_clipped(events: Events, length: int, asked: int) ->
     """
     What a window shows is what the whole recording shows of that time, to the nanosecond.
     """
-    whole, kept = Player(), Player(length)
-    whole.play(events)
-    kept.play(events)
-    assert kept.ring is not None
-    kept.ring.roll(kept.time + 1, EVERYTHING)
-    window = Window(kept.ring, kept.time + 1 - asked)
-    cut = kept.time + 1 - window.length
-    assert window.length >= min(asked, length, kept.time + 1)
-    assert drawn(window, window.length) == clipped(drawn(whole.script.recording, whole.time + 1), cut)
+    window, shown, end = window_and_whole(events, length, asked, exact=False)
+    assert window.length >= min(asked, length, end)
+    assert drawn(window, window.length) == shown
 
 
 def without_args(found: list[Drawn]) -> list[tuple[object, ...]]:
@@ -167,14 +177,7 @@ def test_window_with_exact_awaits_is_the_whole_clipped(events: Events, length: i
     """
     The same with steps: one that began before the cut is cut there. By whom it was woken is not known then.
     """
-    whole, kept = Player(exact=True), Player(length, exact=True)
-    whole.play(events)
-    kept.play(events)
-    assert kept.ring is not None
-    kept.ring.roll(kept.time + 1, EVERYTHING)
-    window = Window(kept.ring, kept.time + 1 - asked)
-    cut = kept.time + 1 - window.length
-    shown = clipped(drawn(whole.script.recording, whole.time + 1), cut)
+    window, shown, _ = window_and_whole(events, length, asked, exact=True)
     assert without_args(drawn(window, window.length)) == without_args(shown)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import fgtrace
-from drawn import MAIN, TASK, Drawn
+from drawn import MAIN, SLICES, Drawn
 from evented import profiles
 from fgtrace._convert import convert
 from fgtrace._decode import open_trace
@@ -206,15 +206,6 @@ def test_page_is_what_the_script_makes(viewers: Viewers, tmp_path: Path) -> None
     kept = ROOT / "src/fgtrace/_encode/_page"
     found = filecmp.dircmp(tmp_path, kept)
     assert (found.left_only, found.right_only, found.diff_files) == ([], [], [])
-
-
-SLICES = [
-    Slice(MAIN, 0, 1000, 0, Frame("running", "state")),
-    Slice(MAIN, 0, 1000, 1, Frame("m.main", "python", "a.py", 3)),
-    Slice(MAIN, 100, 400, 2, Frame("m.f", "python", "a.py", 7)),
-    Slice(MAIN, 500, 600, 2, Frame("m.f", "python", "a.py", 8)),
-    Slice(TASK, 50, 80, 0, Frame("lock wait", "state", "a.py", 9, (("on", "asyncio.Lock"),))),
-]
 
 
 def imported(viewers: Viewers, tmp_path: Path, data: bytes) -> bytes:

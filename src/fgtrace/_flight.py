@@ -164,8 +164,7 @@ class FlightRecorder:
         """
         if self._pid:
             raise TraceStateError("this flight recorder was started before; make another one")
-        for name in ("_timeline", "_window"):  # better now than when something has gone wrong
-            importlib.import_module(f"{__package__}.{name}")
+        importlib.import_module(f"{__package__}._timeline")  # better now than when something has gone wrong
         self._pid = os.getpid()
         self._worker.start()
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fgtrace._config import CHECKS
-from fgtrace._text import FLAGS
+from fgtrace._text import FLAGS, number
 from fgtrace.errors import ConfigError
 
 __all__ = ["options_of"]
@@ -45,10 +45,6 @@ def _meanings(text: str) -> Iterator[object]:
     What a text may stand for.
     """
     yield text
-    for kind in (int, float):
-        try:
-            yield kind(text)
-        except ValueError:
-            continue
+    yield number(text)
     if text.lower() in _VALUES:
         yield _VALUES[text.lower()]

@@ -1,0 +1,29 @@
+"""
+What most drawings of the benchmarks have not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fgtrace._model import Counter, Flow, Instant, Track
+
+__all__ = ["Bare"]
+
+
+class Bare:
+    """
+    A drawing without arrows, counters, flags, and tasks that are alike.
+    """
+
+    def alike(self) -> list[list[Track]]:
+        return []
+
+    def flows(self) -> Iterator[Flow]:
+        return iter(())
+
+    def counters(self) -> Iterator[Counter]:
+        return iter(())
+
+    def instants(self) -> Iterator[Instant]:
+        return iter(())
