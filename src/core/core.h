@@ -206,12 +206,14 @@ enum {
     TASK_IS_MARKED = 16,
     TASK_HAS_WEAK = 32,     /* `waiter` is a weak reference */
     TASK_WAITS_PLAINLY = 64, /* its waiter is a future of C */
-    TASK_HAS_STEPPED = 128  /* where awaits are exact: steps tell all of it from now on */
+    TASK_HAS_STEPPED = 128, /* where awaits are exact: steps tell all of it from now on */
+    TASK_HAS_REFERENCE = 256 /* `key` is a weak reference */
 };
 
 /* There may be a hundred thousand of them: 40 bytes. */
 typedef struct {
-    PyObject *reference; /* strong: a weak reference to the task */
+    /* The task: a strong weak reference to it, or where frees.c tells of its end the bare address; NULL: it has ended. */
+    PyObject *key;
     /* Its waiter, or NULL: a strong weak reference where nobody marks the steps of tasks; else the bare
      * address, only to compare with: a task whose step was not marked waits for what it waited for. */
     PyObject *waiter;
@@ -243,8 +245,9 @@ typedef struct {
 } WaitKey;
 
 typedef struct { /* a task that ran since the last look: found by both, for it may be gone */
-    PyObject *reference; /* strong */
+    PyObject *key; /* as the record's; an address may be another task's by now, which is looked at in vain then */
     uint32_t hash;
+    bool is_strong; /* a weak reference */
 } Marked;
 
 typedef enum { ASK_WAIT, ASK_CHAIN, ASK_OWNER, ASK_LABELS, ASK_KINDS } AskKind;
@@ -266,6 +269,7 @@ typedef struct {
     bool is_wanted, is_attached, wants_asyncio, is_handed_over;
     Offsets at;
     PyTypeObject *task_type, *future_type;
+    PyTypeObject *told_type; /* borrowed: frees.c tells of the ends of its instances; NULL: of none */
     getter get_waiter;      /* Task._fut_waiter's own reader, to check the offset with */
     PySetObject *tasks;     /* strong: the weak references of asyncio's WeakSet */
     PySetObject *eager;     /* strong, or NULL */
@@ -354,8 +358,16 @@ tasks_at(const Tasks *tasks, size_t item)
     return &tasks->segments[item / TASKS_A_SEGMENT][item % TASKS_A_SEGMENT];
 }
 
+static inline PyObject * /* borrowed; NULL when it is gone */
+task_of(const Task *record)
+{
+    return record->flags & TASK_HAS_REFERENCE ? weak_referent(record->key) : record->key;
+}
+
 /* records.c */
 Task *records_new(Core *core, PyObject *task, PyObject *reference);
+PyObject *records_reference(const Task *record); /* strong: a weak reference to the task, or NULL */
+void records_freed(Tasks *tasks, PyObject *task);
 void records_forget_waiter(Task *record);
 void records_note_context(Tasks *tasks, uint32_t item, PyObject *context);
 void records_free(Tasks *tasks);
@@ -368,7 +380,7 @@ void tasks_forget(Tasks *tasks, Task *record);
 void tasks_rename(Core *core, Task *record, PyObject *task, bool is_first);
 int32_t tasks_chain(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now, uint32_t *detail,
                     AskKind *ask);
-Task *tasks_by_reference(Tasks *tasks, uint32_t hash, const PyObject *reference, size_t *item);
+Task *tasks_by_key(Tasks *tasks, uint32_t hash, const PyObject *key, size_t *item);
 void tasks_note_waiter(Tasks *tasks, Task *record, PyObject *waiter);
 bool task_waits(const Task *record);
 Task *tasks_in_context(Tasks *tasks, PyObject *context);
@@ -393,6 +405,13 @@ PyObject *attribute(PyObject *object, const char *name);
 PyObject *ready_queue(PyObject *loop);
 PyObject *class_name(PyTypeObject *type);
 Ask *put_question(Core *core, Task *record, AskKind kind, const Row *row);
+
+/* --- frees.c --- */
+
+bool frees_tell(Core *core, PyTypeObject *of);
+void frees_leave(Core *core);
+void frees_forget(void);
+bool frees_are_watched(const PyTypeObject *of);
 
 /* --- handles.c --- */
 

@@ -498,7 +498,7 @@ end_first_steps(size_t place, uint32_t index, int64_t now)
     core->tasks.loops[index].is_begun = true;
     for (size_t item = 0; item < core->tasks.used; item++) {
         Task *record = tasks_at(&core->tasks, item);
-        PyObject *task = weak_referent(record->reference);
+        PyObject *task = task_of(record);
         bool was_running = record->loop == index && record->detail == 0 && record->track != NONE;
         if (task != NULL && was_running && !(record->flags & (TASK_HAS_STEPPED | TASK_DONE))) {
             Step step = {.start = 0, .end = relative(core, now), .ready = -1, .track = record->track, .waker = NOBODY};

@@ -271,7 +271,7 @@ foreign(Core *self, PyObject *Py_UNUSED(ignored))
     PyObject *list = PyList_New(0);
     for (size_t item = 0; list != NULL && item < self->tasks.used; item++) {
         const Task *record = tasks_at(&self->tasks, item);
-        if (record->flags & TASK_FOREIGN && PyList_Append(list, record->reference) < 0) {
+        if (record->flags & TASK_FOREIGN && PyList_Append(list, record->key) < 0) {
             Py_CLEAR(list);
         }
     }
@@ -423,6 +423,7 @@ attach(Core *self, PyObject *arguments, PyObject *keywords)
     Py_XSETREF(tasks->eager, PySet_CheckExact(eager) ? (PySetObject *)Py_NewRef(eager) : NULL);
     Py_XSETREF(tasks->task_type, (PyTypeObject *)Py_NewRef(task));
     Py_XSETREF(tasks->future_type, (PyTypeObject *)Py_NewRef(future));
+    tasks->told_type = frees_tell(self, tasks->task_type) ? tasks->task_type : NULL;
     tasks->at = at;
     tasks->wants_labels = labels != 0;
     tasks->is_attached = true;
@@ -436,6 +437,16 @@ detach(Core *self, PyObject *Py_UNUSED(ignored))
     self->tasks.is_attached = false;
     self->tasks.is_handed_over = true;
     tasks_end_all(self, self->last_look);
+    Py_RETURN_NONE;
+}
+
+/* The trace is over, and all questions are answered: no task is known any more. */
+static PyObject *
+close_(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    self->tasks.is_attached = self->tasks.is_wanted = false;
+    frees_leave(self);
+    records_free(&self->tasks);
     Py_RETURN_NONE;
 }
 
@@ -620,6 +631,7 @@ core_dealloc(Core *self)
     for (size_t place = 0; place < Py_ARRAY_LENGTH(self->links.ends); place++) {
         Py_XDECREF(self->links.ends[place]);
     }
+    frees_leave(self);
     tasks_free(&self->tasks);
     threads_free(&self->threads);
     tables_free(&self->tables);
@@ -635,6 +647,7 @@ static PyMethodDef core_methods[] = {
     METHOD("amend", amend, METH_VARARGS),
     METHOD("attach", attach, METH_VARARGS | METH_KEYWORDS),
     METHOD("begin_exact", begin_exact, METH_VARARGS),
+    METHOD("close", close_, METH_NOARGS),
     METHOD("code", code, METH_VARARGS),
     METHOD("codes_since", codes_since, METH_O),
     METHOD("finish", finish, METH_NOARGS),
@@ -734,12 +747,20 @@ watch_contexts(PyObject *Py_UNUSED(module), PyObject *wanted)
     Py_RETURN_TRUE;
 }
 
+/* Whether a type's instances are told of when they are freed. */
+static PyObject *
+watches_frees(PyObject *Py_UNUSED(module), PyObject *type)
+{
+    return PyBool_FromLong(PyType_Check(type) && frees_are_watched((PyTypeObject *)type));
+}
+
 static PyObject *
 forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
     steps_forget();
     exact_forget();
     contexts_forget();
+    frees_forget();
     Py_RETURN_NONE;
 }
 
@@ -753,6 +774,7 @@ static PyMethodDef functions[] = {
     {"handles_run", handles_run, METH_VARARGS, NULL},
     {"newest_task", newest_task, METH_NOARGS, NULL},
     {"watch_contexts", watch_contexts, METH_O, NULL},
+    {"watches_frees", watches_frees, METH_O, NULL},
     {"words", words, METH_O, NULL},
     {0},
 };

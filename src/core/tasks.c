@@ -194,17 +194,21 @@ tasks_rename(Core *core, Task *record, PyObject *task, bool is_first)
 Ask *
 put_question(Core *core, Task *record, AskKind kind, const Row *row)
 {
-    Ask *ask = array_push(&core->tasks.asks, sizeof *ask);
+    PyObject *reference = records_reference(record);
+    Ask *ask = reference != NULL ? array_push(&core->tasks.asks, sizeof *ask) : NULL;
     if (ask != NULL) {
         PyObject *waiter = record->flags & TASK_HAS_WEAK ? Py_XNewRef(record->waiter) : NULL;
-        PyObject *task = waiter == NULL && record->waiter != NULL ? weak_referent(record->reference) : NULL;
+        PyObject *task = waiter == NULL && record->waiter != NULL ? task_of(record) : NULL;
         PyObject *there = task != NULL ? tasks_field(task, core->tasks.at.waiter) : NULL;
         if (there != NULL && (waiter = PyWeakref_NewRef(there, NULL)) == NULL) {
             PyErr_Clear();
         }
-        *ask = (Ask){Py_NewRef(record->reference), waiter,
+        *ask = (Ask){reference, waiter,
                      row != NULL ? core->tables.rows_used - 1 : UINT64_MAX, row != NULL ? row->time : 0,
                      record->track, kind};
+    }
+    else {
+        Py_XDECREF(reference);
     }
     return ask;
 }
@@ -236,7 +240,7 @@ tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
     record->loop = (uint16_t)index;
     size_t item;
     if (tasks->loops[index].is_compiled && tasks->at.context > 0 &&
-        tasks_by_reference(tasks, record->hash, record->reference, &item) != NULL) {
+        tasks_by_key(tasks, record->hash, record->key, &item) != NULL) {
         records_note_context(tasks, (uint32_t)item, tasks_field(task, tasks->at.context));
     }
     record->track = core->tables.tracks++;
@@ -253,7 +257,7 @@ tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
     }
 }
 
-/* Make a record of a task never seen before, and give it its track; the weak reference is made if there is none. */
+/* Make a record of a task never seen before, and give it its track; `reference`: a weak one, if there is one. */
 Task *
 tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now)
 {
@@ -382,7 +386,7 @@ changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
 {
     Tasks *tasks = &core->tasks;
     PyObject *coro = tasks_field(task, tasks->at.coro);
-    if (waiter == NULL && (coro == NULL || future_state(tasks, task) != 0)) {
+    if (coro == NULL || (waiter == NULL && future_state(tasks, task) != 0)) {
         if (!is_told(core, record)) { /* else the end of its step will tell */
             gone(core, record, task, now);
         }
@@ -427,11 +431,11 @@ task_waits(const Task *record)
 }
 
 /* Whether a task waits as it did: a task makes no step before its waiter is done, not even a cancelled one.
- * Of the task itself nothing is read. */
+ * Of the task itself nothing is read; whether it is there is known where frees.c tells. */
 static inline bool
 still_waits(const Core *core, const Task *record)
 {
-    if (!(record->flags & TASK_HAS_WEAK) || !task_waits(record)) {
+    if (!(record->flags & TASK_HAS_WEAK) || !task_waits(record) || record->key == NULL) {
         return false;
     }
     PyObject *waiter = weak_referent(record->waiter);
@@ -453,7 +457,7 @@ is_waiter(const Task *record, PyObject *waiter)
 bool
 tasks_look_at(Core *core, Task *record, bool ran, int64_t now)
 {
-    PyObject *task = weak_referent(record->reference);
+    PyObject *task = task_of(record);
     if (task == NULL) {
         if (!(record->flags & TASK_DONE)) {
             gone(core, record, NULL, now);
