@@ -197,6 +197,75 @@ def test_resurrected(looks: Looks, kind: Any, is_collected: bool) -> None:
     asyncio.run(main())
 
 
+def test_begun_within_a_finalizer(core: str) -> None:
+    """
+    A core that begins as a task is destroyed, and sees it, is told of its end, too.
+    """
+    begun: list[Looks] = []
+
+    def handler(*_: object) -> None:
+        begun.append(Looks())
+        begun[0].look()
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(handler)
+        drop([make(asyncio.Task, "lost")])
+        assert begun[0].ends("lost") == [False]
+        begun[0].look()
+        assert begun[0].ends("lost") == [True]
+        begun[0].core.close()
+
+    asyncio.run(main())
+
+
+def test_nested(looks: Looks) -> None:
+    """
+    Tasks that are held by one another, and go one within the other, have all ended.
+    """
+
+    async def main() -> None:
+        silence()
+        tasks = [make(asyncio.Task, "nested") for _ in range(MANY)]
+        for outer, inner in itertools.pairwise(tasks):
+            outer.inner = inner
+        while len(looks.ends("nested")) < MANY:
+            looks.look()
+        assert not any(looks.ends("nested"))
+        del outer, inner
+        drop(tasks)
+        while not all(looks.ends("nested")):
+            looks.look()
+
+    asyncio.run(main())
+    assert len(looks.ends("nested")) == MANY
+
+
+def test_more_cores_than_are_told(core: str) -> None:
+    """
+    Of many cores the last ones go by weak references, and see the same.
+    """
+    crowd = [Looks() for _ in range(20)]
+
+    def look() -> None:
+        for each in crowd:
+            each.look()
+
+    async def main() -> None:
+        silence()
+        tasks = [make(asyncio.Task, "lost"), make(asyncio.Task, "last")]
+        look()
+        del tasks[0]
+        asyncio.get_running_loop()._ready.popleft()  # type: ignore[attr-defined]
+        look()
+        assert [each.ends("lost") for each in crowd] == [[True]] * 20
+        assert [each.ends("last") for each in crowd] == [[False]] * 20
+        drop(tasks)
+
+    asyncio.run(main())
+    for each in crowd:
+        each.core.close()
+
+
 def told_at_its_end(is_collected: bool, look: Callable[[], None]) -> list[str]:
     """
     In which order a program is told of the end of a task that nobody refers to; at each, there is a look.
