@@ -167,6 +167,13 @@ typedef struct Core {
     bool is_looking, is_catching_up;
 } Core;
 
+/* --- cores.c --- */
+
+#define MOST_CORES 16
+
+bool cores_add(Core **list, Core *core);
+void cores_remove(Core **list, const Core *core);
+
 /* --- looks.c --- */
 
 void core_look(Core *core, int64_t now);

@@ -11,16 +11,14 @@
  */
 #include "core.h"
 
-#define MOST_TOLD 16
-
-static Core *told[MOST_TOLD]; /* borrowed: a core takes itself out before it goes; the first free place is NULL */
-static PyTypeObject *type;    /* strong, while anybody is told */
-static const void *latest;    /* the address that was freed last; only to compare with */
+static Core *told[MOST_CORES];
+static PyTypeObject *type; /* strong, while anybody is told */
+static const void *latest; /* the address that was freed last; only to compare with */
 
 static void
 freed(void *task)
 {
-    for (size_t place = 0; place < MOST_TOLD && told[place] != NULL; place++) {
+    for (size_t place = 0; place < MOST_CORES && told[place] != NULL; place++) {
         records_freed(&told[place]->tasks, task);
     }
     latest = task;
@@ -74,32 +72,19 @@ exchange(PyTypeObject *of)
 bool
 frees_tell(Core *core, PyTypeObject *of)
 {
-    size_t place = 0;
-    while (place < MOST_TOLD && told[place] != NULL && told[place] != core) {
-        place++;
-    }
-    if (PY_VERSION_HEX < 0x030E0000 || place == MOST_TOLD || (type != NULL ? type != of : !exchange(of))) {
+    if (PY_VERSION_HEX < 0x030E0000 || (type != NULL ? type != of : !exchange(of))) {
         return false;
     }
-    told[place] = core;
-    return true;
+    return cores_add(told, core); /* where the type was exchanged just now, there is room */
 }
 
 /* A core is told no more: its records are no good from now on. */
 void
 frees_leave(Core *core)
 {
-    size_t place = 0, last = 0;
-    while (last < MOST_TOLD && told[last] != NULL) {
-        place = told[last] == core ? last : place;
-        last++;
-    }
-    if (last > 0 && told[place] == core) {
-        told[place] = told[last - 1];
-        told[last - 1] = NULL;
-        if (last == 1) {
-            put_back();
-        }
+    cores_remove(told, core);
+    if (told[0] == NULL && type != NULL) {
+        put_back();
     }
 }
 

@@ -6,11 +6,10 @@
  */
 #include "core.h"
 
-#define MOST_CORES 16
 #define IN_TURN 64    /* records that are looked at anyway */
 #define MOST_READY 256 /* handles of a ready queue that are looked at */
 
-static Core *marking[MOST_CORES]; /* borrowed: a core takes itself out before it goes */
+static Core *marking[MOST_CORES];
 
 void
 steps_mark(Tasks *tasks, Task *record)
@@ -69,32 +68,17 @@ steps_in_context(PyObject *context)
 bool
 steps_begin(Core *core)
 {
-    for (size_t place = 0; place < MOST_CORES; place++) {
-        if (marking[place] == core) {
-            return true;
-        }
-        if (marking[place] == NULL) {
-            marking[place] = core;
-            core->tasks.marks_from = core->tasks.rounds + 2; /* one whole round from now on */
-            core->tasks.is_marking = true;
-            return true;
-        }
+    if (!core->tasks.is_marking) {
+        core->tasks.marks_from = core->tasks.rounds + 2; /* one whole round from now on */
+        core->tasks.is_marking = cores_add(marking, core);
     }
-    return false;
+    return core->tasks.is_marking;
 }
 
 void
 steps_end(Core *core)
 {
-    size_t place = 0, last = 0;
-    while (last < MOST_CORES && marking[last] != NULL) {
-        place = marking[last] == core ? last : place;
-        last++;
-    }
-    if (last > 0 && marking[place] == core) {
-        marking[place] = marking[last - 1];
-        marking[last - 1] = NULL;
-    }
+    cores_remove(marking, core);
     core->tasks.is_marking = false;
     core->tasks.no_marks = true;
 }
