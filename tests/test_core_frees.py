@@ -42,9 +42,17 @@ class Looks:
 
     def look(self) -> None:
         """
-        One tick.
+        Ticks until all that is new was seen, and a whole round: the budget of one may not be enough for that.
         """
-        self.core.look(next(self._times))
+        self._until(lambda stats: not stats["behind"])
+        rounds = self.core.stats()["rounds"]
+        self._until(lambda stats: stats["rounds"] > rounds)
+
+    def _until(self, is_done: Callable[[dict[str, Any]], bool]) -> None:
+        while True:
+            self.core.look(next(self._times))
+            if is_done(self.core.stats()):
+                break
 
     def ends(self, name: str) -> list[bool]:
         """
@@ -228,12 +236,12 @@ def test_nested(looks: Looks) -> None:
         tasks = [make(asyncio.Task, "nested") for _ in range(MANY)]
         for outer, inner in itertools.pairwise(tasks):
             outer.inner = inner
-        while len(looks.ends("nested")) < MANY:
-            looks.look()
+        looks.look()
+        assert len(looks.ends("nested")) == MANY
         assert not any(looks.ends("nested"))
         del outer, inner
         drop(tasks)
-        while not all(looks.ends("nested")):
+        while not all(looks.ends("nested")):  # a round that is over may have begun before
             looks.look()
 
     asyncio.run(main())
@@ -303,7 +311,11 @@ def told_at_its_end(is_collected: bool, look: Callable[[], None]) -> list[str]:
         assert reference() is None
         look()
 
-    asyncio.run(main())
+    gc.disable()  # what it has moved before is destroyed in another order
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
     return told
 
 
@@ -320,6 +332,7 @@ def test_program_is_told_as_ever(core: str, is_collected: bool) -> None:
     looks.core.close()
 
 
+@pytest.mark.skipif(not BY_ADDRESS, reason="weak references: it is looked at when it is its turn")
 def test_ends_among_many(looks: Looks) -> None:
     """
     Where a tick visits marked tasks only, one that ends without a step is visited at the next.
@@ -342,7 +355,7 @@ def test_ends_among_many(looks: Looks) -> None:
         await asyncio.gather(*idle)
 
     asyncio.run(main())
-    assert looks.ends("orphan") == [BY_ADDRESS]  # else it is its turn some time
+    assert looks.ends("orphan") == [True]
 
 
 def words() -> tuple[int, ...]:
