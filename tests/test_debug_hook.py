@@ -21,6 +21,7 @@ import pytest
 import uvloop
 
 import fgtrace
+from fgtrace._collect._requests import begin_request, end_request
 from fgtrace._debug_hook import DebugHook
 from fgtrace._hook_options import PREFIX, VARIABLES, from_environment
 from fgtrace.debug import installed
@@ -208,6 +209,59 @@ def test_stuck_task(
     assert "await_forever > asyncio.locks.Event.wait (" in caplog.text
     trace = read_trace(dumps(tmp_path, "stuck")[0])
     assert last(trace.track("the stuck*"))[0].name == "event wait"
+
+
+async def serve(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """
+    Serve a request, as a middleware tells of it.
+    """
+    facts = {"path": "/users/7", "request id": "r-1"}
+    serving = begin_request(asyncio.current_task(), lambda _: ("GET /users/{id}", facts), None)
+    try:
+        await work()
+    finally:
+        end_request(serving)
+
+
+SERVER = "task 'the server' (GET /users/{id}, request id r-1) in "
+
+
+@pytest.mark.parametrize("awaits", ["sampled", "exact"])
+def test_request_that_blocks(
+    core: str, awaits: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A task that blocks its loop is named by the request that it serves, too.
+    """
+
+    async def main() -> None:
+        with hooked(tmp_path, awaits=awaits) as hook:
+
+            async def block() -> None:
+                wait_for(lambda: hook.dumped > 0)
+
+            await asyncio.create_task(serve(block), name="the server")
+
+    asyncio.run(main())
+    assert f"an event loop is blocked: {SERVER}" in caplog.text
+
+
+def test_request_that_is_stuck(core: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    So is one that is stuck.
+    """
+
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        with hooked(tmp_path, stuck=0.4, blocked=False) as hook:
+            task = asyncio.create_task(serve(wait), name="the server")
+            await come(lambda: hook.dumped > 0)
+            task.cancel()
+
+    asyncio.run(main())
+    assert f" s: {SERVER}" in caplog.text
 
 
 def test_exception_in_loop(

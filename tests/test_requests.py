@@ -23,6 +23,7 @@ import fgtrace.asgi
 from fgtrace._collect import _requests
 from fgtrace._config import Options
 from fgtrace._flight import FlightRecorder
+from fgtrace._http._tasks import TaskWatch, as_text
 from fgtrace._lane import Lane
 from fgtrace._model import Frame, Request, Track
 from fgtrace._recording import Recording
@@ -234,7 +235,7 @@ def test_lanes(record: Callable[..., Trace]) -> None:
 @contextmanager
 def asking(service: Live, path: str) -> Iterator[None]:
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(service.get, path)
+        asked = pool.submit(service.get, path, headers=HEADERS)
         yield
         service.go_on.set()
         assert asked.result(SECONDS).status_code == 200
@@ -250,6 +251,46 @@ def test_under_way(kind: str, record: Callable[..., Trace]) -> None:
         trace = record(lambda: threading.Event().wait(0.1))
     ((_, row),) = requests_of(trace)
     assert row.name == "GET /block"
+
+
+@pytest.mark.parametrize("kind", ["starlette", "aiohttp"])
+def test_tasks_now(kind: str) -> None:
+    """
+    A look at what every task does right now lists those that serve a request by it, with its facts.
+    """
+    with live(kind) as service, live("serve") as door, asking(service, "/block"):
+        assert service.blocked.wait(SECONDS)
+        found = door.get("/debug/tasks?format=json").json()["tasks"]
+        text = door.get("/debug/tasks").text
+    (task,) = (each for each in found if each["request"] is not None)
+    assert task["request"].pop("seconds") > 0
+    assert task["request"] == {"name": "GET /block", "args": {"path": "/block", **IDS}}
+    assert task["state"] == "running"
+    assert f"\n  GET /block ({task['name']} " in text
+    assert f" s, path /block, request id r-1, trace id {IDS['trace id']}\n" in text
+
+
+def test_tasks_now_hostile(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    A path cannot end a line of the list, nor command a terminal; a request without a name is left out.
+    """
+
+    async def main() -> str:
+        task = asyncio.current_task()
+        path = "/a\n\x1b[2J"
+        serving = [
+            _requests.begin_request(task, nameless, None),
+            _requests.begin_request(task, lambda _: (f"GET {path}", {"path": path}), None),
+        ]
+        found = as_text(TaskWatch(Options()).look(), 9).decode()
+        for each in serving:
+            _requests.end_request(each)
+        return found
+
+    text = asyncio.run(main())
+    assert "\n  GET /a\\n\\x1b[2J (Task-" in text
+    assert ", path /a\\n\\x1b[2J\n" in text
+    assert "requests failed" in caplog.text
 
 
 def test_no_trace() -> None:
