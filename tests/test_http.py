@@ -443,6 +443,17 @@ def test_head(door: Live, path: str) -> None:
     assert not is_sampling()
 
 
+def test_nothing_there(door: Live) -> None:
+    """
+    Where nothing is, what there is is named in full.
+    """
+    found = door.get("/debug/nosuch")
+    assert found.status_code == 404
+    paths = found.text.rstrip("\n").partition("there is: ")[2].split()
+    assert paths == ["/debug/", "/debug/fgtrace", "/debug/fgprof", "/debug/tasks"]
+    assert all(door.get(path, params={"seconds": "x"}).status_code == 400 for path in paths)
+
+
 def test_index(door: Live) -> None:
     """
     The page is at the place itself, and its links lead to what there is.

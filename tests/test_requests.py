@@ -254,6 +254,17 @@ def test_under_way(kind: str, record: Callable[..., Trace]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["starlette", "aiohttp"])
+def test_door(kind: str, record: Callable[..., Trace]) -> None:
+    """
+    What is asked of a door is a request of that path.
+    """
+    with live(kind) as service:
+        trace = record(lambda: service.get("/debug/fgtrace?seconds=0.2"))
+    ((_, row),) = requests_of(trace)
+    assert (row.name, row.args) == ("GET /debug/fgtrace", {"path": "/debug/fgtrace"})
+
+
+@pytest.mark.parametrize("kind", ["starlette", "aiohttp"])
 def test_tasks_now(kind: str) -> None:
     """
     A look at what every task does right now lists those that serve a request by it, with its facts.

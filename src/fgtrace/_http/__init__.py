@@ -15,13 +15,13 @@ The idea of a wall-clock trace behind a URL, with these paths, is Felix GeisendÃ
 
 from __future__ import annotations
 
-from fgtrace._http._door import Door
+from fgtrace._http._door import PATHS, Door
 from fgtrace._http._jobs import Job
 from fgtrace._http._options import HttpOptions
 from fgtrace._http._replies import Ask, Reply
 from fgtrace.errors import ConfigError
 
-__all__ = ["Ask", "Door", "HttpOptions", "Job", "Reply", "make_door", "place_of"]
+__all__ = ["PATHS", "Ask", "Door", "HttpOptions", "Job", "Reply", "make_door", "place_of"]
 
 
 def make_door(options: dict[str, object]) -> Door:

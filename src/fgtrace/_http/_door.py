@@ -24,7 +24,10 @@ from fgtrace._http._replies import Ask, Reply, plain, takes_gzip
 from fgtrace._http._tasks import TaskWatch, as_json, as_text
 from fgtrace.errors import ConfigError
 
-__all__ = ["Door", "Slots"]
+__all__ = ["PATHS", "Door", "Slots"]
+
+#: What there is, below the place of a door.
+PATHS = ("/", "/fgtrace", "/fgprof", "/tasks")
 
 #: Answers to ``/tasks`` that may be in the making, or on their way, at once.
 MOST_LOOKS = 4
@@ -81,12 +84,10 @@ class Door:
         self._traces = Slots(options.max_traces)
         self._looks = Slots(MOST_LOOKS)
         self._tasks = TaskWatch(options.config)
+        answers = (self._index, self._trace, self._profile, self._now)
         self._places: dict[str, Callable[[Ask], Reply | Job]] = {
             "": self._redirect,
-            "/": self._index,
-            "/fgtrace": self._trace,
-            "/fgprof": self._profile,
-            "/tasks": self._now,
+            **dict(zip(PATHS, answers, strict=True)),
         }
         limits = {
             "seconds": up_to(options.max_seconds, "seconds"),
@@ -112,7 +113,7 @@ class Door:
             return plain(401, "a token is needed: Authorization: Bearer <token>", challenge)
         place = self._places.get(ask.path)
         if place is None:
-            return plain(404, "there is nothing here; there is: / /fgtrace /fgprof /tasks")
+            return plain(404, "there is nothing here; there is: " + " ".join(ask.base + path for path in PATHS))
         if ask.method not in ("GET", "HEAD"):
             return plain(405, "allowed is GET or HEAD", {"Allow": "GET, HEAD"})
         if len(ask.query) > LONGEST_QUERY:
