@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+import tempfile
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -176,5 +177,14 @@ def test_as_dict() -> None:
     """
     config = fgtrace.Config(dst=io.BytesIO(), labels=(ContextVar("user"),), rules={"app:Pool.": "pool wait"})
     plain = config.as_dict()
-    assert (plain["dst"], plain["labels"], plain["rules"]) == ("<BytesIO>", "user", "app:Pool. = pool wait")
+    assert (plain["dst"], plain["labels"], plain["rules"]) == (None, "user", "app:Pool. = pool wait")
     assert (plain["hz"], plain["format"]) == (99, "json")
+
+
+def test_name_of_a_file_object(tmp_path: Path) -> None:
+    """
+    A file object is known by its name in the metadata, where it has one.
+    """
+    with (tmp_path / "t.json").open("wb") as named, tempfile.TemporaryFile() as nameless:
+        found = [fgtrace.Config(dst=file).as_dict()["dst"] for file in (named, nameless)]
+    assert found == [str(tmp_path / "t.json"), None]

@@ -224,7 +224,7 @@ class Options:
 
     def as_dict(self) -> dict[str, str | float | bool | None]:
         """
-        The effective options as plain values, for the trace's metadata.
+        The effective options as plain values, for the trace's metadata; a file object's is its name, or None.
         """
         found: dict[str, str | float | bool | None] = {}
         for field_ in fields(self):
@@ -241,4 +241,5 @@ def _plain(value: object) -> str | None:
         return str(os.fspath(value))
     if isinstance(value, tuple):
         return ", ".join(item.name if isinstance(item, ContextVar) else " = ".join(item) for item in value)
-    return f"<{type(value).__name__}>"
+    name = getattr(value, "name", None)  # of a file object
+    return name if isinstance(name, str) and name else None
