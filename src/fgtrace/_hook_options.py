@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from signal import Signals
 from typing import Any, Literal
 
-from fgtrace._config import CHECKS, FORMATS, MIB
-from fgtrace._text import FLAGS, number, text
+from fgtrace._config import CHECKS, FORMATS, MIB, RECORDED
+from fgtrace._text import FLAGS, number, refuse_unknown, text
 from fgtrace.errors import ConfigError
 
 __all__ = ["PREFIX", "VARIABLES", "HookOptions", "from_environment"]
@@ -164,7 +164,10 @@ def from_environment(given: Mapping[str, Any], environment: Mapping[str, str] = 
 
     Raises:
         ConfigError: a value is not allowed; one of the environment's is named by its variable.
+        UnknownOptionError: there is no such option.
     """
+    known = (*_CHECKS, *(name for name in RECORDED if name not in _CHECKS))
+    refuse_unknown("fgtrace.install", given, known)
     found: dict[str, Any] = {}
     for name, read in VARIABLES.items():
         value = environment.get(PREFIX + name.upper())

@@ -6,7 +6,11 @@ What is allowed is checked where the option is, so a text that is no number is h
 
 from __future__ import annotations
 
-__all__ = ["FLAGS", "number", "printable", "text"]
+from collections.abc import Iterable
+
+from fgtrace.errors import UnknownOptionError
+
+__all__ = ["FLAGS", "nearest", "number", "printable", "refuse_unknown", "text"]
 
 #: In small letters.
 FLAGS = {
@@ -41,3 +45,30 @@ def printable(given: str) -> str:
     if given.isprintable():
         return given
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in given)
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """
+    The name that was probably meant; ``""`` where none is near.
+    """
+    from difflib import get_close_matches  # only a mistake needs it
+
+    return next(iter(get_close_matches(given, list(known), 1)), "")
+
+
+def refuse_unknown(function: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """
+    Check the names of options.
+
+    Args:
+        function: what the user called, as ``"fgtrace.serve"``.
+        given: names of options.
+        known: all that there are.
+
+    Raises:
+        UnknownOptionError: there is no such option.
+    """
+    names = tuple(known)
+    for name in given:
+        if name not in names:
+            raise UnknownOptionError(function, name, names, nearest(name, names))

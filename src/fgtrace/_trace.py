@@ -15,11 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
-from fgtrace._config import Destination, Options
+from fgtrace._config import CHECKS, Destination, Options
 from fgtrace._cores import AnySampler, make_sampler, tell_loop
 from fgtrace._recording import Recording
 from fgtrace._sampler import Stats
 from fgtrace._sinks import make_sink
+from fgtrace._text import refuse_unknown
 from fgtrace._writing import considerate, in_thread, metadata, paced
 from fgtrace.errors import SinkError, TraceStateError
 
@@ -64,9 +65,11 @@ def trace(dst: Destination | None = None, **options: Any) -> Trace:
 
     Raises:
         ConfigError: an option has a value that is not allowed.
+        UnknownOptionError: there is no such option.
     """
     if dst is not None:
         options["dst"] = dst
+    refuse_unknown("fgtrace.trace", options, CHECKS)
     return Config(**options).trace()
 
 

@@ -37,9 +37,10 @@ def add_routes(app: web.Application, prefix: str = "/debug", **options: Any) -> 
 
     Raises:
         ConfigError: an option has a value that is not allowed.
+        UnknownOptionError: there is no such option.
     """
     prefix = place_of(prefix)
-    door = make_door(options)
+    door = make_door("fgtrace.aiohttp.add_routes", options, "prefix")
 
     async def debug(path: str, request: web.Request) -> web.StreamResponse:
         path += request.match_info.get("rest", "")

@@ -42,6 +42,7 @@ def install(folder: str | os.PathLike[str] | None = None, **options: Any) -> Deb
 
     Raises:
         ConfigError: a value is not allowed, here or in the environment.
+        UnknownOptionError: there is no such option.
         TraceStateError: it is installed already.
     """
     from fgtrace._debug_hook import DebugHook
