@@ -101,6 +101,7 @@ class Trace:
         self._began = 0.0
         self._seconds = 0.0
         self._stopped = False
+        self._obstacle: SinkError | None = None  # what would keep the trace from being written, as it starts
         self._busy = threading.Lock()  # while it starts, and while it is written
 
     def __repr__(self) -> str:
@@ -125,7 +126,7 @@ class Trace:
         self._began = time.time()
         self._sampler = make_sampler(self.config)
         self._sink = make_sink(self.config.dst, str(self.config.effective_format))
-        self._sink.begin()
+        self._obstacle = self._sink.begin()
         self.stats = self._sampler.stats
         tell_loop(self._sampler)
         with self._busy:
