@@ -84,6 +84,7 @@ def test_asgi(loop: str, record: Callable[..., Trace]) -> None:
     (track,) = trace.all("GET /users/{id}")
     assert "sleep" in track.states()
     assert track.named("*.user")  # what lies within the middleware is seen
+    assert all(row.ts <= each.ts and each.end <= row.end for each in track.named("*.user"))
     assert not track.named("fgtrace.*")
     (named,) = (e["args"] for e in trace.events("M") if e["args"].get("name", "").endswith("{id}"))
     assert "RequestResponseCycle.run_asgi" in str(named)
@@ -137,6 +138,9 @@ def test_several_in_a_task(record: Callable[..., Trace]) -> None:
     rows = [row for row in track if row.category == "request"]
     assert [row.name for row in rows] == ["GET /a", "GET /b"]
     assert all(row.depth == 0 for row in rows)
+    frames = track.named("*.app")
+    assert frames
+    assert all(any(row.ts <= each.ts and each.end <= row.end for row in rows) for each in frames)
     inside = [
         [each.name for each in track if row.ts <= each.ts < row.end and each.depth == 1] for row in rows
     ]
@@ -379,9 +383,13 @@ def test_opentelemetry(record: Callable[..., Trace], monkeypatch: pytest.MonkeyP
 TRACK = Track("task", 0, "Task-1", end=100)
 
 
-def drawn(requests: list[Request], *, in_time: bool = False) -> list[tuple[str, int, int, int]]:
+def drawn(
+    requests: list[Request], *, in_time: bool = False, depth: int = 0
+) -> list[tuple[str, int, int, int]]:
     """
     Name, start, end and depth of the slices of a task that slept till 50 and then ran, with its requests.
+
+    It ran with so many middlewares on its stack.
     """
     recording = Recording()
     recording.requests += requests
@@ -391,7 +399,7 @@ def drawn(requests: list[Request], *, in_time: bool = False) -> list[tuple[str, 
     found: list[int] = []
     for time, state in ((0, "sleep"), (50, "running"), (100, "")):
         path = (resolver.shared_step(Frame(state, "state")),) if state else ()
-        found += lane.advance(time, path) or ()
+        found += lane.advance(time, path, depth if state == "running" else 0) or ()
     return [
         (resolver.frames[number].name, start, end, depth)
         for start, end, depth, number in zip(*[iter(found)] * 4, strict=True)
@@ -454,6 +462,48 @@ def test_drawn(requests: list[tuple[int, int]], expected: list[tuple[str, int, i
     """
     noted = [Request(0, start, end, "ab"[place]) for place, (start, end) in enumerate(requests)]
     assert sorted(drawn(noted), key=lambda each: (each[1], each[3])) == expected
+
+
+@pytest.mark.parametrize(
+    ("requests", "depth", "expected"),
+    [
+        pytest.param([(20, 60)], 1, [("a", 20, 60, 0), ("running", 50, 60, 1)], id="ends-with-it"),
+        pytest.param(
+            [(20, 60), (70, 80)],
+            1,
+            [("a", 20, 60, 0), ("running", 50, 60, 1), ("b", 70, 80, 0), ("running", 70, 80, 1)],
+            id="another-one",
+        ),
+        pytest.param(
+            [(20, 80), (30, 60)],
+            2,
+            [("a", 20, 80, 0), ("b", 30, 60, 1), ("running", 50, 60, 2)],
+            id="the-inner-of-two",
+        ),
+        pytest.param(
+            [(20, 80), (30, 60)],
+            1,
+            [
+                ("a", 20, 80, 0),
+                ("b", 30, 60, 1),
+                ("running", 50, 60, 2),
+                ("running", 60, 80, 1),
+            ],
+            id="the-outer-of-two",
+        ),
+        pytest.param([(0, 30)], 1, [("a", 0, 30, 0), ("running", 50, 100, 0)], id="of-an-unknown-one"),
+    ],
+)
+@pytest.mark.parametrize("in_time", [False, True])
+def test_drawn_within(
+    requests: list[tuple[int, int]], depth: int, expected: list[tuple[str, int, int, int]], in_time: bool
+) -> None:
+    """
+    What was seen within a request ends with it, and is there again in another one.
+    """
+    noted = [Request(0, start, end, "ab"[place]) for place, (start, end) in enumerate(requests)]
+    found = [each for each in drawn(noted, in_time=in_time, depth=depth) if each[0] != "sleep"]
+    assert sorted(found, key=lambda each: (each[1], each[3])) == expected
 
 
 @pytest.mark.parametrize(
