@@ -17,8 +17,8 @@ from fgtrace._recording import GONE, Recording
 from fgtrace._resolve import Resolver, frame_name
 from fgtrace._sampler import Stats, complain
 from fgtrace._step_records import CALLBACK
+from fgtrace._take import Take
 from fgtrace._text import printable
-from fgtrace._window import Window
 
 __all__ = ["Culprit", "of_error", "of_frame", "of_task", "who_held"]
 
@@ -44,40 +44,41 @@ class Culprit(NamedTuple):
         return f"{self.who} in {self.where}" if self.where else self.who
 
 
-def who_held(window: Window, options: Options, since: int, thread: int) -> Culprit:
+def who_held(take: Take, since: int, thread: int) -> Culprit:
     """
-    What ran for most of the time from ``since`` (ns) to the window's end in a thread (its native id).
+    What ran for most of the time from ``since`` (ns) to the take's end in a thread (its native id).
 
     With exact awaits the steps say it; else the task that was seen running at most of the ticks. Where no
     task was for half of that time, it is something else of that thread: a callback, a C function.
     """
-    held, stacks = _held(window, since, thread)
+    window = take.recording
+    held, stacks = _held(take, since, thread)
     tasks = {track: time for track, time in held.items() if _kind(window, track) != "thread"}
     best = max(tasks, key=tasks.__getitem__, default=-1)
-    if tasks.get(best, 0) * 2 < window.length - since:
+    if tasks.get(best, 0) * 2 < take.end - since:
         best = next((track for track in held if track not in tasks), best)
     if best < 0:
         return Culprit("an event loop", "", is_thread=True)
     if best >= CALLBACK:
         name = frame_name(window.callbacks[best - CALLBACK].name)
         threads = [key for key in stacks if _kind(window, key[0]) == "thread"]
-        return Culprit(f"callback {name}", _where(window, options, threads, stacks))
+        return Culprit(f"callback {name}", _where(take, threads, stacks))
     seen = [key for key in stacks if key[0] == best]
     entry = window.tracks[best]
-    where = _where(window, options, seen, stacks)
-    request = _request(window, best, since)
+    where = _where(take, seen, stacks)
+    request = _request(take, best, since)
     return Culprit(_who(entry.kind, entry.name, request), where, is_thread=entry.kind == "thread")
 
 
-def _request(window: Window, track: int, since: int) -> Request | None:
+def _request(take: Take, track: int, since: int) -> Request | None:
     """
     What a task served for most of the time from ``since`` on; of those within one another the outermost.
     """
 
     def lasted(request: Request) -> int:
-        return (request.end if request.end >= 0 else window.length) - max(request.start, since)
+        return (request.end if request.end >= 0 else take.end) - max(request.start, since)
 
-    found = [each for each in window.requests if each.track == track and lasted(each) > 0]
+    found = [each for each in take.recording.requests if each.track == track and lasted(each) > 0]
     return max(sorted(found, key=lambda each: each.start), key=lasted, default=None)
 
 
@@ -92,19 +93,20 @@ def _who(kind: str, name: str, request: Request | None) -> str:
     return f"{said} ({printable(', '.join([request.name, *ids]))})"
 
 
-def _kind(window: Window, track: int) -> str:
+def _kind(window: Recording, track: int) -> str:
     return "callback" if track >= CALLBACK else window.tracks[track].kind
 
 
-def _held(window: Window, since: int, thread: int) -> tuple[dict[int, int], dict[_Key, int]]:
+def _held(take: Take, since: int, thread: int) -> tuple[dict[int, int], dict[_Key, int]]:
     """
     Track -> ns that it ran, where that is known by ticks or steps (of a callback: `CALLBACK` and its number);
     and (track, stack, detail) -> ns that it was seen so.
     """
+    window = take.recording
     held: dict[int, int] = {}
     stacks: dict[_Key, int] = {}
     running = {number for number, wait in enumerate(window.waits) if wait.kind == "running"}
-    for start, end, key in _spans(window):
+    for start, end, key in _spans(take):
         entry = window.tracks[key[0]]
         is_it = key[2] in running if entry.kind == "task" else entry.tid == thread
         if is_it and end > since:
@@ -118,28 +120,28 @@ def _held(window: Window, since: int, thread: int) -> tuple[dict[int, int], dict
     return held, stacks
 
 
-def _spans(window: Window) -> Iterator[tuple[int, int, _Key]]:
+def _spans(take: Take) -> Iterator[tuple[int, int, _Key]]:
     last: dict[int, tuple[int, int, int]] = {}
-    for time, track, stack, detail in window.read():
+    for time, track, stack, detail in take.recording.read():
         if track in last:
             start, *seen = last[track]
             yield start, time, (track, seen[0], seen[1])
         last[track] = (time, stack, detail)
     for track, (time, stack, detail) in last.items():
         if stack != GONE:
-            yield time, window.length, (track, stack, detail)
+            yield time, take.end, (track, stack, detail)
 
 
-def _where(window: Window, options: Options, seen: list[_Key], stacks: dict[_Key, int]) -> str:
+def _where(take: Take, seen: list[_Key], stacks: dict[_Key, int]) -> str:
     """
     Of what was seen the longest.
     """
     if not seen:
         return ""
     track, stack, detail = max(seen, key=stacks.__getitem__)
-    resolver = Resolver(window, options)
+    resolver = Resolver(take.recording, take.options)
     return _chain(
-        [resolver.frames[step.number] for step in resolver.path(_kind(window, track), stack, detail)]
+        [resolver.frames[step.number] for step in resolver.path(_kind(take.recording, track), stack, detail)]
     )
 
 

@@ -19,17 +19,20 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
 
+from fgtrace._apart import write_aside
 from fgtrace._collect._sources import LoopFinder
 from fgtrace._culprit import of_error, of_frame, of_task, who_held
 from fgtrace._dumps import Dumps
 from fgtrace._errors_seen import ErrorWatch
 from fgtrace._flight import FlightRecorder
 from fgtrace._hook_options import HookOptions
+from fgtrace._sinks import FileSink
+from fgtrace._take import Take
 from fgtrace._watch import Blocked, LoopWatch, Stuck, TaskWatch
-from fgtrace._window import Window
 from fgtrace._worker import Worker
 from fgtrace.errors import ConfigError, FgtraceError, TraceStateError
 
@@ -43,12 +46,12 @@ _log = logging.getLogger("fgtrace")
 
 class _Trigger(NamedTuple):
     """
-    What went wrong: a word, a sentence, and who it was, as far as the window tells.
+    What went wrong: a word, a sentence, and who it was, as far as the take tells.
     """
 
     reason: str
     said: str
-    culprit: Callable[[Window], object]  # None: it was nothing after all
+    culprit: Callable[[Take], object]  # None: it was nothing after all
 
 
 class DebugHook:
@@ -192,7 +195,7 @@ class DebugHook:
     def _look(self) -> None:
         if self.options.blocked:
             for blocked in self._loops.look():
-                self._handle(_of_blocked(blocked, self.recorder))
+                self._handle(_of_blocked(blocked))
         if self._tasks is not None:
             for stuck in self._tasks.look():
                 self._handle(_of_stuck(stuck, self.recorder))
@@ -219,18 +222,20 @@ class DebugHook:
     def _dump(self, trigger: _Trigger, now: float) -> None:
         path = self._dumps.new(trigger.reason, time.time())
         options = replace(self.recorder.config, dst=path, format=self.options.format)
-        window, about = self.recorder.cut(None, options, trigger.reason)
-        culprit = trigger.culprit(window)
+        take = self.recorder.cut(None, options, trigger.reason)
+        culprit = trigger.culprit(take)
         if culprit is None:
             return
         self._next = now + self.options.interval
-        about["fgtrace"]["flight"]["culprit"] = str(culprit)
-        self.recorder.write(window, options, about)
+        take.about["fgtrace"]["flight"]["culprit"] = str(culprit)
+        sink = FileSink(path)
+        sink.begin()
+        sink.fill(partial(write_aside, take))
         self.dumped += 1
         gone = self._dumps.prune()
         more, self._told = self.left_out - self._told, self.left_out
         _log.warning(
-            "%s: %s; the %.1f s before are in %s%s%s", trigger.said, culprit, window.length / 1e9, path,
+            "%s: %s; the %.1f s before are in %s%s%s", trigger.said, culprit, take.end / 1e9, path,
             f" ({more} more since the last dump)" if more else "",
             f", which is too large to be kept: see max_bytes={self.options.max_bytes}"
             if os.path.basename(path) in gone else "",
@@ -240,13 +245,13 @@ class DebugHook:
         _log.warning("the debug hook failed, and watches no more: %s", error, exc_info=error)
 
 
-def _of_blocked(blocked: Blocked, recorder: FlightRecorder) -> _Trigger:
+def _of_blocked(blocked: Blocked) -> _Trigger:
     active = threading._active  # type: ignore[attr-defined]  # enumerate() takes a lock of the program's
     native = getattr(active.get(blocked.ident), "native_id", None) or 0
 
-    def culprit(window: Window) -> object:
-        since = window.length - round((time.perf_counter() - blocked.since) * 1e9)
-        found = who_held(window, recorder.config, max(0, since), native)
+    def culprit(take: Take) -> object:
+        since = take.end - round((time.perf_counter() - blocked.since) * 1e9)
+        found = who_held(take, max(0, since), native)
         return None if blocked.is_guess and found.is_thread else found
 
     said = f"was blocked for {blocked.seconds:.3f} s" if blocked.is_over else "is blocked"

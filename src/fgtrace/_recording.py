@@ -25,11 +25,11 @@ from array import array
 from collections.abc import Iterable, Iterator
 from copy import copy
 from types import CodeType
-from typing import Any, Self
+from typing import Self
 
 from fgtrace._entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
 from fgtrace._model import Collection, FrameName, Gap, Request, ThreadLook, Wait
-from fgtrace._spill import Spill
+from fgtrace._spill import Spill, in_blocks
 from fgtrace._step_records import STEP_BYTES, StepRecord, pack, unpack
 
 __all__ = [
@@ -54,7 +54,7 @@ _CODE_BYTES = 700
 TRACK_BYTES = 400
 #: Of a wait, with the two dictionaries that know it; of a loop.
 _WAIT_BYTES, _LOOP_BYTES = 500, 300
-_READ_BYTES = 8192 * 32
+_ROWS_BYTES = 8192 * 32
 _STEPS_BYTES = 8192 * STEP_BYTES
 #: Runs of the garbage collector that are kept; later ones are counted only.
 MOST_COLLECTIONS = 100_000
@@ -344,16 +344,30 @@ class Recording:
         """
         Every observation (time, track, stack, detail) in the order of time.
         """
-        for block in self._spilled_rows.blocks(_READ_BYTES):
-            yield from _rows(array("q", block))
-        yield from _rows(self.rows)
+        for block in self.row_blocks():
+            values = iter(array("q", block))
+            yield from zip(values, values, values, values, strict=True)
 
     def read_steps(self) -> Iterator[StepRecord]:
         """
         Every step (start, end, ready, track, waker, stack, detail) in the order of its end.
         """
-        for block in self._step_blocks():
+        for block in self.step_blocks():
             yield from unpack(block)
+
+    def row_blocks(self) -> Iterator[bytes]:
+        """
+        The observations as they are in memory, four numbers of 64 bits each, block by block.
+        """
+        yield from self._spilled_rows.blocks(_ROWS_BYTES)
+        yield from in_blocks(self.rows, _ROWS_BYTES)
+
+    def step_blocks(self) -> Iterator[bytes]:
+        """
+        The steps likewise, `STEP_BYTES` each.
+        """
+        yield from self._spilled_steps.blocks(_STEPS_BYTES)
+        yield from in_blocks(self.steps, _STEPS_BYTES)
 
     def snapshot(self) -> Self:
         """
@@ -365,14 +379,6 @@ class Recording:
             setattr(found, name, getattr(self, name)[:])
         found._spilled_rows, found._spilled_steps = copy(self._spilled_rows), copy(self._spilled_steps)
         return found
-
-    def _step_blocks(self) -> Iterator[bytes]:
-        """
-        The steps as they are in memory, `STEP_BYTES` each, block by block.
-        """
-        yield from self._spilled_steps.blocks(_STEPS_BYTES)
-        for start in range(0, len(self.steps), _STEPS_BYTES // 8):
-            yield self.steps[start : start + _STEPS_BYTES // 8].tobytes()
 
     def elements(self, stack: int) -> list[tuple[int, int]]:
         """
@@ -392,8 +398,3 @@ class Recording:
         """
         self._spilled_rows.close()
         self._spilled_steps.close()
-
-
-def _rows(rows: array[int]) -> Iterator[tuple[Any, ...]]:
-    values = iter(rows)
-    return zip(values, values, values, values, strict=True)

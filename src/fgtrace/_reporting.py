@@ -1,5 +1,5 @@
 """
-The report of a trace in hand: of its timeline, or of the file that it wrote.
+The report of a trace in hand: of what it recorded, or of the file that it wrote.
 """
 
 from __future__ import annotations
@@ -8,24 +8,24 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from fgtrace._config import READABLE, Options
+from fgtrace._take import Take
 from fgtrace._text import refuse_unknown
-from fgtrace._timeline import Timeline
 from fgtrace.errors import ConfigError, TraceStateError
 from fgtrace.reports import Ask, Report, make_report, report
 
-__all__ = ["of_file", "of_timeline"]
+__all__ = ["of_file", "of_take"]
 
 
-def of_timeline(timeline: Timeline, metadata: Mapping[str, Any], asked: Mapping[str, Any]) -> Report:
+def of_take(take: Take, asked: Mapping[str, Any]) -> Report:
     """
-    The report of a timeline that nobody has drawn yet.
+    The report of what was recorded.
 
     Raises:
         ConfigError: a value is not allowed, there is no such task, or there are no states.
         UnknownOptionError: there is no such option.
     """
-    _need_states(timeline.options)
-    return make_report(timeline, metadata, _ask(asked))
+    _need_states(take.options)
+    return make_report(take.timeline(), take.about, _ask(asked))
 
 
 def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
@@ -33,7 +33,7 @@ def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
     The report of what a trace with these options has written.
 
     Raises:
-        ConfigError, UnknownOptionError: as of `of_timeline`.
+        ConfigError, UnknownOptionError: as of `of_take`.
         TraceStateError: it cannot be read back.
     """
     _need_states(options)

@@ -13,14 +13,14 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
-from typing import IO, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any, Protocol
 
 from fgtrace._config import PACKED, Destination
 from fgtrace.errors import SinkError
 
-__all__ = ["Sink", "make_sink"]
+__all__ = ["FileSink", "Sink", "make_sink", "packing"]
 
 PARTIAL = ".partial"
 _NOTE = (
@@ -59,7 +59,7 @@ class FileSink:
     A path.
     """
 
-    def __init__(self, path: str, *, compress: bool) -> None:
+    def __init__(self, path: str, *, compress: bool = False) -> None:
         self._given = path
         self._path = os.path.abspath(path)  # the program may change directory meanwhile
         self._compress = compress
@@ -79,9 +79,15 @@ class FileSink:
         return None
 
     def write(self, pieces: Iterable[bytes]) -> None:
+        self.fill(lambda file: _write(file, pieces, compress=self._compress))
+
+    def fill(self, write: Callable[[IO[bytes]], object]) -> None:
+        """
+        As `write`, by somebody who writes all of the file, and packs it if it is to be.
+        """
         try:
             with open(self._partial, "wb") as file:
-                _write(file, pieces, compress=self._compress)
+                write(file)
             if not self._direct:
                 os.replace(self._partial, self._path)
         except OSError as error:
@@ -146,16 +152,24 @@ class _Guarded(io.RawIOBase):
 
 
 def _write(file: IO[bytes] | _Guarded, pieces: Iterable[bytes], *, compress: bool) -> None:
-    if not compress:
+    with packing(file, compress=compress) as target:
         for piece in pieces:
-            file.write(piece)
+            target.write(piece)
+
+
+@contextmanager
+def packing(file: Any, *, compress: bool) -> Iterator[IO[bytes]]:
+    """
+    What to write to: the file itself, or what packs it into the file.
+    """
+    if not compress:
+        yield file
         return
     import gzip  # costs 5 ms to import
 
     # no time and no name inside: the same trace gives the same bytes
     with gzip.GzipFile(filename="", mode="wb", compresslevel=3, fileobj=file, mtime=0) as packed:
-        for piece in pieces:
-            packed.write(piece)
+        yield packed  # type: ignore[misc]  # it is one in all but name
 
 
 def _is_special(path: str) -> bool:

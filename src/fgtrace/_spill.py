@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["Spill"]
+__all__ = ["Spill", "in_blocks"]
 
 
 class Spill:
@@ -80,3 +80,12 @@ def _read_at(file: Any, place: int, length: int) -> bytes:
     file.seek(place)
     found: bytes = file.read(length)
     return found
+
+
+def in_blocks(numbers: array[int], length: int) -> Iterator[bytes]:
+    """
+    The same numbers as they are in memory, in blocks of so many bytes.
+    """
+    count = length // numbers.itemsize
+    for start in range(0, len(numbers), count):
+        yield numbers[start : start + count].tobytes()

@@ -17,21 +17,17 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from fgtrace._config import CHECKS, Destination, Options
 from fgtrace._cores import AnySampler, make_sampler, tell_loop
-from fgtrace._recording import Recording
 from fgtrace._sampler import Stats
 from fgtrace._sinks import make_sink
 from fgtrace._text import refuse_unknown
-from fgtrace._writing import considerate, in_thread, metadata, paced
+from fgtrace._writing import in_thread, metadata, paced
 from fgtrace.errors import SinkError, TraceStateError
 
 if TYPE_CHECKING:  # 20 ms, and only the end of a trace needs them
-    from fgtrace._timeline import Timeline
+    from fgtrace._take import Take
     from fgtrace.reports import Report
 
 __all__ = ["Config", "Trace", "trace"]
-
-#: Seconds, besides the trace's own, that writing may wait for a busy program.
-PATIENCE = 10
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -120,8 +116,8 @@ class Trace:
         from fgtrace._encode import encoder_of
 
         # 20 ms, better spent now than when the interpreter ends
-        importlib.import_module(f"{__package__}._timeline")
-        self._encode = encoder_of(str(self.config.effective_format), self.config.tracks)
+        importlib.import_module(f"{__package__}._take")
+        encoder_of(str(self.config.effective_format))
         self._pid = os.getpid()
         self._began = time.time()
         self._sampler = make_sampler(self.config)
@@ -140,14 +136,12 @@ class Trace:
                 raise
         return self
 
-    def stop(self, *, progress: Callable[[int, int], None] | None = None, share: float | None = None) -> None:
+    def stop(self, *, progress: Callable[[int, int], None] | None = None) -> None:
         """
         Stop, and write the trace.
 
         Args:
             progress: called with the observations written and their total, now and then.
-            share: write in pauses of the program, and take about this part of the time while it is busy;
-                for ten seconds and the trace's length, then faster. None: at once.
 
         Raises:
             TraceStateError: it is not running.
@@ -155,8 +149,7 @@ class Trace:
         """
         sampler = self._finish()
         if sampler is not None:
-            pace = iter if share is None else considerate(share, PATIENCE + self._seconds)
-            self._write(sampler, progress, pace)
+            self._write(sampler, progress)
 
     def report(self, **asked: Any) -> Report:
         """
@@ -174,7 +167,7 @@ class Trace:
             TraceStateError: it was not started, or wrote no file of a format that can be read back.
             OSError, TraceFormatError: its file cannot be read any more.
         """
-        from fgtrace._reporting import of_file, of_timeline
+        from fgtrace._reporting import of_file, of_take
 
         if self._stopped:
             return of_file(self.config, asked)
@@ -182,21 +175,35 @@ class Trace:
         if sampler is None or os.getpid() != self._pid:
             raise TraceStateError("this trace does not run, nor did it: there is nothing to report")
         recording, end = sampler.snapshot()
-        return of_timeline(self._timeline(recording, end), self._about(sampler), asked)
+        return of_take(self._taken(sampler)._replace(recording=recording, end=end), asked)
 
     def _stop_and_report(self, progress: Callable[[int, int], None], most: int) -> Report | None:
         """
         As `stop`, with what there is to report; None: no states, or more than ``most`` was observed.
         """
-        from fgtrace._reporting import of_timeline
+        from fgtrace._reporting import of_take
 
         sampler, found = self._finish(), []
         if sampler is not None:
             seen = sampler.recording.observations + sampler.recording.stepped
             wanted = seen <= most and self.config.state_frames != "no"
-            also = functools.partial(of_timeline, metadata=self._about(sampler), asked={})
-            self._write(sampler, progress, also=[lambda timeline: found.append(also(timeline))] * wanted)
+            self._write(sampler, progress, also=[lambda take: found.append(of_take(take, {}))] * wanted)
         return found[0] if found else None
+
+    def take(self) -> Take | None:
+        """
+        Stop, and write nothing: who calls this writes what was recorded, and closes the recording. None: this
+        is a child process.
+
+        Raises:
+            TraceStateError: it is not running.
+        """
+        sampler = self._finish()
+        if sampler is None:
+            return None
+        self._sink.abandon()
+        atexit.unregister(self._at_exit)
+        return self._taken(sampler)
 
     def abandon(self) -> None:
         """
@@ -205,11 +212,9 @@ class Trace:
         Raises:
             TraceStateError: it is not running.
         """
-        sampler = self._finish()
-        if sampler is not None:
-            sampler.recording.close()
-            self._sink.abandon()
-            atexit.unregister(self._at_exit)
+        take = self.take()
+        if take is not None:
+            take.recording.close()
 
     @property
     def seconds(self) -> float:
@@ -239,27 +244,23 @@ class Trace:
         sampler: AnySampler,
         progress: Callable[[int, int], None] | None = None,
         pace: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
-        also: Iterable[Callable[[Timeline], None]] = (),
+        also: Iterable[Callable[[Take], None]] = (),
     ) -> None:
         with self._busy:
             try:
-                timeline = self._timeline(sampler.recording, sampler.end)
-                if progress is not None:
-                    timeline.on_progress(progress)
-                self._sink.write(pace(self._encode(timeline, self._about(sampler))))
+                take = self._taken(sampler)
+                self._sink.write(pace(take.pieces(progress)))
                 for each in also:
-                    each(self._timeline(sampler.recording, sampler.end))
+                    each(take)
             finally:
                 sampler.recording.close()
                 atexit.unregister(self._at_exit)
 
-    def _timeline(self, recording: Recording, end: int) -> Timeline:
-        from fgtrace._timeline import Timeline  # imported by `start`
+    def _taken(self, sampler: AnySampler) -> Take:
+        from fgtrace._take import Take  # imported by `start`
 
-        return Timeline(recording, self.config, end, self._pid)
-
-    def _about(self, sampler: AnySampler) -> dict[str, Any]:
-        return metadata(self.config, sampler, self._pid, self._began)
+        about = metadata(self.config, sampler, self._pid, self._began)
+        return Take(sampler.recording, self.config, sampler.end, self._pid, about)
 
     def _at_exit(self) -> None:
         """

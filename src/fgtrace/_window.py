@@ -19,14 +19,59 @@ from typing import Literal
 from fgtrace._model import Request
 from fgtrace._recording import FORGOTTEN, GONE, Recording, TrackEntry
 from fgtrace._ring import ROW, STEP, Past, Ring, ended_in
-from fgtrace._step_records import CALLBACK, NOBODY, StepRecord, unpack
+from fgtrace._spill import in_blocks
+from fgtrace._step_records import CALLBACK, NOBODY, STEP_BYTES, StepRecord, unpack
 
-__all__ = ["Window"]
+__all__ = ["Clipped", "Window"]
 
 _Row = tuple[int, int, int, int]
+#: Rows, or steps, of a block.
+_A_BLOCK = 8192
 
 
-class Window(Recording):
+class Clipped(Recording):
+    """
+    A recording that begins at a cut: tables, tracks and all else are as of then, but rows and steps reach
+    back beyond it, on a clock of their own.
+
+    Attributes:
+        cut_at, until: where it begins, and where it ends, on that clock (ns).
+        first: the rows at the cut.
+        under_way: steps that are under way at the end, see `fgtrace._step_records`.
+    """
+
+    cut_at = until = 0
+    first: list[_Row] = []  # noqa: RUF012 - never changed, but replaced
+    under_way = b""
+
+    def read(self) -> Iterator[_Row]:
+        yield from self.first
+        cut, tracks = self.cut_at, self.tracks
+        for time, track, stack, detail in super().read():
+            if time > cut and tracks[track] is not FORGOTTEN:
+                yield time - cut, track, stack, detail
+
+    def read_steps(self) -> Iterator[StepRecord]:
+        cut, tracks = self.cut_at, self.tracks
+        for start, end, ready, track, waker, stack, detail in self._all_steps():
+            if end > cut and (track >= CALLBACK or tracks[track] is not FORGOTTEN):
+                woken = ready - cut if ready > cut else min(ready, 0)
+                by = waker if ready > cut else NOBODY
+                yield max(0, start - cut), end - cut, woken, track, by, stack, detail
+
+    def _all_steps(self) -> Iterator[StepRecord]:
+        """
+        The steps that have ended, then those that are under way, unless they ended while that was asked.
+        """
+        going = {(step[0], step[3]): step for step in unpack(self.under_way)}
+        for step in super().read_steps():
+            going.pop((step[0], step[3]), None)
+            yield step
+        for start, _, ready, track, waker, stack, detail in going.values():
+            yield start, self.until, ready, track, waker, stack, detail
+
+
+class Window(Clipped):
     """
     What a ring has from some time on.
 
@@ -43,10 +88,10 @@ class Window(Recording):
     def __init__(self, ring: Ring, cut: int, under_way: bytes = b"", served: Iterable[Request] = ()) -> None:
         super().__init__()
         recording = ring.recording
-        self._cut, self._end = max(cut, ring.start), ring.end
-        self.length = self._end - self._cut
-        self._chunks = [chunk for chunk in ring.chunks if chunk.end > self._cut]
-        self._under_way = under_way
+        self.cut_at, self.until = max(cut, ring.start), ring.end
+        self.length = self.until - self.cut_at
+        self._chunks = [chunk for chunk in ring.chunks if chunk.end > self.cut_at]
+        self.under_way = under_way
         self._parents, self._elements = recording.tables()
         self.codes, self.callbacks = recording.codes, recording.callbacks
         self.waits, self.looks = recording.waits, recording.looks
@@ -55,46 +100,27 @@ class Window(Recording):
         for entry in self.tracks:
             if entry is not FORGOTTEN and entry.parent >= 0 and self.tracks[entry.parent] is FORGOTTEN:
                 entry.parent = -1
-        self.loops = [entry.since(self._cut) for entry in recording.loops]
-        self._first = list(self._first_rows(ring))
+        self.loops = [entry.since(self.cut_at) for entry in recording.loops]
+        self.first = list(self._first_rows(ring))
         self._clip(ring)
         self.requests = list(self._served(served))
         self.collections_dropped = recording.collections_dropped
-        self.observations = len(self._first) + sum(len(chunk.rows) for chunk in self._chunks) // 4
+        self.observations = len(self.first) + sum(len(chunk.rows) for chunk in self._chunks) // 4
 
-    def read(self) -> Iterator[_Row]:
-        yield from self._first
-        cut, tracks = self._cut, self.tracks
+    def row_blocks(self) -> Iterator[bytes]:
         for chunk in self._chunks:
-            values = iter(chunk.rows)
-            for time, track, stack, detail in zip(values, values, values, values, strict=False):
-                if time > cut and tracks[track] is not FORGOTTEN:
-                    yield time - cut, track, stack, detail
+            yield from in_blocks(chunk.rows, _A_BLOCK * 32)
 
-    def read_steps(self) -> Iterator[StepRecord]:
-        cut, tracks = self._cut, self.tracks
-        for start, end, ready, track, waker, stack, detail in self._all_steps():
-            if end > cut and (track >= CALLBACK or tracks[track] is not FORGOTTEN):
-                woken = ready - cut if ready > cut else min(ready, 0)
-                by = waker if ready > cut else NOBODY
-                yield max(0, start - cut), end - cut, woken, track, by, stack, detail
-
-    def _all_steps(self) -> Iterator[StepRecord]:
-        """
-        The steps that have ended, then those that are under way, unless they ended while that was asked.
-        """
-        going = {(step[0], step[3]): step for step in unpack(self._under_way)}
+    def step_blocks(self) -> Iterator[bytes]:
         for chunk in self._chunks:
-            for step in unpack(chunk.steps.tobytes()):
-                going.pop((step[0], step[3]), None)
-                yield step
-        for start, _, ready, track, waker, stack, detail in going.values():
-            yield start, self._end, ready, track, waker, stack, detail
+            yield from in_blocks(chunk.steps, _A_BLOCK * STEP_BYTES)
 
     def _track(self, entry: TrackEntry) -> TrackEntry:
-        is_over = 0 <= entry.end <= self._cut
+        is_over = 0 <= entry.end <= self.cut_at
         return (
-            FORGOTTEN if entry is FORGOTTEN or is_over or entry.start > self._end else entry.since(self._cut)
+            FORGOTTEN
+            if entry is FORGOTTEN or is_over or entry.start > self.until
+            else entry.since(self.cut_at)
         )
 
     def _let_live(self) -> None:
@@ -130,21 +156,21 @@ class Window(Recording):
         words, time = (4, 0) if name == "rows" else (5, 1)
         for chunk in ring.chunks:
             found: array[int] = getattr(chunk, name)
-            if chunk.end <= self._cut:
+            if chunk.end <= self.cut_at:
                 yield found
             else:
-                yield found[: bisect_right(found[time::words], self._cut) * words]
+                yield found[: bisect_right(found[time::words], self.cut_at) * words]
                 return
 
     def _served(self, under_way: Iterable[Request]) -> Iterator[Request]:
-        cut, tracks = self._cut, self.tracks
+        cut, tracks = self.cut_at, self.tracks
         for each in chain(*(chunk.requests for chunk in self._chunks), under_way):
             is_known = each.track < len(tracks) and tracks[each.track] is not FORGOTTEN
             if is_known and not 0 <= each.end <= cut:
                 yield each._replace(start=each.start - cut, end=max(each.end - cut, -1))
 
     def _clip(self, ring: Ring) -> None:
-        cut = self._cut
+        cut = self.cut_at
         counters = dict(ring.counters)
         for chunk in ring.chunks:
             values = iter(chunk.counters)

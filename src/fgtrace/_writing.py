@@ -17,8 +17,10 @@ from fgtrace._cores import AnySampler
 from fgtrace._sampler import Stats, own_threads
 from fgtrace._version import __version__
 
-__all__ = ["considerate", "in_thread", "metadata", "paced", "start_thread"]
+__all__ = ["PATIENCE", "considerate", "in_thread", "metadata", "paced", "start_thread"]
 
+#: Seconds, besides the trace's own length, that writing may wait for a busy program.
+PATIENCE = 10
 #: Seconds of writing beside an event loop, and of the pause thereafter.
 LONGEST_WORK = 0.004
 PAUSE = 0.0002

@@ -266,7 +266,7 @@ class CoreRecording(Recording):
         found: int = self.core.steps_stats()[0]
         return found
 
-    def _step_blocks(self) -> Iterator[bytes]:
+    def step_blocks(self) -> Iterator[bytes]:
         for number in count():
             if (block := self.core.steps_block(number)) is None:
                 return

@@ -8,17 +8,20 @@ trace is stopped and nothing is encoded, or no further.
 
 from __future__ import annotations
 
-import gzip
+import os
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from typing import IO, Any
+from dataclasses import replace
+from io import BytesIO
 
+from fgtrace._apart import write_aside
 from fgtrace._config import FORMATS, PACKED, Options
 from fgtrace._flight import FlightRecorder
 from fgtrace._http._query import refusal
 from fgtrace._http._replies import Reply, plain
+from fgtrace._take import Take
 from fgtrace._trace import Config, Trace
 from fgtrace.errors import ConfigError, FgtraceError
 
@@ -26,8 +29,6 @@ __all__ = ["DumpJob", "Gone", "Job", "ReplyJob", "TraceJob"]
 
 #: How often (s) a door that cannot wait for it is asked whether its client is still there.
 POLL = 0.1
-#: Bytes of a reply that stay in memory.
-IN_MEMORY = 1024 * 1024
 
 #: Format -> its media type; others are ``application/octet-stream``.
 _TYPES = {
@@ -142,6 +143,12 @@ class ReplyJob(Job):
         return reply
 
 
+class HttpReply(BytesIO):
+    """
+    What a trace's options name as its destination; nobody writes to it: see `_FileJob`.
+    """
+
+
 class _FileJob(Job):
     """
     A trace as a reply.
@@ -152,27 +159,31 @@ class _FileJob(Job):
         self._format = format_
         self._compress = compress and format_ not in PACKED and format_ != "pprof"
 
-    def _reply_of(self, write: Callable[[IO[bytes]], object]) -> Reply:
-        file = tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="fgtrace-")  # noqa: SIM115 - the reply closes it
+    def _make(self, gone: Callable[[], bool] | None) -> Reply:
+        def check() -> None:
+            self._check()
+            if gone is not None and gone():
+                raise Gone
+
+        take = self._take(gone)
+        file = tempfile.TemporaryFile(prefix="fgtrace-")  # noqa: SIM115 - the reply closes it
         try:
-            target = _Target(file, self._cancelled)
-            if self._compress:
-                with gzip.GzipFile(
-                    filename="", mode="wb", compresslevel=3, fileobj=target, mtime=0
-                ) as packed:
-                    write(packed)  # type: ignore[arg-type]  # it is one in all but name
-            else:
-                write(target)  # type: ignore[arg-type]  # as above
+            write_aside(take, file, compress=self._compress, check=check)
             self._check()
         except BaseException:
             file.close()
             raise
+        finally:
+            take.recording.close()
         headers = file_headers(self._format)
         if self._compress:
             headers["Content-Encoding"] = "gzip"
-        reply = Reply(200, headers, file, size=file.tell())
+        reply = Reply(200, headers, file, size=os.fstat(file.fileno()).st_size)
         reply.on_close(self._release)
         return reply
+
+    def _take(self, gone: Callable[[], bool] | None) -> Take:
+        raise NotImplementedError
 
 
 class TraceJob(_FileJob):
@@ -193,18 +204,18 @@ class TraceJob(_FileJob):
         self._options = options
         self._seconds = seconds
 
-    def _make(self, gone: Callable[[], bool] | None) -> Reply:
-        return self._reply_of(lambda file: self._trace(file, gone))
-
-    def _trace(self, file: IO[bytes], gone: Callable[[], bool] | None) -> None:
+    def _take(self, gone: Callable[[], bool] | None) -> Take:
         values = {name: getattr(self._options, name) for name in Options.__slots__}
-        trace = Trace(Config(**{**values, "dst": file})).start()
+        trace = Trace(Config(**{**values, "dst": HttpReply()})).start()
         try:
             self._wait(self._seconds - trace.seconds + time.monotonic(), gone)  # in this order: not too short
         except BaseException:
             trace.abandon()
             raise
-        trace.stop(share=self._options.max_overhead)
+        take = trace.take()
+        if take is None:  # a child process, which nobody waits for
+            raise Gone
+        return take
 
 
 class DumpJob(_FileJob):
@@ -225,31 +236,9 @@ class DumpJob(_FileJob):
         self._recorder = recorder
         self._seconds = seconds
 
-    def _make(self, gone: Callable[[], bool] | None) -> Reply:
-        return self._reply_of(
-            lambda file: self._recorder.dump(file, seconds=self._seconds, format=self._format)
-        )
-
-
-class _Target:
-    """
-    The file that a trace is written to, until nobody wants it any more.
-    """
-
-    def __init__(self, file: Any, cancelled: threading.Event) -> None:
-        self._file = file
-        self._cancelled = cancelled
-
-    def write(self, data: bytes) -> int:
-        if self._cancelled.is_set():
-            raise Gone
-        written: int = self._file.write(data)
-        return written
-
-    def flush(self) -> None:
-        """
-        There is nothing to flush: it is read through the same file object.
-        """
+    def _take(self, gone: Callable[[], bool] | None) -> Take:
+        options = replace(self._recorder.config, dst=HttpReply(), format=self._format)
+        return self._recorder.cut(self._seconds, options, "")
 
 
 def file_headers(format_: str) -> dict[str, str]:
