@@ -148,23 +148,28 @@ take_counters(Core *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 take_notes(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    NoteChunk *notes = self->tables.first_note; /* taken whole: while tuples are made, another tick may come */
-    self->tables.first_note = self->tables.last_note = NULL;
+    NoteChunk *chunk = self->tables.first_note; /* taken out: while tuples are made, another tick may come */
     PyObject *list = PyList_New(0);
-    for (NoteChunk *chunk = notes; list != NULL && chunk != NULL; chunk = chunk->next) {
-        for (size_t item = 0; list != NULL && item < chunk->used; item++) {
-            const Note *note = &chunk->notes[item];
-            PyObject *tuple = /* the names are ours until the end of this function */
-                Py_BuildValue("(iILLIOO)", (int)note->kind, note->track, (long long)note->time,
-                              (long long)note->number, (unsigned)note->ticks,
-                              note->name != NULL ? note->name : Py_None, note->root != NULL ? note->root : Py_None);
-            if (tuple == NULL || PyList_Append(list, tuple) < 0) {
-                Py_CLEAR(list);
-            }
-            Py_XDECREF(tuple);
-        }
+    if (chunk == NULL) {
+        return list;
     }
-    notes_free(notes);
+    self->tables.first_note = chunk->next;
+    if (chunk->next == NULL) {
+        self->tables.last_note = NULL;
+    }
+    chunk->next = NULL;
+    for (size_t item = 0; list != NULL && item < chunk->used; item++) {
+        const Note *note = &chunk->notes[item];
+        PyObject *tuple = /* the names are ours until the end of this function */
+            Py_BuildValue("(iILLIOO)", (int)note->kind, note->track, (long long)note->time, (long long)note->number,
+                          (unsigned)note->ticks, note->name != NULL ? note->name : Py_None,
+                          note->root != NULL ? note->root : Py_None);
+        if (tuple == NULL || PyList_Append(list, tuple) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(tuple);
+    }
+    notes_free(chunk);
     return list;
 }
 

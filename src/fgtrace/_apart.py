@@ -17,6 +17,7 @@ from __future__ import annotations
 import marshal
 import os
 import select
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -67,6 +68,7 @@ def write_aside(
             for piece in pace(take.pieces()):
                 check()
                 target.write(piece)
+        file.flush()  # who has only its number sees all of it
 
 
 def _is_written_apart(take: Take, file: IO[bytes], compress: bool, check: Callable[[], object]) -> bool:  # noqa: FBT001 - as above
@@ -107,9 +109,7 @@ def _start(source: IO[bytes], target: IO[bytes]) -> Popen[bytes]:
 
     import orjson
 
-    import fgtrace
-
-    places = [os.path.dirname(os.path.dirname(str(each.__file__))) for each in (fgtrace, orjson)]
+    places = [os.path.dirname(os.path.dirname(file)) for file in (__file__, str(orjson.__file__))]
     return subprocess.Popen(  # noqa: S603 - this interpreter, and where its modules are
         [sys.executable, "-S", "-I", "-c", _CALL, *places],
         stdin=source, stdout=target, stderr=subprocess.PIPE,
@@ -144,12 +144,22 @@ def main() -> None:
     """
     Make a file, the standard output, of the take that comes by the standard input.
     """
+    _give_way()
     values = iter(lambda: marshal.load(sys.stdin.buffer), None)  # noqa: S302 - it is from ourselves
     compress, patience = next(values)
     with packing(sys.stdout.buffer, compress=compress) as file:
         _in_turns(map(file.write, _pieces(values)), patience)
     sys.stdout.buffer.flush()
     os.write(sys.stderr.fileno(), _WHOLE)
+
+
+def _give_way() -> None:
+    """
+    What is for the program is not for us: an interrupt from the terminal; memory, where there is too little.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as score:  # Linux; not in every sandbox
+        score.write(b"1000")
 
 
 def _pieces(values: Iterator[Any]) -> Iterator[bytes]:

@@ -118,6 +118,9 @@ async def _send(reply: Reply, request: web.Request) -> web.StreamResponse:
         async with asyncio.timeout(reply.patience):
             for chunk in reply.chunks():
                 await response.write(chunk)
+                await asyncio.sleep(
+                    0
+                )  # a client that reads as fast as we write would have the loop to itself
     if not _is_gone(request):
         await response.write_eof()
     return response

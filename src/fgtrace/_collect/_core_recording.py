@@ -128,8 +128,9 @@ class CoreRecording(Recording):
         """
         with self._lock:
             self.absorb_rows()
-            for note in self.core.take_notes():
-                self._tell[note[0]](note)
+            while notes := self.core.take_notes():  # some at a time: others wait for the interpreter
+                for note in notes:
+                    self._tell[note[0]](note)
 
     def fetch(self) -> None:
         """

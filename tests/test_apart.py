@@ -1,0 +1,287 @@
+"""
+Takes that another process writes: the same bytes, and nothing left behind, whatever happens to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import enum
+import gzip
+import io
+import logging
+import marshal
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import pytest
+
+import fgtrace
+from fgtrace import _apart
+from fgtrace._apart import write_aside
+from fgtrace._parcel import pack, unpack
+from fgtrace._take import Take
+
+FORMATS = ["json", "perfetto", "speedscope", "folded", "pprof", "firefox", "html"]
+USER = contextvars.ContextVar[object]("user")
+
+
+class Kind(enum.StrEnum):
+    """
+    A text of the program's own kind.
+    """
+
+    GUEST = "guest"
+
+
+async def child(number: int) -> None:
+    for _ in range(20):
+        await asyncio.sleep(0.001 * (number % 5))
+
+
+async def crowd() -> None:
+    USER.set(Kind.GUEST)
+    asyncio.get_running_loop().call_later(0.01, str)
+    await asyncio.gather(*(child(number) for number in range(50)))
+
+
+@contextmanager
+def taken(**options: object) -> Iterator[Take]:
+    """
+    A take of a crowd, closed afterwards.
+    """
+    trace = fgtrace.trace(io.BytesIO(), hz=500, **options).start()
+    asyncio.run(crowd())
+    take = trace.take()
+    assert take is not None
+    try:
+        yield take
+    finally:
+        take.recording.close()
+
+
+def lengthen(take: Take) -> None:
+    """
+    Let it take some seconds to write.
+    """
+    for number in range(300_000):
+        take.recording.observe(take.end - 300_000 + number, 0, 1, number % len(take.recording.looks))
+
+
+def written(take: Take, *, compress: bool = False, check: Callable[[], object] = lambda: None) -> bytes:
+    with TemporaryFile() as file:
+        write_aside(take, file, compress=compress, check=check)
+        size = os.fstat(file.fileno()).st_size
+        file.seek(0)
+        assert size == len(file.read())
+        file.seek(0)
+        return file.read()
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """
+    The processes that were started, for however little.
+    """
+    monkeypatch.setattr(_apart, "WORTH", 0)
+    found: list[int] = []
+    start = _apart._start
+
+    def noted(source: io.BufferedIOBase, target: io.BufferedIOBase) -> object:
+        process = start(source, target)  # type: ignore[arg-type]
+        found.append(process.pid)
+        return process
+
+    monkeypatch.setattr(_apart, "_start", noted)
+    return found
+
+
+def is_there(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}")
+
+
+@pytest.mark.parametrize("awaits", ["sampled", "exact"])
+def test_bytes_are_the_same(core: str, awaits: str, starts: list[int]) -> None:
+    """
+    In every format it writes what would be written here.
+    """
+    with taken(awaits=awaits, labels=(USER,)) as take:
+        for format_ in FORMATS:
+            asked = take._replace(options=replace(take.options, format=format_))
+            found = written(asked)
+            assert (gzip.decompress(found) if format_ == "pprof" else found) == b"".join(asked.pieces()), (
+                format_
+            )
+    assert len(starts) == len(FORMATS)
+    assert not any(is_there(pid) for pid in starts)
+
+
+@pytest.mark.parametrize("awaits", ["sampled", "exact"])
+def test_windows(core: str, awaits: str, starts: list[int]) -> None:
+    """
+    The same of a flight recorder's last seconds, of which much has ended before they begin.
+    """
+    with fgtrace.FlightRecorder(0.5, awaits=awaits, hz=500) as recorder:
+        for _ in range(8):  # 80 ms each
+            asyncio.run(crowd())
+        take = recorder.cut(0.3, fgtrace.Config(format="perfetto"), "")
+        assert written(take) == b"".join(take.pieces())
+    assert len(starts) == 1
+
+
+def test_much(starts: list[int]) -> None:
+    """
+    What was moved to files comes back from there, and no value is so large that others wait for it.
+    """
+    with taken(awaits="exact", max_memory=1 << 20) as take:
+        recording = take.recording
+        for number in range(60_000):
+            recording.observe(take.end, 0, 1, number % len(recording.looks))
+            if number % 1000 == 0:
+                recording.trim()
+        assert recording.spilled
+        assert written(take) == b"".join(take.pieces())
+        sizes = {name: len(marshal.dumps(value)) for name, value in pack(take) if name != "codes"}
+        assert max(sizes.values()) < 400_000, sizes
+        there = unpack(iter(list(pack(take))))
+        assert there.recording.spilled
+        there.recording.close()
+    assert len(starts) == 1
+
+
+def test_packed(starts: list[int]) -> None:
+    """
+    Packed where the client wants it, or the format is.
+    """
+    with taken() as take:
+        assert gzip.decompress(written(take, compress=True)) == b"".join(take.pieces())
+        asked = take._replace(options=fgtrace.Config(format="perfetto.gz"))
+        assert gzip.decompress(written(asked)) == b"".join(asked.pieces())
+    assert len(starts) == 2
+
+
+def test_little_is_written_here(starts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A process is started where it is worth it.
+    """
+    with taken() as take:
+        monkeypatch.setattr(_apart, "WORTH", take.recording.observations + take.recording.stepped + 1)
+        assert written(take) == b"".join(take.pieces())
+    assert not starts
+
+
+def test_gives_way(starts: list[int]) -> None:
+    """
+    It works with the lowest priority, does not hear the terminal's interrupt, and is the first to go where
+    memory is short.
+    """
+    seen: set[tuple[str, str, bool]] = set()
+
+    def look() -> None:
+        for pid in starts:
+            try:
+                nice = max(
+                    stat.read_text().rpartition(") ")[2].split()[16]
+                    for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+                )
+                status = Path(f"/proc/{pid}/status").read_text()
+                ignored = int(status.split("SigIgn:")[1].split()[0], 16)
+                seen.add((nice, Path(f"/proc/{pid}/oom_score_adj").read_text().strip(), bool(ignored & 2)))
+            except (OSError, ValueError, IndexError):  # it has just ended
+                continue
+
+    with taken(awaits="exact") as take:
+        lengthen(take)
+        written(take, check=look)
+    assert ("19", "1000", True) in seen
+
+
+def test_goes_on_with_more(core: str) -> None:
+    """
+    When the patience is over, another thread goes on where the lowly one was.
+    """
+    done: list[tuple[int, int]] = []
+    waits = threading.Event()
+
+    def work() -> Iterator[None]:
+        for number in range(10):
+            if number == 5:
+                waits.wait(0.05)  # longer than the patience
+            done.append((number, threading.get_ident()))
+            yield
+
+    _apart._in_turns(work(), 0.01)
+    assert [number for number, _ in done] == list(range(10))
+    assert done[0][1] != threading.get_ident() == done[-1][1]
+
+
+def test_fails_as_it_should() -> None:
+    def work() -> Iterator[None]:
+        yield
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        _apart._in_turns(work(), 10)
+
+
+def test_nobody_wants_it(starts: list[int]) -> None:
+    """
+    What a question raises ends the process.
+    """
+
+    def look() -> None:
+        if starts:
+            raise KeyboardInterrupt
+
+    with taken() as take, TemporaryFile() as file, pytest.raises(KeyboardInterrupt):
+        write_aside(take, file, check=look)
+    assert len(starts) == 1
+    assert not is_there(starts[0])
+
+
+@pytest.mark.parametrize("fault", ["other", "absent", "broken", "frozen", "killed", "odd"])
+def test_without(
+    fault: str,
+    starts: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    Where there can be no such process, or it ends too early, the take is written here.
+    """
+    broken = tmp_path / "python3"
+    broken.write_text("#!/bin/sh\necho half\nexit 3\n")
+    broken.chmod(0o755)
+    killed: list[int] = []
+    caplog.set_level(logging.DEBUG, "fgtrace")
+
+    def kill() -> None:
+        if starts and not killed:
+            killed.append(starts[0])
+            os.kill(starts[0], signal.SIGKILL)
+
+    with taken() as take:
+        if fault == "frozen":
+            monkeypatch.setattr(sys, "frozen", True, raising=False)
+        elif fault == "odd":  # what no code of a compiler has
+            entry = take.recording.codes[0]
+            assert entry.code is not None
+            odd = entry.code.replace(co_consts=(object(), *entry.code.co_consts[1:]))
+            take.recording.codes[0] = entry._replace(code=odd)
+        elif fault == "killed":
+            lengthen(take)
+        else:
+            places = {"other": "/bin/sh", "absent": str(tmp_path / "python"), "broken": str(broken)}
+            monkeypatch.setattr(sys, "executable", places[fault])
+        found = written(take, check=kill if fault == "killed" else lambda: None)
+        assert found == b"".join(take.pieces())
+    assert ("failed, and is done here" in caplog.text) == (fault in ("broken", "killed"))
+    assert not any(is_there(pid) for pid in starts)
