@@ -668,6 +668,20 @@ def test_command_line(core: str, tmp_path: Path) -> None:
     assert "fgtrace: " not in run("", tmp_path, *words).stderr
 
 
+def test_folder_that_cannot_be_is_told_at_once(tmp_path: Path) -> None:
+    """
+    On the command line, where no dump could be written, a line says so before the program runs.
+    """
+    (tmp_path / "app.py").write_text("print('ran')")
+    words = ["-m", "fgtrace", "run", "--flight-recorder", "-q", "-o", "app.py/dumps", "app.py"]
+    said = run("", tmp_path, *words)
+    assert said.stdout == "ran\n"
+    why = rf"\[Errno \d+\] Not a directory: '{tmp_path / 'app.py'}'"
+    assert re.fullmatch(
+        rf"fgtrace: no dump can be written as it stands: {why}; the program runs\n", said.stderr
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

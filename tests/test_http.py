@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -464,6 +465,27 @@ def test_nothing_there(door: Live) -> None:
     paths = found.text.rstrip("\n").partition("there is: ")[2].split()
     assert paths == ["/debug/", "/debug/fgtrace", "/debug/fgprof", "/debug/tasks"]
     assert all(door.get(path, params={"seconds": "x"}).status_code == 400 for path in paths)
+
+
+def test_door_within_another_application() -> None:
+    """
+    An aiohttp application may be a part of another one: the paths are those that a client asks for.
+    """
+    outer, inner = web.Application(), web.Application()
+    fgtrace.aiohttp.add_routes(inner)
+    outer.add_subapp("/debug/inner", inner)
+
+    async def main() -> tuple[str, str, str]:
+        async with TestClient(TestServer(outer)) as client:
+            nothing = await (await client.get("/debug/inner/debug/nosuch")).text()
+            page = await client.get("/debug/inner/debug")
+            tasks = await (await client.get("/debug/inner/debug/tasks")).text()
+            return nothing, str(page.url.path), tasks
+
+    nothing, page, tasks = asyncio.run(main())
+    assert "/debug/inner/debug/fgtrace /debug/inner/debug/fgprof" in nothing
+    assert page == "/debug/inner/debug/"
+    assert "RequestHandler.start" in tasks
 
 
 def test_index(door: Live) -> None:

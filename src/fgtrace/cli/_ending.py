@@ -130,6 +130,10 @@ class HookEnding:
         atexit.register(self._finish)
         if not self._quiet:
             say(sys.stderr, welcome(hook))
+        if hook.is_active and hook.obstacle is not None:
+            say(
+                sys.stderr, f"fgtrace: no dump can be written as it stands: {hook.obstacle}; the program runs"
+            )
 
     def abandon(self) -> None:
         """
