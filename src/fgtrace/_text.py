@@ -1,5 +1,6 @@
 """
-What a text from outside stands for: a query, a command line, the environment; and how a line shows one.
+Texts from outside (a query, a command line, the environment): what they stand for, how a line shows one, and
+what was probably meant by a name that nobody knows.
 
 What is allowed is checked where the option is, so a text that is no number is handed on as it is.
 """
