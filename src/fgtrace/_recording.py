@@ -54,7 +54,7 @@ _CODE_BYTES = 700
 TRACK_BYTES = 400
 #: Of a wait, with the two dictionaries that know it; of a loop.
 _WAIT_BYTES, _LOOP_BYTES = 500, 300
-_ROWS_BYTES = 8192 * 32
+_ROWS_BYTES = 1024 * 32
 _STEPS_BYTES = 8192 * STEP_BYTES
 #: Runs of the garbage collector that are kept; later ones are counted only.
 MOST_COLLECTIONS = 100_000

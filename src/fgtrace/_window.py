@@ -26,7 +26,7 @@ __all__ = ["Clipped", "Window"]
 
 _Row = tuple[int, int, int, int]
 #: Rows, or steps, of a block.
-_A_BLOCK = 8192
+_A_BLOCK = 1024
 
 
 class Clipped(Recording):

@@ -43,6 +43,9 @@ _LONGEST_START = 11
 
 #: What a packet says at its time: uuid of its track, and the frame that begins; None: one ends.
 _Known = tuple[int, int | None]
+#: What stands behind the number of an arrow, where it begins and where it ends; the number itself is the last
+#: but for that.
+_BEHIND = (b"", bytes((Legacy.BIND_TO_ENCLOSING << 3, 1)))
 
 
 def is_perfetto(data: bytes) -> bool:
@@ -96,6 +99,8 @@ class _Reader:
         self._open: dict[int, list[tuple[int, int, int]]] = {}
         self._begun = self._ended = 0  # slices
         self._arrows: dict[int, tuple[str, int, int]] = {}
+        #: What an end of an arrow says but for its number -> its phase, its name, uuid of its track.
+        self._ends: dict[tuple[bytes, bytes], tuple[int, str, int]] = {}
         self._is_ours = self._is_whole = False
 
     def take(self, chunk: bytes, *, is_last: bool = False) -> None:
@@ -148,10 +153,13 @@ class _Reader:
         time, rest = varint(data, at + 1, end)
         known = self._known.get(data[rest:end])
         if known is None:
+            if self._is_arrow(rest, end, time):
+                return
             found = Message(data, rest, end)
             event = found.message(Packet.TRACK_EVENT)
             if event is None or event.number(Event.TYPE) not in (Event.BEGIN, Event.END):
                 self._other(found, time)
+                self._learn(event, rest, end)
                 return
             known = self._event(event)
             if len(self._known) >= MOST_KNOWN:
@@ -315,18 +323,50 @@ class _Reader:
             raise BadTrace("an event is on an unknown track", event.at)
         legacy = event.message(Event.LEGACY)
         if legacy is not None:
-            self._arrow(legacy, event.text(Event.NAME), uuid, time)
+            name = event.text(Event.NAME)
+            self._arrow(legacy.number(Legacy.ID), legacy.number(Legacy.PHASE), name, uuid, time)
         elif event.number(Event.TYPE) == Event.INSTANT:
             self.kept.flag(uuid, time, self.kept.named(event.text(Event.NAME), self._args(event)))
 
-    def _arrow(self, legacy: Message, name: str, row: int, time: int) -> None:
-        number = legacy.number(Legacy.ID)
-        if legacy.number(Legacy.PHASE) == ord("s"):
+    def _arrow(self, number: int, phase: int, name: str, row: int, time: int) -> None:
+        if phase == ord("s"):
             self._arrows[number] = name, row, time
             return
         source = self._arrows.pop(number, None)
         if source is not None:
             self.kept.flow(*source, row, time)
+
+    def _is_arrow(self, at: int, end: int, time: int) -> bool:
+        """
+        Whether a packet, of which the rest behind its time is here, differs from an earlier arrow's in the
+        number only; then that is taken.
+        """
+        data = self._data
+        for behind in _BEHIND:
+            first, stop = _number_before(data, at, end - len(behind))
+            known = self._ends.get((data[at:first], data[stop:end]))
+            if known is not None:
+                self._arrow(varint(data, first, stop)[0], *known, time)
+                return True
+        return False
+
+    def _learn(self, event: Message | None, at: int, end: int) -> None:
+        """
+        Remember an end of an arrow, if its number stands where it is expected.
+        """
+        legacy = event.message(Event.LEGACY) if event is not None else None
+        if event is None or legacy is None or len(self._ends) >= MOST_KNOWN:
+            return
+        phase, name = legacy.number(Legacy.PHASE), event.text(Event.NAME)
+        behind = _BEHIND[phase != ord("s")]
+        data = self._data
+        first, stop = _number_before(data, at, end - len(behind))
+        is_there = data[first - 1] == Legacy.ID << 3 and varint(data, first, stop) == (
+            legacy.number(Legacy.ID),
+            stop,
+        )
+        if legacy.end == event.end == end and data[stop:end] == behind and is_there:
+            self._ends[data[at:first], behind] = phase, name, event.number(Event.TRACK)
 
     def finish(self) -> TraceFile:
         """
@@ -339,6 +379,16 @@ class _Reader:
             raise BadTrace("the file ends too early", self._at)
         self.kept.rows.settle()
         return TraceFile(self.kept, list(self.kept.tracks), self._metadata)
+
+
+def _number_before(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """
+    Where a whole number would begin that ends here, and its end.
+    """
+    first = end - 1
+    while first > at and data[first - 1] > 127:
+        first -= 1
+    return first, end
 
 
 def _json(said: bytes, at: int) -> Any:

@@ -174,8 +174,9 @@ class _Writer:
         words = text(Event.NAME, clean(flow.name)) + text(Event.CATEGORY, "flow")
         start = number(Legacy.PHASE, ord("s")) + number(Legacy.ID, order)
         end = number(Legacy.PHASE, ord("f")) + number(Legacy.ID, order) + number(Legacy.BIND_TO_ENCLOSING, 1)
-        return self._at(flow.source, flow.source_time, words + message(Event.LEGACY, start)) + self._at(
-            flow.target, flow.target_time, words + message(Event.LEGACY, end)
+        uuids = self._uuids.tracks
+        return self._event(flow.source_time, words, uuids[flow.source.id], message(Event.LEGACY, start)) + (
+            self._event(flow.target_time, words, uuids[flow.target.id], message(Event.LEGACY, end))
         )
 
     def instant(self, instant: Instant) -> bytes:
@@ -191,9 +192,12 @@ class _Writer:
     def _at(self, track: Track, time: int, fields: bytes) -> bytes:
         return self._event(time, fields, self._uuids.tracks[track.id])
 
-    def _event(self, time: int, fields: bytes, uuid: int) -> bytes:
-        event = message(Packet.TRACK_EVENT, fields, number(Event.TRACK, uuid))
-        return packet(EVENTS, number(Packet.TIMESTAMP, time), event)
+    def _event(self, time: int, fields: bytes, uuid: int, legacy: bytes = b"") -> bytes:
+        """
+        The time first and an arrow's number last: what is between them is often the same, and is read once.
+        """
+        event = message(Packet.TRACK_EVENT, fields, number(Event.TRACK, uuid), legacy)
+        return message(1, number(Packet.TIMESTAMP, time), number(Packet.SEQUENCE, EVENTS), event)
 
 
 class _Tops(dict[int, bytes]):
