@@ -499,6 +499,7 @@ def test_drawn(requests: list[tuple[int, int]], expected: list[tuple[str, int, i
             ],
             id="the-outer-of-two",
         ),
+        pytest.param([(60, 90)], 1, [("a", 60, 90, 0), ("running", 60, 90, 1)], id="begins-with-it"),
         pytest.param([(0, 30)], 1, [("a", 0, 30, 0), ("running", 50, 100, 0)], id="of-an-unknown-one"),
     ],
 )
@@ -507,7 +508,7 @@ def test_drawn_within(
     requests: list[tuple[int, int]], depth: int, expected: list[tuple[str, int, int, int]], in_time: bool
 ) -> None:
     """
-    What was seen within a request ends with it, and is there again in another one.
+    What was seen within a request begins and ends with it, and is there again in another one.
     """
     noted = [Request(0, start, end, "ab"[place]) for place, (start, end) in enumerate(requests)]
     found = [each for each in drawn(noted, in_time=in_time, depth=depth) if each[0] != "sleep"]

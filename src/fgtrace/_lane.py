@@ -82,8 +82,15 @@ class Lane:
                 inner = self.inner if self.depth <= len(self.outer) else ()
                 ready.extend(self._draw(at, (*self.outer, *inner)) or ())
         self.inner, self.depth = path, depth
-        ready.extend(self._draw(time, (*self.outer, *path) if path else ()) or ())
+        inner = () if self._comes_later() else path
+        ready.extend(self._draw(time, (*self.outer, *inner) if path else ()) or ())
         return ready or None
+
+    def _comes_later(self) -> bool:
+        """
+        Whether what the path is within is still to come: a late look is noted as of when it was due.
+        """
+        return self.depth > len(self.outer) and bool(self.changes) and len(self.changes[-1][1]) >= self.depth
 
     def _draw(self, time: int, path: Path) -> array[int] | None:
         kept = _kept(self.path, path)

@@ -4,8 +4,9 @@ Requests on the tracks of the tasks that served them.
 A request is the outermost slice of its time. A task that served one request and did little else, as most
 servers make one for each, is named by it; a task that serves a connection keeps its name.
 
-A sampled stack stands until the next look, and a request ends before that. What was seen within it can then
-be no more, for the middleware that tells of requests is on that stack: so it is drawn only within one.
+A sampled stack stands from when a look was due until the next one, and a request begins and ends in between.
+What was seen within it can be neither before nor after it, for the middleware that tells of requests is on
+that stack: so it is drawn only within one.
 """
 
 from __future__ import annotations
