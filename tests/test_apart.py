@@ -268,7 +268,7 @@ def test_without(
             killed.append(starts[0])
             os.kill(starts[0], signal.SIGKILL)
 
-    with taken() as take:
+    with taken(max_overhead=1.0) as take:  # without a pause
         if fault == "frozen":
             monkeypatch.setattr(sys, "frozen", True, raising=False)
         elif fault == "odd":  # what no code of a compiler has
