@@ -44,11 +44,6 @@ def sleep_by_star(later: ExitStack) -> None:
     time.sleep(*given)  # waits
 
 
-@blocks("call wait", "a C function", "Thread.run", "self._target")
-def sleep_that_was_handed_over(later: ExitStack) -> None:
-    threading.Thread(target=time.sleep, args=(HOLD,)).run()  # waits
-
-
 @blocks("lock wait", "taken.acquire", "taken.acquire")
 def lock(later: ExitStack) -> None:
     taken = threading.Lock()

@@ -485,7 +485,7 @@ class TestTables:
     def test_design(self) -> None:
         """Tasks and threads have the states that they are meant to have."""
         assert set(TASK_STATES) ^ set(THREAD_STATES) == {
-            "runnable", "pool wait", "task wait", "future wait", "GIL wait", "select", "idle", "call wait",
+            "runnable", "pool wait", "task wait", "future wait", "GIL wait", "select", "idle",
         }  # fmt: skip
 
     @pytest.mark.parametrize(
@@ -524,7 +524,7 @@ class TestTables:
         calls = [call for rule in CALL_RULES for call in rule.calls]
         assert len(calls) == len(set(calls))
         assert {rule.state for rule in CALL_RULES} <= set(THREAD_STATES)
-        assert {state for states in UNEXPLAINED.values() for state in states} <= set(THREAD_STATES)
+        assert {state for pair in UNEXPLAINED.values() for state in pair} <= set(THREAD_STATES)
         assert HANDED_OVER.isdisjoint(calls)
 
     def test_every_state_is_reached(self) -> None:

@@ -308,21 +308,6 @@ def test_executor(traced: Traced) -> None:
     assert states == ["idle", "sleep", "idle"]
 
 
-def test_handed_over(traced: Traced) -> None:
-    """
-    A C function that an executor was given is not known: its worker does not pretend to wait for I/O.
-    """
-
-    async def main() -> None:
-        with futures.ThreadPoolExecutor(1, "pool") as pool:
-            asyncio.get_running_loop().set_default_executor(pool)
-            await asyncio.to_thread(time.sleep, HOLD)
-
-    track = traced(lambda: asyncio.run(main())).track("pool_0")
-    assert set(track.states()) - COMPUTES - {"idle"} == {"call wait"}
-    assert {row.args["on"] for row in track.named("call wait")} == {"a C function"}
-
-
 def test_no_threads(traced: Traced) -> None:
     """
     Without threads there are tracks of tasks only.

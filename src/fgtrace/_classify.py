@@ -250,10 +250,10 @@ class Rules:
         """
         found = self._blocked(frames, callee, look.cpu)
         if found.state in (NOTHING, RUNNING):
-            at_call, handed_over, elsewhere = UNEXPLAINED[look.cpu]
-            is_named = callee not in HANDED_OVER
-            state = (at_call if is_named else handed_over) if callee else elsewhere
-            return _verdict(state, callee if is_named else "a C function", self._threads.site(frames))
+            at_call, elsewhere = UNEXPLAINED[look.cpu]
+            state = at_call if callee else elsewhere
+            on = "" if callee in HANDED_OVER else callee
+            return _verdict(state, on, self._threads.site(frames))
         on = _call_name(callee) if found.at < 0 else self._threads.name(frames, found.at)
         return _verdict(found.state, on, self._threads.site(frames))
 

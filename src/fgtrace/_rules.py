@@ -24,7 +24,6 @@ from typing import NamedTuple
 
 from fgtrace._model import Cpu, WaitKind
 from fgtrace._states import (
-    CALL_WAIT,
     EVENT_WAIT,
     FUTURE_WAIT,
     GIL_WAIT,
@@ -381,13 +380,13 @@ HANDED_OVER = frozenset((
     "self.fn", "fn", "func", "self._target", "context.run", "ctx.run", "self._context.run",
 ))
 
-#: The state of a thread that no rule explains: (at a native call, at one of `HANDED_OVER`, elsewhere). A
-#: clock that stands still while no other thread runs is a call that blocks, if there is a call.
-UNEXPLAINED: Mapping[Cpu, tuple[str, str, str]] = MappingProxyType({
-    "busy": (RUNNING, RUNNING, RUNNING),
-    "some": (RUNNING, RUNNING, RUNNING),
-    "unknown": (RUNNING, RUNNING, RUNNING),
-    "still": (IO_WAIT, CALL_WAIT, IO_WAIT),
-    "starved": (GIL_WAIT, GIL_WAIT, GIL_WAIT),
+#: The state of a thread that no rule explains: (at a native call, elsewhere). A clock that
+#: stands still while no other thread runs is a call that blocks, if there is a call.
+UNEXPLAINED: Mapping[Cpu, tuple[str, str]] = MappingProxyType({
+    "busy": (RUNNING, RUNNING),
+    "some": (RUNNING, RUNNING),
+    "unknown": (RUNNING, RUNNING),
+    "still": (IO_WAIT, IO_WAIT),
+    "starved": (GIL_WAIT, GIL_WAIT),
 })
 # fmt: on

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 __all__ = [
-    "CALL_WAIT",
     "EVENT_WAIT",
     "FUTURE_WAIT",
     "GIL_WAIT",
@@ -48,7 +47,6 @@ TASK_WAIT = "task wait"
 THREAD_WAIT = "thread wait"
 SUBPROCESS_WAIT = "subprocess wait"
 FUTURE_WAIT = "future wait"
-CALL_WAIT = "call wait"
 IDLE = "idle"
 
 
@@ -82,9 +80,6 @@ STATES = (
     State(THREAD_WAIT, _BOTH, "the end of a thread, or a result that one computes"),
     State(SUBPROCESS_WAIT, _BOTH, "the start, output or end of another process"),
     State(FUTURE_WAIT, _TASK, "a future of which nothing more is known"),
-    State(
-        CALL_WAIT, _THREAD, "a C function that was handed over to be called, of which nothing more is known"
-    ),
     State(IDLE, _THREAD, "an executor's worker without work"),
 )
 

@@ -16,7 +16,6 @@ const STATES = {
   'thread wait': '#4db6ac',
   'subprocess wait': '#a1887f',
   'future wait': '#ce93d8',
-  'call wait': '#d7ccc8',
   'idle': '#eceff1',
 };
 const CATEGORIES = {native: '#ffe0b2', gap: '#ef9a9a', gc: '#bcaaa4', elided: '#e0e0e0', task: '#dde5f0', track: '#eceff4'};
