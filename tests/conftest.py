@@ -59,11 +59,23 @@ def _fds() -> set[str]:
     return {each for each in found if "fgtrace" in each or each.startswith(of_tests)}
 
 
+def _watched_types() -> list[type]:
+    """
+    Types whose instances the C core is told of as they are freed, once traces that are garbage are gone.
+    """
+    core = sys.modules.get("fgtrace._core")
+    if core is None or not core.watches_frees(asyncio.Task):
+        return []
+    gc.collect()
+    return [asyncio.Task] if core.watches_frees(asyncio.Task) else []
+
+
 def _house() -> dict[str, Any]:
     return {
         "threads": {thread for thread in threading.enumerate() if thread.name.startswith("fgtrace")},
         "own": set(own_threads),
         "patched": [getattr(owner, name) for owner, name in WATCHED],
+        "types": _watched_types(),
         "collector": [each for each in gc.callbacks if "fgtrace" in repr(each)],
         "profile": (sys.getprofile(), threading.getprofile()),
         "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)],

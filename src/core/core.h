@@ -12,166 +12,12 @@
 #ifndef FGTRACE_CORE_H
 #define FGTRACE_CORE_H
 
-#include "compat.h"
-#include <pthread.h>
+#include "tables.h"
 
-#define NONE UINT32_MAX
-#define GONE (-1)
-#define OFFSET_BITS 24
-#define LONGEST_CHAIN 2000
-#define ROWS_A_CHUNK 4096
-#define NOTES_A_CHUNK 1024
-#define MOST_COLLECTIONS 100000 /* of the garbage collector; more are counted only */
+#pragma GCC visibility push(hidden)
+
 #define TASKS_A_SEGMENT 1024
 #define PARTS 256 /* of the index of tasks: each grows by itself, so that no growth takes long */
-
-/* --- tables.c: growing arrays, functions, stacks, rows, notes --- */
-
-/* What Python told of a function by its code object (`mark`). */
-enum { CODE_PLAIN = 1, CODE_LOOKER = 2, CODE_CHAIN = 4, CODE_SHIELD = 8, CODE_SPAWNER = 16 };
-
-typedef struct {
-    PyCodeObject *code; /* strong */
-    PyObject *module;   /* strong: the ``__name__`` of its globals, or None */
-    uint32_t flags;
-} Code;
-
-typedef struct { /* from a hash to an item of a table: open addressing, keys are kept elsewhere; 0: free, else item + 1 */
-    uint32_t *slots;
-    uint32_t size, used;
-} Index;
-
-typedef uint32_t (*Hash)(void *, uint32_t); /* of an item of a table */
-
-typedef struct {
-    int64_t time, track, stack, detail;
-} Row;
-
-typedef struct Chunk {
-    struct Chunk *next;
-    size_t used;
-    Row rows[ROWS_A_CHUNK];
-} Chunk;
-
-/* What happened besides rows, in order; `module.c` makes tuples of them. */
-typedef enum {
-    NOTE_THREAD,  /* track, time, number: native id */
-    NOTE_TASK,    /* track, time, number: loop, and above 16 bits that of its default name, name, root: its coroutine's name */
-    NOTE_NAME,    /* track, name, number: 1 where it is to count as the first one */
-    NOTE_END,     /* track, time */
-    NOTE_PARENT,  /* track, number: the parent's track */
-    NOTE_LOOP,    /* track: its index, name: its class */
-    NOTE_PLACE,   /* track: index of a loop, name: of its thread */
-    NOTE_WAIT,    /* track: index, number: kind, name: class of the waiter, time: track of the task or -1 */
-    NOTE_GAP,     /* track: 0 late, 1 skipped; time, number: end, ticks */
-    NOTE_EXACT,   /* track: index of a loop whose steps are noted, time: from when on, or with number 1, until when */
-    NOTE_CALLBACK, /* track: its number, number: index of a code, or -1 and name: of what is of C */
-} NoteKind;
-
-typedef struct {
-    int64_t time, number;
-    PyObject *name, *root; /* strong, or NULL */
-    uint32_t track;
-    unsigned ticks : 24, kind : 8;
-} Note;
-
-typedef struct NoteChunk {
-    struct NoteChunk *next;
-    size_t used;
-    Note notes[NOTES_A_CHUNK];
-} NoteChunk;
-
-typedef struct {
-    void *items;
-    size_t used, room;
-} Array;
-
-typedef struct {
-    Code *codes;
-    size_t codes_used, codes_room;
-    Index code_index;
-    Code *marks;
-    size_t marks_used, marks_room;
-    Index mark_index;
-    uint32_t *parents;
-    uint64_t *elements;
-    size_t nodes_used, nodes_room, most_nodes;
-    Index node_index;
-    Chunk *first, *last;
-    uint64_t rows_taken, rows_used;
-    int64_t last_time;
-    NoteChunk *first_note, *last_note;
-    Array counters; /* of int64_t[3] */
-    uint32_t tracks, waits;
-    uint64_t cut;
-    bool failed; /* no memory: nothing more is noted */
-    bool has_spawner; /* there are greenlets, whose frames are no part of a chain */
-} Tables;
-
-void *grown(void *items, size_t *room, size_t used, size_t size); /* with room for one more; NULL: no memory */
-void *array_push(Array *array, size_t size); /* zeroed; NULL: no memory */
-void array_free(Array *array);
-bool index_put(Index *index, uint32_t item, Hash hash, void *of); /* false: no memory */
-void index_remove(Index *index, uint32_t item, Hash hash, void *of);
-void index_replace(Index *index, uint32_t item, uint32_t by, Hash hash, void *of);
-uint32_t hash_of(uint64_t value);
-
-/* The first slot of a hash, and the one after a slot; an index that has none is asked nothing. */
-static inline uint32_t
-index_first(const Index *index, uint32_t hash)
-{
-    return (uint32_t)((uint64_t)hash * index->size >> 32);
-}
-
-static inline uint32_t
-index_next(const Index *index, uint32_t slot)
-{
-    return slot + 1 < index->size ? slot + 1 : 0;
-}
-
-bool tables_begin(Tables *tables, size_t most_nodes);
-void tables_free(Tables *tables);
-void tables_mark(Tables *tables, PyCodeObject *code, uint32_t flags);
-uint32_t tables_marked(Tables *tables, PyCodeObject *code);
-uint32_t tables_code(Tables *tables, PyCodeObject *code, PyObject *globals);
-int32_t tables_stack(Tables *tables, const uint64_t *root_first, size_t count);
-int32_t tables_stack_reversed(Tables *tables, const uint64_t *leaf_first, size_t count);
-Row *tables_observe(Tables *tables, int64_t time, uint32_t track, int32_t stack, uint32_t detail);
-Row *tables_row(Tables *tables, uint64_t number);
-void notes_free(NoteChunk *chunk);
-Note *tables_note(Tables *tables, NoteKind kind, uint32_t track, int64_t time, int64_t number, PyObject *name);
-
-/* --- walk.c: frames and await chains as elements --- */
-
-typedef struct {
-    uint64_t *items;
-    size_t used, room;
-} Path;
-
-typedef struct {
-    PyTypeObject *opaque[8]; /* their first field is the next link */
-    PyTypeObject *ends[2];   /* FutureIter and the like: nothing follows */
-} Links;
-
-typedef struct { /* one frame of an await chain; nothing of it is kept */
-    PyCodeObject *code;
-    PyObject *globals;
-    uint64_t offset;
-} Link;
-
-typedef struct {
-    Frame *frame;  /* of a generator on a thread's stack */
-    size_t first;  /* the thread's leaf, in `Path` */
-    size_t place;  /* its own place there */
-    unsigned long ident; /* of that thread */
-} OnStack;
-
-bool path_push(Path *path, uint64_t element);
-uint64_t walk_element(Tables *tables, Frame *frame, PyCodeObject *code);
-bool walk_frames(Tables *tables, Path *path, Frame *frame, Array *on_stack, unsigned long ident);
-bool walk_chain(const Links *links, Array *frames, PyObject *coro, Gen **leaf);
-int32_t walk_stack(Tables *tables, Path *path, const Array *frames, int32_t before, bool *is_whole);
-bool gen_check(PyObject *object);
 
 /* --- threads.c --- */
 
@@ -206,12 +52,14 @@ enum {
     TASK_IS_MARKED = 16,
     TASK_HAS_WEAK = 32,     /* `waiter` is a weak reference */
     TASK_WAITS_PLAINLY = 64, /* its waiter is a future of C */
-    TASK_HAS_STEPPED = 128  /* where awaits are exact: steps tell all of it from now on */
+    TASK_HAS_STEPPED = 128, /* where awaits are exact: steps tell all of it from now on */
+    TASK_HAS_REFERENCE = 256 /* `key` is a weak reference */
 };
 
 /* There may be a hundred thousand of them: 40 bytes. */
 typedef struct {
-    PyObject *reference; /* strong: a weak reference to the task */
+    /* The task: a strong weak reference to it, or where frees.c tells of its end the bare address; NULL: it has ended. */
+    PyObject *key;
     /* Its waiter, or NULL: a strong weak reference where nobody marks the steps of tasks; else the bare
      * address, only to compare with: a task whose step was not marked waits for what it waited for. */
     PyObject *waiter;
@@ -243,8 +91,9 @@ typedef struct {
 } WaitKey;
 
 typedef struct { /* a task that ran since the last look: found by both, for it may be gone */
-    PyObject *reference; /* strong */
+    PyObject *key; /* as the record's; an address may be another task's by now, which is looked at in vain then */
     uint32_t hash;
+    bool is_strong; /* a weak reference */
 } Marked;
 
 typedef enum { ASK_WAIT, ASK_CHAIN, ASK_OWNER, ASK_LABELS, ASK_KINDS } AskKind;
@@ -266,6 +115,7 @@ typedef struct {
     bool is_wanted, is_attached, wants_asyncio, is_handed_over;
     Offsets at;
     PyTypeObject *task_type, *future_type;
+    PyTypeObject *told_type; /* borrowed: frees.c tells of the ends of its instances; NULL: of none */
     getter get_waiter;      /* Task._fut_waiter's own reader, to check the offset with */
     PySetObject *tasks;     /* strong: the weak references of asyncio's WeakSet */
     PySetObject *eager;     /* strong, or NULL */
@@ -296,26 +146,10 @@ typedef struct {
     const char *broken; /* the self-check failed: what it was */
 } Tasks;
 
-/* --- clock.c --- */
+/* --- all of it --- */
 
 typedef struct Clock Clock;
-typedef struct StepChunk StepChunk;
-
-typedef struct { /* of one trace with exact awaits */
-    StepChunk *first, *last;
-    uint64_t count, written, taken, lost; /* steps: noted, in the file, given to Python, not noted */
-    size_t chunks, most_chunks;
-    pthread_mutex_t lock; /* the list of chunks, between the program's threads and the clock's */
-    char *folder;
-    int file, failed; /* failed: the error of the file */
-    bool is_watching; /* it is told of compiled loops' steps */
-    bool has_closed;  /* a closed loop has a queue yet: see `exact_purge` */
-    Array callbacks;
-    Index callback_index;
-    Array collections; /* of int64_t[5] */
-    int64_t collection_began;
-    uint64_t collections_dropped;
-} Exact;
+typedef struct Exact Exact; /* chunks.h */
 
 typedef struct Core {
     PyObject_HEAD
@@ -333,14 +167,27 @@ typedef struct Core {
     bool is_looking, is_catching_up;
 } Core;
 
+/* --- cores.c --- */
+
+#define MOST_CORES 16
+
+bool cores_add(Core **list, Core *core);
+void cores_remove(Core **list, const Core *core);
+
+/* --- looks.c --- */
+
 void core_look(Core *core, int64_t now);
 void core_catch_up(Core *core, int64_t now); /* look only for tasks that no look has reached yet */
-int64_t now_ns(void);
 
+/* --- threads.c --- */
+
+int64_t now_ns(void);
 bool threads_look(Core *core, int64_t now);
 void threads_end(Core *core, int64_t now);
 void threads_free(Threads *threads);
 PyObject *thread_name(Core *core, unsigned long ident); /* borrowed, or NULL */
+
+/* --- tasks.c --- */
 
 static inline PyObject * /* borrowed */
 tasks_field(PyObject *object, Py_ssize_t offset)
@@ -354,45 +201,88 @@ tasks_at(const Tasks *tasks, size_t item)
     return &tasks->segments[item / TASKS_A_SEGMENT][item % TASKS_A_SEGMENT];
 }
 
-/* records.c */
+static inline PyObject * /* borrowed; NULL when it is gone */
+task_of(const Task *record)
+{
+    return record->flags & TASK_HAS_REFERENCE ? weak_referent(record->key) : record->key;
+}
+
+static inline int32_t
+future_state(const Tasks *tasks, PyObject *future) /* 0 pending, -1 not to be read */
+{
+    PyTypeObject *type = Py_TYPE(future);
+    if (type != tasks->future_type && type != tasks->task_type &&
+        !PyType_IsSubtype(type, tasks->future_type) && !PyType_IsSubtype(type, tasks->task_type)) {
+        return -1;
+    }
+    return *(int32_t *)((char *)future + tasks->at.state);
+}
+
+/* Whether it waits for a future of C, and not for its turn. */
+static inline bool
+task_waits(const Task *record)
+{
+    return (record->flags & TASK_WAITS_PLAINLY) && record->detail != 1;
+}
+
+bool tasks_look_at(Core *core, Task *record, bool ran, int64_t now);
+void tasks_note_waiter(Tasks *tasks, Task *record, PyObject *waiter);
+int32_t tasks_chain(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now, uint32_t *detail,
+                    AskKind *ask);
+void tasks_end_all(Core *core, int64_t now);
+void tasks_free(Tasks *tasks);
+
+/* --- records.c --- */
+
 Task *records_new(Core *core, PyObject *task, PyObject *reference);
+PyObject *records_reference(const Task *record); /* strong: a weak reference to the task, or NULL */
+void records_freed(Tasks *tasks, PyObject *task);
 void records_forget_waiter(Task *record);
 void records_note_context(Tasks *tasks, uint32_t item, PyObject *context);
 void records_free(Tasks *tasks);
-
-void tasks_look(Core *core, int64_t now);
-void tasks_catch_up(Core *core, int64_t now);
-bool tasks_look_at(Core *core, Task *record, bool ran, int64_t now);
+Task *tasks_find(Tasks *tasks, PyObject *task);
+Task *tasks_by_key(Tasks *tasks, uint32_t hash, const PyObject *key, size_t *item);
+Task *tasks_in_context(Tasks *tasks, PyObject *context);
 void tasks_drop(Tasks *tasks, size_t item);
 void tasks_forget(Tasks *tasks, Task *record);
-void tasks_rename(Core *core, Task *record, PyObject *task, bool is_first);
-int32_t tasks_chain(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now, uint32_t *detail,
-                    AskKind *ask);
-Task *tasks_by_reference(Tasks *tasks, uint32_t hash, const PyObject *reference, size_t *item);
-void tasks_note_waiter(Tasks *tasks, Task *record, PyObject *waiter);
-bool task_waits(const Task *record);
-Task *tasks_in_context(Tasks *tasks, PyObject *context);
-void tasks_end_all(Core *core, int64_t now);
-void tasks_free(Tasks *tasks);
-Task *tasks_find(Tasks *tasks, PyObject *task);
-uint32_t tasks_wait(Core *core, uint32_t kind, PyTypeObject *type, uint32_t track);
-void tasks_discover(Core *core, int64_t now, int64_t until);
-bool tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int64_t now);
-void tasks_have_been_searched(const Tasks *tasks, int64_t *next_search, int64_t began);
-void tasks_discover_here(Core *core, int64_t now); /* those of this thread */
+
+/* --- sight.c --- */
+
 Task *tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now);
 void tasks_promote(Core *core, Task *record, PyObject *task, int64_t now);
+void tasks_rename(Core *core, Task *record, PyObject *task, bool is_first);
+Ask *put_question(Core *core, Task *record, AskKind kind, const Row *row);
+
+/* --- discover.c --- */
+
+void tasks_discover(Core *core, int64_t now, int64_t until);
+void tasks_discover_here(Core *core, int64_t now); /* those of this thread */
+bool tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int64_t now);
+void tasks_have_been_searched(const Tasks *tasks, int64_t *next_search, int64_t began);
+
+/* --- waits.c --- */
+
+uint32_t tasks_wait(Core *core, uint32_t kind, PyTypeObject *type, uint32_t track);
 void waits_read(Core *core, Task *record, PyObject *waiter, Gen *leaf, int64_t now, uint32_t *detail,
                 AskKind *ask);
 void waits_owner(Core *core, Task *record, PyObject *task);
+
+/* --- loops.c --- */
+
 int loop_index(Core *core, PyObject *loop);
 long thread_of(PyObject *loop);
 void place_loop(Core *core, size_t index, unsigned long ident);
-int32_t future_state(const Tasks *tasks, PyObject *future);
-PyObject *attribute(PyObject *object, const char *name);
+void loops_count_ready(Core *core, int64_t now);
 PyObject *ready_queue(PyObject *loop);
+PyObject *attribute(PyObject *object, const char *name);
 PyObject *class_name(PyTypeObject *type);
-Ask *put_question(Core *core, Task *record, AskKind kind, const Row *row);
+
+/* --- frees.c --- */
+
+bool frees_tell(Core *core, PyTypeObject *of);
+void frees_leave(Core *core);
+void frees_forget(void);
+bool frees_are_watched(const PyTypeObject *of);
 
 /* --- handles.c --- */
 
@@ -436,7 +326,7 @@ void steps_look(Core *core, int64_t now, int64_t until);
 void steps_free(Tasks *tasks);
 void steps_forget(void);
 
-/* --- exact.c --- */
+/* --- exact.c, exact_*.c --- */
 
 typedef struct Turn Turn;
 
@@ -458,22 +348,6 @@ void exact_purge(Core *core);
 void exact_assume(PyObject *loop, PyObject *task); /* a step of it is under way in this thread */
 
 #define MOST_EXACT 4 /* cores with exact awaits at once */
-#define STEP_ROW (1ULL << 62) /* in a question: the number is a step's, not a row's */
-
-/* --- chunks.c --- */
-
-typedef struct {
-    int64_t start, end, ready;
-    uint32_t track, waker, stack, detail;
-} Step;
-
-Exact *chunks_new(const char *folder, size_t most_bytes);
-void chunks_free(Exact *exact);
-void chunks_keep(Core *core, const Step *step);
-void chunks_spill(Core *core); /* by the clock, without the GIL */
-PyObject *chunks_block(Core *core, size_t number);
-PyObject *chunks_take(Core *core);
-bool chunks_amend(Core *core, uint64_t number, int32_t stack, uint32_t detail);
 
 /* --- contexts.c --- */
 
@@ -483,10 +357,7 @@ void contexts_leave(void);
 void contexts_forget(void); /* these three: in the child of a fork nothing is traced */
 bool contexts_are_watched(void);
 
-/* --- callbacks.c --- */
-
-uint32_t callbacks_number(Core *core, PyObject *callback);
-void callbacks_free(Exact *exact);
+/* --- clock.c --- */
 
 typedef struct {
     int64_t start, period;
@@ -503,4 +374,5 @@ int clock_wait(Clock *clock);         /* for work: 1 there is some, 0 the clock 
 void clock_call(Clock *clock);        /* somebody has work for `clock_wait` */
 Pace *clock_pace(Clock *clock);
 
+#pragma GCC visibility pop
 #endif

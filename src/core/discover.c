@@ -86,9 +86,9 @@ search_changes(Core *core, int64_t now, int64_t until)
                 else if (known == NULL && tasks_add(core, task, key, now) == NULL) {
                     return;
                 }
-                if (known != NULL && known->reference != key) {
-                    bool is_marked = known->flags & TASK_IS_MARKED; /* the mark goes by the reference */
-                    Py_SETREF(known->reference, Py_NewRef(key)); /* ours was another, made when it was eager */
+                if (known != NULL && known->key != key) {
+                    bool is_marked = known->flags & TASK_IS_MARKED; /* the mark goes by the key */
+                    Py_SETREF(known->key, Py_NewRef(key)); /* ours was another, made when it was eager */
                     known->flags &= (uint16_t)~TASK_IS_MARKED;
                     if (is_marked) {
                         steps_mark(tasks, known);
@@ -179,8 +179,9 @@ search_from(Core *core, Cut *cut, const struct llist_node *node, bool to_the_end
             !is_within(core, task)) {
             record = tasks_add(core, task, NULL, now);
         }
-        if (record != NULL && is_over(count, until)) {
-            Py_XSETREF(cut->reference, Py_NewRef(record->reference));
+        PyObject *here = record != NULL && is_over(count, until) ? records_reference(record) : NULL;
+        if (here != NULL) {
+            Py_XSETREF(cut->reference, here);
             tasks->is_behind = true;
             return false;
         }

@@ -1,5 +1,5 @@
 /* What runs callbacks: ``Handle._run`` once more in C, for as long as a trace asks for it. Whoever is interested is
- * told: steps.c marks the tasks that ran, exact.c notes when.
+ * told: steps.c marks the tasks that ran, exact_turns.c notes when.
  *
  * It is done here as asyncio does it (3.11 to 3.15 agree): the callback in its context; whatever it
  * raises goes to the loop's exception handler, but for SystemExit and KeyboardInterrupt. Where somebody else had
@@ -74,7 +74,8 @@ is_plain(PyObject *handle)
            (type->tp_base == asyncio.handle && strcmp(type->tp_name, "_ThreadSafeHandle") == 0);
 }
 
-static _Thread_local PyObject *chained __attribute__((tls_model("initial-exec"))); /* the handle for which what was there before is called */
+/* The handle for which what was there before is called. */
+static _Thread_local PyObject *chained __attribute__((tls_model("initial-exec")));
 
 static PyObject *
 call_before(PyObject *handle)
@@ -91,8 +92,8 @@ run(PyObject *handle)
 {
     PyObject *context = handle_slot(handle, asyncio.context);
     PyObject *callback = handle_slot(handle, asyncio.callback), *arguments = handle_slot(handle, asyncio.args);
-    bool is_usual = is_plain(handle) && context != NULL && PyContext_CheckExact(context) && callback != NULL && arguments != NULL &&
-                    PyTuple_CheckExact(arguments);
+    bool is_usual = is_plain(handle) && context != NULL && PyContext_CheckExact(context) && callback != NULL &&
+                    arguments != NULL && PyTuple_CheckExact(arguments);
     bool is_inner = chained == handle; /* a tool that had ours calls it as what it thinks was before it */
     if (is_inner && !is_usual) {
         PyErr_SetString(PyExc_RuntimeError, "fgtrace cannot run this handle below another tool's wrapper");

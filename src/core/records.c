@@ -1,4 +1,4 @@
-/* The table of tasks: records of 40 bytes in segments, found by the task's address, by their weak reference, and
+/* The table of tasks: records of 40 bytes in segments, found by the task's address, by their key, and
  * where loops are compiled by the task's context. An index has 256 parts, so that none takes long to grow.
  */
 #include "core.h"
@@ -33,7 +33,7 @@ tasks_find(Tasks *tasks, PyObject *task)
     uint32_t slot = index_first(index, hash << 8);
     while ((found = index->slots[slot]) != 0) {
         Task *record = tasks_at(tasks, found - 1);
-        if (record->hash == hash && weak_referent(record->reference) == task) {
+        if (record->hash == hash && task_of(record) == task) {
             return record;
         }
         slot = index_next(index, slot);
@@ -41,16 +41,17 @@ tasks_find(Tasks *tasks, PyObject *task)
     return NULL;
 }
 
-/* The record that has this weak reference, or NULL; the task may be gone. */
+/* The record that has this key, or NULL; the task may be gone. */
 Task *
-tasks_by_reference(Tasks *tasks, uint32_t hash, const PyObject *reference, size_t *item)
+tasks_by_key(Tasks *tasks, uint32_t hash, const PyObject *key, size_t *item)
 {
     const Index *index = part_of(tasks, hash);
     uint32_t slot = index->size > 0 ? index_first(index, hash << 8) : 0, found;
     while (index->size > 0 && (found = index->slots[slot]) != 0) {
-        if (tasks_at(tasks, found - 1)->reference == reference) {
+        Task *record = tasks_at(tasks, found - 1);
+        if (record->key == key && record->hash == hash) {
             *item = found - 1;
-            return tasks_at(tasks, found - 1);
+            return record;
         }
         slot = index_next(index, slot);
     }
@@ -85,8 +86,8 @@ tasks_in_context(Tasks *tasks, PyObject *context)
     uint32_t slot = index->size > 0 ? index_first(index, hash << 8) : 0;
     while (index->size > 0 && (found = index->slots[slot]) != 0) {
         Task *record = tasks_at(tasks, found - 1);
-        PyObject *task = *context_at(tasks, found - 1) == hash ? weak_referent(record->reference) : NULL;
-        if (task != NULL && tasks_field(task, tasks->at.context) == context) {
+        PyObject *task = *context_at(tasks, found - 1) == hash ? task_of(record) : NULL;
+        if (task != NULL && Py_REFCNT(task) > 0 && tasks_field(task, tasks->at.context) == context) {
             PyObject *waiter = tasks_field(task, tasks->at.waiter); /* several may share a context: one that may go on */
             if (waiter == NULL || future_state(tasks, waiter) != 0) {
                 return record;
@@ -133,7 +134,42 @@ drop_context(Tasks *tasks, size_t item, size_t last)
     }
 }
 
-/* --- their waiters --- */
+/* --- what they refer to --- */
+
+/* A weak reference to a record's task, which is made if there is none; not while the task is about to go. */
+PyObject *
+records_reference(const Task *record)
+{
+    if (record->flags & TASK_HAS_REFERENCE) {
+        return Py_NewRef(record->key);
+    }
+    bool is_alive = record->key != NULL && Py_REFCNT(record->key) > 0;
+    PyObject *reference = is_alive ? PyWeakref_NewRef(record->key, NULL) : NULL;
+    PyErr_Clear();
+    return reference;
+}
+
+static void
+forget_key(Task *record)
+{
+    if (record->flags & TASK_HAS_REFERENCE) {
+        Py_DECREF(record->key);
+    }
+}
+
+/* A task's address is free for the next one: the next look ends its record. */
+void
+records_freed(Tasks *tasks, PyObject *task)
+{
+    Task *record = tasks_find(tasks, task);
+    if (record != NULL && !(record->flags & TASK_HAS_REFERENCE)) {
+        record->key = NULL;
+        if (tasks->is_marking) {
+            record->flags &= (uint16_t)~TASK_IS_MARKED; /* that mark goes by the address */
+            steps_mark(tasks, record);
+        }
+    }
+}
 
 void
 records_forget_waiter(Task *record)
@@ -151,7 +187,7 @@ tasks_drop(Tasks *tasks, size_t item)
     Task *record = tasks_at(tasks, item);
     tasks->foreign -= (record->flags & TASK_FOREIGN) != 0;
     index_remove(part_of(tasks, record->hash), (uint32_t)item, hash_task, tasks);
-    Py_DECREF(record->reference);
+    forget_key(record);
     records_forget_waiter(record);
     size_t last = tasks->used - 1;
     drop_context(tasks, item, last);
@@ -168,7 +204,7 @@ void
 tasks_forget(Tasks *tasks, Task *record)
 {
     size_t item;
-    if (tasks_by_reference(tasks, record->hash, record->reference, &item) != NULL) {
+    if (tasks_by_key(tasks, record->hash, record->key, &item) != NULL) {
         tasks_drop(tasks, item);
     }
 }
@@ -192,7 +228,7 @@ reserve(Core *core)
     return true;
 }
 
-/* Make a record of a task; its weak reference is made if there is none. */
+/* Make a record of a task; where it goes by a weak reference, that is made if there is none. */
 Task *
 records_new(Core *core, PyObject *task, PyObject *reference)
 {
@@ -200,17 +236,20 @@ records_new(Core *core, PyObject *task, PyObject *reference)
     if (!reserve(core)) {
         return NULL;
     }
-    reference = reference != NULL ? Py_NewRef(reference) : PyWeakref_NewRef(task, NULL);
-    if (reference == NULL) {
+    Task made = {.key = task, .hash = hash_of_task(task), .track = NONE, .detail = NONE, .stack = GONE};
+    if (!Py_IS_TYPE(task, tasks->told_type)) {
+        made.key = reference != NULL ? Py_NewRef(reference) : PyWeakref_NewRef(task, NULL);
+        made.flags = TASK_HAS_REFERENCE;
+    }
+    if (made.key == NULL) {
         PyErr_Clear();
         return NULL;
     }
     uint32_t item = (uint32_t)tasks->used;
     Task *record = tasks_at(tasks, item);
-    *record = (Task){
-        .reference = reference, .hash = hash_of_task(task), .track = NONE, .detail = NONE, .stack = GONE};
+    *record = made;
     if (!index_put(part_of(tasks, record->hash), item, hash_task, tasks)) {
-        Py_DECREF(reference);
+        forget_key(record);
         core->tables.failed = true;
         return NULL;
     }
@@ -222,7 +261,7 @@ void
 records_free(Tasks *tasks)
 {
     for (size_t item = 0; item < tasks->used; item++) {
-        Py_DECREF(tasks_at(tasks, item)->reference);
+        forget_key(tasks_at(tasks, item));
         records_forget_waiter(tasks_at(tasks, item));
     }
     for (size_t segment = 0; segment < tasks->segments_used; segment++) {
@@ -237,4 +276,9 @@ records_free(Tasks *tasks)
     }
     free(tasks->contexts);
     free(tasks->segments);
+    memset(tasks->index, 0, sizeof tasks->index);
+    memset(tasks->context_index, 0, sizeof tasks->context_index);
+    tasks->contexts = NULL;
+    tasks->segments = NULL;
+    tasks->used = tasks->segments_used = tasks->segments_room = tasks->contexts_used = tasks->contexts_room = 0;
 }

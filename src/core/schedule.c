@@ -1,5 +1,5 @@
 /* What schedules callbacks: ``BaseEventLoop.call_soon`` and ``_call_soon`` once more in C, for as long as a trace with
- * exact awaits asks for it; exact.c is told. And ``call_at``, which is told to nobody: it saves what the rest costs.
+ * exact awaits asks for it; exact_wakers.c is told. And ``call_at``, which is told to nobody: it saves what the rest costs.
  *
  * It is done here as asyncio does it (3.11 to 3.15 agree) for a loop that is open, not in debug mode, and of which no
  * method that has a part in it was overridden or replaced; else what was there before is called. The two saved calls of

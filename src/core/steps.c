@@ -6,11 +6,10 @@
  */
 #include "core.h"
 
-#define MOST_CORES 16
 #define IN_TURN 64    /* records that are looked at anyway */
 #define MOST_READY 256 /* handles of a ready queue that are looked at */
 
-static Core *marking[MOST_CORES]; /* borrowed: a core takes itself out before it goes */
+static Core *marking[MOST_CORES];
 
 void
 steps_mark(Tasks *tasks, Task *record)
@@ -20,8 +19,17 @@ steps_mark(Tasks *tasks, Task *record)
     }
     Marked *marked = array_push(&tasks->marked, sizeof *marked);
     if (marked != NULL) {
-        *marked = (Marked){Py_NewRef(record->reference), record->hash};
+        bool is_strong = record->flags & TASK_HAS_REFERENCE;
+        *marked = (Marked){is_strong ? Py_NewRef(record->key) : record->key, record->hash, is_strong};
         record->flags |= TASK_IS_MARKED;
+    }
+}
+
+static void
+unmark(const Marked *marked)
+{
+    if (marked->is_strong) {
+        Py_DECREF(marked->key);
     }
 }
 
@@ -45,14 +53,14 @@ steps_in_context(PyObject *context)
     for (size_t place = 0; place < MOST_CORES && marking[place] != NULL; place++) {
         Task *record = tasks_in_context(&marking[place]->tasks, context);
         if (record != NULL) {
-            task = weak_referent(record->reference);
+            task = task_of(record);
             steps_mark(&marking[place]->tasks, record);
         }
     }
     for (size_t place = 0; place < MOST_EXACT && task == NULL; place++) {
         Core *core = exact_core(place);
         const Task *record = core != NULL ? tasks_in_context(&core->tasks, context) : NULL;
-        task = record != NULL ? weak_referent(record->reference) : NULL;
+        task = record != NULL ? task_of(record) : NULL;
     }
     return task;
 }
@@ -60,32 +68,17 @@ steps_in_context(PyObject *context)
 bool
 steps_begin(Core *core)
 {
-    for (size_t place = 0; place < MOST_CORES; place++) {
-        if (marking[place] == core) {
-            return true;
-        }
-        if (marking[place] == NULL) {
-            marking[place] = core;
-            core->tasks.marks_from = core->tasks.rounds + 2; /* one whole round from now on */
-            core->tasks.is_marking = true;
-            return true;
-        }
+    if (!core->tasks.is_marking) {
+        core->tasks.marks_from = core->tasks.rounds + 2; /* one whole round from now on */
+        core->tasks.is_marking = cores_add(marking, core);
     }
-    return false;
+    return core->tasks.is_marking;
 }
 
 void
 steps_end(Core *core)
 {
-    size_t place = 0, last = 0;
-    while (last < MOST_CORES && marking[last] != NULL) {
-        place = marking[last] == core ? last : place;
-        last++;
-    }
-    if (last > 0 && marking[place] == core) {
-        marking[place] = marking[last - 1];
-        marking[last - 1] = NULL;
-    }
+    cores_remove(marking, core);
     core->tasks.is_marking = false;
     core->tasks.no_marks = true;
 }
@@ -178,7 +171,7 @@ steps_look(Core *core, int64_t now, int64_t until)
     for (size_t place = 0; place < marked.used; place++) {
         Marked *each = &((Marked *)marked.items)[place];
         size_t item = 0;
-        Task *record = tasks_by_reference(tasks, each->hash, each->reference, &item);
+        Task *record = tasks_by_key(tasks, each->hash, each->key, &item);
         if (record != NULL) {
             record->flags &= (uint16_t)~TASK_IS_MARKED;
             if (place % 64 == 63 && now_ns() > until) {
@@ -192,7 +185,7 @@ steps_look(Core *core, int64_t now, int64_t until)
                 visit(core, record, item, true, now);
             }
         }
-        Py_DECREF(each->reference);
+        unmark(each);
     }
     array_free(&marked);
     visit_ready(core, now);
@@ -205,7 +198,7 @@ void
 steps_free(Tasks *tasks)
 {
     for (size_t place = 0; place < tasks->marked.used; place++) {
-        Py_DECREF(((Marked *)tasks->marked.items)[place].reference);
+        unmark(&((Marked *)tasks->marked.items)[place]);
     }
     array_free(&tasks->marked);
 }

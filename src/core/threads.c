@@ -248,6 +248,18 @@ settle(Core *core, size_t seen)
     }
 }
 
+/* End those that this tick has not seen. */
+static void
+end_unseen(Core *core, int64_t now)
+{
+    const Threads *threads = &core->threads;
+    for (size_t place = threads->used; place-- > 0;) {
+        if (threads->items[place].tick != threads->tick) {
+            end(core, place, now); /* the last one takes its place, and was looked at already */
+        }
+    }
+}
+
 /* Walk the threads' frames into the path; rows are made of them where threads are wanted. */
 bool
 threads_look(Core *core, int64_t now)
@@ -287,11 +299,7 @@ threads_look(Core *core, int64_t now)
     if (threads->is_wanted) {
         settle(core, seen);
     }
-    for (size_t place = threads->used; place-- > 0;) {
-        if (threads->items[place].tick != threads->tick) {
-            end(core, place, now); /* the last one takes its place, and was looked at already */
-        }
-    }
+    end_unseen(core, now);
     threads->looked = now_ns();
     return true;
 }

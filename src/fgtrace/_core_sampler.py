@@ -252,6 +252,7 @@ class CoreSampler:
         self.recording.absorb()
         self.recording.settle()
         self.measure()
+        self._core.close()
 
     @property
     def awaits(self) -> str:

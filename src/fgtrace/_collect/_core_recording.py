@@ -49,7 +49,7 @@ class CoreRecording(Recording):
         self._callbacks: list[tuple[int, str]] = []
         self.waits += [Wait("running"), Wait("runnable")]
         self._wait_ids.update({wait: place for place, wait in enumerate(self.waits)})
-        self._tell: tuple[Callable[[_Note], None], ...] = (  # in the order of core.h
+        self._tell: tuple[Callable[[_Note], None], ...] = (  # in the order of tables.h
             self._thread, self._task, self._name, self._end,
             self._parent, self._loop, self._place, self._wait, self._gap, self._exact, self._callback,
         )  # fmt: skip
@@ -194,7 +194,7 @@ class CoreRecording(Recording):
             else:
                 self.tracks[track].args.update(found)
 
-    # notes, in the order of core.h: kind, track, time, number, ticks, name, root
+    # notes, in the order of tables.h: kind, track, time, number, ticks, name, root
 
     def _put_track(self, track: int, entry: TrackEntry) -> None:
         _put(self.tracks, track, entry, TrackEntry("task", "", 0))

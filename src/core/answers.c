@@ -1,0 +1,197 @@
+/* The core's face towards Python: its questions, the answers, and the tables, for the part of the work that Python does. */
+#include "face.h"
+
+static PyObject *
+take_asks(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *list = PyList_New(0); /* first: it may collect, and another tick may come */
+    Array asks = self->tasks.asks;
+    self->tasks.asks = (Array){0};
+    for (size_t item = 0; item < asks.used; item++) {
+        Ask *ask = &((Ask *)asks.items)[item];
+        PyObject *task = weak_referent(ask->reference);
+        PyObject *waiter = ask->waiter != NULL ? weak_referent(ask->waiter) : NULL;
+        if (list != NULL && task != NULL && Py_REFCNT(task) > 0) {
+            Py_INCREF(task); /* an allocation may collect */
+            waiter = Py_NewRef(waiter != NULL && Py_REFCNT(waiter) > 0 ? waiter : Py_None);
+            PyObject *tuple = Py_BuildValue("(iNNKLI)", (int)ask->kind, task, waiter, (unsigned long long)ask->row,
+                                            (long long)ask->time, ask->track);
+            if (tuple == NULL || PyList_Append(list, tuple) < 0) {
+                Py_CLEAR(list);
+            }
+            Py_XDECREF(tuple);
+        }
+        Py_DECREF(ask->reference);
+        Py_XDECREF(ask->waiter);
+    }
+    array_free(&asks);
+    return list;
+}
+
+static PyObject *
+amend(Core *self, PyObject *arguments)
+{
+    PyObject *task;
+    unsigned long long number;
+    int stack;
+    unsigned int detail;
+    if (!PyArg_ParseTuple(arguments, "OKiI", &task, &number, &stack, &detail)) {
+        return NULL;
+    }
+    if (number & STEP_ROW && number != UINT64_MAX) {
+        return PyBool_FromLong(chunks_amend(self, number & ~STEP_ROW, stack, detail));
+    }
+    Row *row = tables_row(&self->tables, number);
+    if (row == NULL) {
+        Py_RETURN_FALSE;
+    }
+    if (stack < GONE) {
+        stack = (int)row->stack; /* as it is */
+    }
+    Task *record = tasks_find(&self->tasks, task);
+    if (record != NULL && record->track == row->track && record->stack == row->stack && record->detail == row->detail) {
+        record->stack = stack;
+        record->detail = detail;
+    }
+    row->stack = stack;
+    row->detail = detail;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+track_of(Core *self, PyObject *task)
+{
+    const Task *record = tasks_find(&self->tasks, task);
+    return PyLong_FromLong(record == NULL || record->track == NONE ? -1 : (long)record->track);
+}
+
+static PyObject *
+foreign(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *list = PyList_New(0);
+    for (size_t item = 0; list != NULL && item < self->tasks.used; item++) {
+        const Task *record = tasks_at(&self->tasks, item);
+        if (record->flags & TASK_FOREIGN && PyList_Append(list, record->key) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+/* --- tables, for the part of the work that Python does --- */
+
+static PyObject *
+code(Core *self, PyObject *arguments)
+{
+    PyObject *object, *module;
+    if (!PyArg_ParseTuple(arguments, "O!O", &PyCode_Type, &object, &module)) {
+        return NULL;
+    }
+    size_t before = self->tables.codes_used;
+    uint32_t item = tables_code(&self->tables, (PyCodeObject *)object, NULL);
+    if (self->tables.codes_used > before) {
+        Py_SETREF(self->tables.codes[item].module, Py_NewRef(module));
+    }
+    return PyLong_FromUnsignedLong(item);
+}
+
+static PyObject *
+stack(Core *self, PyObject *leaf_first)
+{
+    size_t start = self->path.used;
+    for (Py_ssize_t place = PyList_Check(leaf_first) ? PyList_GET_SIZE(leaf_first) : 0; place-- > 0;) {
+        if (!path_push(&self->path, PyLong_AsUnsignedLongLong(PyList_GET_ITEM(leaf_first, place)))) {
+            return PyErr_NoMemory();
+        }
+    }
+    int32_t node = tables_stack(&self->tables, self->path.items + start, self->path.used - start);
+    self->path.used = start;
+    return PyErr_Occurred() ? NULL : PyLong_FromLong(node);
+}
+
+static PyObject *
+observe(Core *self, PyObject *arguments)
+{
+    long long time;
+    unsigned int track, detail;
+    int node;
+    if (!PyArg_ParseTuple(arguments, "LIiI", &time, &track, &node, &detail)) {
+        return NULL;
+    }
+    const Row *row = tables_observe(&self->tables, time, track, node, detail);
+    return row != NULL ? PyLong_FromLongLong(row->time) : PyErr_NoMemory();
+}
+
+static PyObject *
+new_track(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromUnsignedLong(self->tables.tracks++);
+}
+
+static PyObject *
+new_wait(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromUnsignedLong(self->tables.waits++);
+}
+
+static PyObject *
+wait_number(Core *self, PyObject *arguments)
+{
+    unsigned int kind;
+    int track;
+    PyObject *type;
+    if (!PyArg_ParseTuple(arguments, "IO!i", &kind, &PyType_Type, &type, &track)) {
+        return NULL;
+    }
+    return PyLong_FromUnsignedLong(
+        tasks_wait(self, kind, (PyTypeObject *)type, track < 0 ? NONE : (uint32_t)track));
+}
+
+static PyObject *
+loop_number(Core *self, PyObject *loop)
+{
+    return PyLong_FromLong(loop_index(self, loop));
+}
+
+static PyObject *
+place(Core *self, PyObject *arguments)
+{
+    unsigned int index;
+    unsigned long ident;
+    if (!PyArg_ParseTuple(arguments, "Ik", &index, &ident)) {
+        return NULL;
+    }
+    if (index < self->tasks.loops_used) {
+        place_loop(self, index, ident);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+mark(Core *self, PyObject *arguments)
+{
+    PyObject *object;
+    unsigned int flags;
+    if (!PyArg_ParseTuple(arguments, "O!I", &PyCode_Type, &object, &flags)) {
+        return NULL;
+    }
+    tables_mark(&self->tables, (PyCodeObject *)object, flags);
+    Py_RETURN_NONE;
+}
+
+PyMethodDef answer_methods[] = {
+    METHOD("amend", amend, METH_VARARGS),
+    METHOD("code", code, METH_VARARGS),
+    METHOD("foreign", foreign, METH_NOARGS),
+    METHOD("loop", loop_number, METH_O),
+    METHOD("mark", mark, METH_VARARGS),
+    METHOD("new_track", new_track, METH_NOARGS),
+    METHOD("new_wait", new_wait, METH_NOARGS),
+    METHOD("observe", observe, METH_VARARGS),
+    METHOD("place", place, METH_VARARGS),
+    METHOD("stack", stack, METH_O),
+    METHOD("take_asks", take_asks, METH_NOARGS),
+    METHOD("track_of", track_of, METH_O),
+    METHOD("wait_number", wait_number, METH_VARARGS),
+    {0},
+};

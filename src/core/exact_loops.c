@@ -1,0 +1,210 @@
+/* Exact awaits: the loops, and what each is to run.
+ *
+ * What is scheduled goes into a queue of its loop, in the order in which the loop will run it; what runs is taken
+ * out, with what lies before it: cancelled handles, which a loop passes over. A handle that is not in there comes
+ * from the selector or from a timer.
+ */
+#include "exact.h"
+
+#define FARTHEST 64 /* places of the queue in which a handle is looked for */
+
+/* The loop's queue is of no use any more; the program's code may run. */
+static void
+empty(ExactLoop *loop)
+{
+    while (loop->used > 0) {
+        PyObject *handle = at_number(loop, loop->first)->handle;
+        loop->first++;
+        loop->used--;
+        Py_XDECREF(handle);
+    }
+}
+
+/* A loop was closed, or is gone: say so in each core that knows it. */
+void
+exact_note_end(const ExactLoop *loop, size_t place, int64_t now)
+{
+    if (exacts.cores[place] != NULL && loop->index[place] != NONE) {
+        Loop *known = &exacts.cores[place]->tasks.loops[loop->index[place]];
+        if (!known->is_ended) {
+            known->is_ended = true;
+            tables_note(&exacts.cores[place]->tables, NOTE_EXACT, loop->index[place], now, 1, NULL);
+        }
+    }
+}
+
+static ExactLoop *
+add_loop(PyObject *loop)
+{
+    ExactLoop *found = calloc(1, sizeof *found);
+    PyObject *reference = found != NULL ? PyWeakref_NewRef(loop, NULL) : NULL;
+    if (reference == NULL) {
+        PyErr_Clear();
+        free(found);
+        return NULL;
+    }
+    found->reference = reference;
+    found->loop = loop;
+    found->first = 1;
+    memset(found->index, 0xff, sizeof found->index);
+    found->next = exacts.loops;
+    exacts.loops = found;
+    return found;
+}
+
+/* Forget loops that are gone. */
+static void
+sweep_loops(void)
+{
+    for (ExactLoop **link = &exacts.loops; *link != NULL;) {
+        ExactLoop *loop = *link;
+        if (weak_referent(loop->reference) != NULL || loop->turn != NULL) {
+            link = &loop->next;
+            continue;
+        }
+        for (size_t place = 0; place < exacts.places; place++) {
+            if (exacts.cores[place] != NULL) {
+                exact_note_end(loop, place, relative(exacts.cores[place], now_ns()));
+            }
+        }
+        *link = loop->next;
+        empty(loop);
+        Py_DECREF(loop->reference);
+        free(loop->ring);
+        free(loop);
+        return; /* the program's code may have run: another one, another time */
+    }
+}
+
+ExactLoop *
+exact_find_loop(PyObject *loop)
+{
+    for (ExactLoop *each = exacts.loops; each != NULL; each = each->next) {
+        if (each->loop == loop && weak_referent(each->reference) == loop) {
+            return each;
+        }
+    }
+    if (loop == NULL) {
+        return NULL;
+    }
+    sweep_loops();
+    return add_loop(loop);
+}
+
+uint32_t
+exact_find_index(ExactLoop *loop, size_t place)
+{
+    Core *core = exacts.cores[place];
+    int index = loop_index(core, loop->loop);
+    if (index >= 0 && (!core->tasks.loops[index].is_compiled || core->exact->is_watching)) {
+        loop->index[place] = (uint32_t)index;
+        core->tasks.loops[index].is_exact = true;
+        int64_t since = core->exact->count > 0 || core->last_look > 0 ? relative(core, now_ns()) : 0;
+        tables_note(&core->tables, NOTE_EXACT, (uint32_t)index, since, 0, NULL);
+    }
+    return loop->index[place];
+}
+
+/* --- queues --- */
+
+Scheduled *
+exact_push(ExactLoop *loop)
+{
+    if (loop->used == loop->room) {
+        uint32_t room = loop->room ? loop->room * 2 : 64;
+        Scheduled *ring = malloc(room * sizeof *ring);
+        if (ring == NULL) {
+            return NULL;
+        }
+        for (uint64_t number = loop->first; number < loop->first + loop->used; number++) {
+            ring[number & (room - 1)] = *at_number(loop, number);
+        }
+        free(loop->ring);
+        loop->ring = ring;
+        loop->room = room;
+    }
+    return at_number(loop, loop->first + loop->used++);
+}
+
+/* Whether an entry will not be run any more: cancelled, already taken, or in no queue but ours. */
+static bool
+is_idle(const Scheduled *each)
+{
+    return each->handle == NULL || Py_REFCNT(each->handle) == 1 ||
+           handle_slot(each->handle, asyncio.cancelled) == Py_True;
+}
+
+/* Take a handle out that is about to run: it is the next one, where the loop goes by the order; else it is looked
+ * for among the next ones. */
+bool
+exact_take(ExactLoop *loop, const PyObject *handle, Scheduled *found)
+{
+    while (loop->used > 0 && at_number(loop, loop->first)->handle != handle && is_idle(at_number(loop, loop->first))) {
+        PyObject *idle = at_number(loop, loop->first)->handle;
+        loop->first++;
+        loop->used--;
+        Py_XDECREF(idle);
+    }
+    for (uint32_t place = 0; place < loop->used && place < FARTHEST; place++) {
+        Scheduled *each = at_number(loop, loop->first + place);
+        if (each->handle == handle) {
+            *found = *each;
+            each->handle = NULL;
+            if (place == 0) {
+                loop->first++;
+                loop->used--;
+            }
+            Py_DECREF(found->handle); /* whoever runs it has it */
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- loops that were closed --- */
+
+void
+exact_end_closed(Core *core, const ExactLoop *loop, int64_t now)
+{
+    PyObject *alive = weak_referent(loop->reference);
+    PyObject *closed = alive != NULL ? attribute(alive, "_closed") : NULL;
+    for (size_t place = 0; place < exacts.places && (alive == NULL || closed == Py_True); place++) {
+        if (exacts.cores[place] == core) {
+            exact_note_end(loop, place, now);
+        }
+    }
+    core->exact->has_closed |= (alive == NULL || closed == Py_True) && loop->used > 0;
+    Py_XDECREF(closed);
+}
+
+/* Give back what closed loops would have run; not within a tick, for the program's code may run. */
+void
+exact_purge(Core *core)
+{
+    core->exact->has_closed = false;
+    for (ExactLoop *loop = exacts.loops; loop != NULL; loop = loop->next) {
+        PyObject *alive = weak_referent(loop->reference);
+        PyObject *closed = alive != NULL && loop->used > 0 ? attribute(alive, "_closed") : NULL;
+        bool is_closed = closed == Py_True;
+        Py_XDECREF(closed);
+        if (is_closed) {
+            empty(loop);
+            return; /* the list may be another by now; the next tick comes */
+        }
+    }
+    sweep_loops();
+}
+
+/* The program's code may run. */
+void
+exact_free_loops(ExactLoop *dead)
+{
+    while (dead != NULL) {
+        ExactLoop *next = dead->next;
+        empty(dead);
+        Py_DECREF(dead->reference);
+        free(dead->ring);
+        free(dead);
+        dead = next;
+    }
+}

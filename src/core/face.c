@@ -1,0 +1,301 @@
+/* The core's face towards Python: making one, telling it of asyncio, having it look. `fgtrace._core_sampler` is its only
+ * user. */
+#include "face.h"
+
+#define MOST_METHODS 64
+
+static PyObject *
+look(Core *self, PyObject *now)
+{
+    int64_t time = PyLong_AsLongLong(now);
+    if (time == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    core_look(self, time);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+run(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    return clock_run(self->clock) == 0 ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *
+halt(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    clock_halt(self->clock);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+wait_(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(clock_wait(self->clock));
+}
+
+static bool
+take_types(PyObject *tuple, PyTypeObject **types, size_t room)
+{
+    if (!PyTuple_Check(tuple) || (size_t)PyTuple_GET_SIZE(tuple) > room) {
+        PyErr_SetString(PyExc_ValueError, "a short tuple of types is wanted");
+        return false;
+    }
+    for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(tuple); place++) {
+        Py_XSETREF(types[place], (PyTypeObject *)Py_NewRef(PyTuple_GET_ITEM(tuple, place)));
+    }
+    return true;
+}
+
+static PyObject *
+attach(Core *self, PyObject *arguments, PyObject *keywords)
+{
+    static char *names[] = {"tasks",  "eager", "task",  "future", "waiter",   "coro",      "loop",
+                            "name",   "state", "callback", "callbacks", "node", "context", "labels", "ends", NULL};
+    PyObject *set, *eager, *task, *future, *ends;
+    Offsets at;
+    int labels;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!OO!O!nnnnnnnnnpO", names, &PySet_Type, &set, &eager,
+                                     &PyType_Type, &task, &PyType_Type, &future, &at.waiter, &at.coro, &at.loop,
+                                     &at.name, &at.state, &at.callback, &at.callbacks, &at.node, &at.context, &labels, &ends) ||
+        !take_types(ends, self->links.ends, Py_ARRAY_LENGTH(self->links.ends))) {
+        return NULL;
+    }
+    PyObject *reader = PyObject_GetAttrString(task, "_fut_waiter");
+    if (reader == NULL || !Py_IS_TYPE(reader, &PyGetSetDescr_Type)) {
+        Py_XDECREF(reader);
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_TypeError, "Task._fut_waiter is not what it was");
+        }
+        return NULL;
+    }
+    Tasks *tasks = &self->tasks;
+    tasks->get_waiter = ((PyGetSetDescrObject *)reader)->d_getset->get;
+    Py_DECREF(reader);
+    Py_XSETREF(tasks->tasks, (PySetObject *)Py_NewRef(set));
+    Py_XSETREF(tasks->eager, PySet_CheckExact(eager) ? (PySetObject *)Py_NewRef(eager) : NULL);
+    Py_XSETREF(tasks->task_type, (PyTypeObject *)Py_NewRef(task));
+    Py_XSETREF(tasks->future_type, (PyTypeObject *)Py_NewRef(future));
+    tasks->told_type = frees_tell(self, tasks->task_type) ? tasks->task_type : NULL;
+    tasks->at = at;
+    tasks->wants_labels = labels != 0;
+    tasks->is_attached = true;
+    Py_RETURN_NONE;
+}
+
+/* Look at no task any more: Python's collector does, and begins tracks of its own. */
+static PyObject *
+detach(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    self->tasks.is_attached = false;
+    self->tasks.is_handed_over = true;
+    tasks_end_all(self, self->last_look);
+    Py_RETURN_NONE;
+}
+
+/* The trace is over, and all questions are answered: no task is known any more. */
+static PyObject *
+close_(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    self->tasks.is_attached = self->tasks.is_wanted = false;
+    frees_leave(self);
+    records_free(&self->tasks);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+mark_steps(Core *self, PyObject *wanted)
+{
+    if (PyObject_IsTrue(wanted)) {
+        return PyBool_FromLong(steps_begin(self));
+    }
+    steps_end(self);
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+marks_serve(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(steps_serve(&self->tasks));
+}
+
+/* --- exact awaits --- */
+
+/* Arguments: a folder for what exceeds the memory, and how many bytes that is; -1: somebody takes the steps out. */
+static PyObject *
+begin_exact(Core *self, PyObject *arguments)
+{
+    const char *folder;
+    Py_ssize_t most;
+    int is_watching;
+    if (!PyArg_ParseTuple(arguments, "snp", &folder, &most, &is_watching)) {
+        return NULL;
+    }
+    return PyBool_FromLong(exact_begin(self, folder, (size_t)most, is_watching != 0));
+}
+
+/* A last look, and no step is noted any more; the time of it is returned. */
+static PyObject *
+finish(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    int64_t now = now_ns() - clock_pace(self->clock)->start;
+    core_look(self, now);
+    if (self->exact != NULL) {
+        exact_end(self, now);
+    }
+    return PyLong_FromLongLong(now);
+}
+
+/* For ``gc.callbacks``: ("start" or "stop", information). There are many collections of the young in a busy program. */
+static PyObject *
+note_collection(Core *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    int64_t now = now_ns() - clock_pace(self->clock)->start;
+    if (count != 2 || self->exact == NULL || !PyUnicode_Check(arguments[0]) || !PyDict_Check(arguments[1])) {
+        Py_RETURN_NONE;
+    }
+    if (PyUnicode_CompareWithASCIIString(arguments[0], "start") == 0) {
+        self->exact->collection_began = now;
+    }
+    else if (self->exact->collection_began >= 0) {
+        PyObject *generation = PyDict_GetItemString(arguments[1], "generation"); /* borrowed */
+        PyObject *collected = PyDict_GetItemString(arguments[1], "collected");
+        Array *all = &self->exact->collections;
+        int64_t *noted = all->used < MOST_COLLECTIONS ? array_push(all, 5 * sizeof *noted) : NULL;
+        if (noted != NULL) {
+            noted[0] = self->exact->collection_began;
+            noted[1] = now;
+            noted[2] = (int64_t)PyThreadState_Get()->native_thread_id;
+            noted[3] = generation != NULL && PyLong_Check(generation) ? PyLong_AsLongLong(generation) : 0;
+            noted[4] = collected != NULL && PyLong_Check(collected) ? PyLong_AsLongLong(collected) : 0;
+        }
+        else {
+            self->exact->collections_dropped++;
+        }
+        self->exact->collection_began = -1;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+purge(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->exact != NULL) {
+        exact_purge(self);
+    }
+    Py_RETURN_NONE;
+}
+
+/* --- life --- */
+
+static PyObject *
+core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+    static char *names[] = {"period", "max_overhead", "most_nodes", "tick_budget", "threads", "tasks",
+                            "active", "hidden",       "opaque",     NULL};
+    long long period, tick_budget;
+    double max_overhead;
+    Py_ssize_t most_nodes;
+    int threads, tasks;
+    PyObject *active, *hidden, *opaque;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "LdnLppO!OO", names, &period, &max_overhead, &most_nodes,
+                                     &tick_budget, &threads, &tasks, &PyDict_Type, &active, &hidden, &opaque)) {
+        return NULL;
+    }
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_RuntimeError, "the C core works in the main interpreter only");
+        return NULL;
+    }
+    Core *self = (Core *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->tick_budget = tick_budget;
+    self->threads.is_wanted = threads != 0;
+    self->tasks.is_wanted = tasks != 0;
+    self->threads.active = Py_NewRef(active);
+    self->threads.hidden = PyAnySet_Check(hidden) ? Py_NewRef(hidden) : NULL;
+    self->tables.waits = 2; /* running and runnable */
+    self->clock = clock_new(self, period, max_overhead);
+    if (self->clock == NULL || !tables_begin(&self->tables, (size_t)most_nodes)) {
+        PyErr_NoMemory();
+    }
+    else if (take_types(opaque, self->links.opaque, Py_ARRAY_LENGTH(self->links.opaque))) {
+        return (PyObject *)self;
+    }
+    Py_DECREF(self);
+    return NULL;
+}
+
+static void
+core_dealloc(Core *self)
+{
+    steps_end(self);
+    if (self->exact != NULL) {
+        exact_end(self, 0);
+    }
+    if (self->clock != NULL) {
+        clock_free(self->clock);
+    }
+    exact_free(self);
+    for (size_t place = 0; place < Py_ARRAY_LENGTH(self->links.opaque); place++) {
+        Py_XDECREF(self->links.opaque[place]);
+    }
+    for (size_t place = 0; place < Py_ARRAY_LENGTH(self->links.ends); place++) {
+        Py_XDECREF(self->links.ends[place]);
+    }
+    frees_leave(self);
+    tasks_free(&self->tasks);
+    threads_free(&self->threads);
+    tables_free(&self->tables);
+    free(self->path.items);
+    array_free(&self->on_stack);
+    array_free(&self->chain);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyMethodDef own_methods[] = {
+    METHOD("attach", attach, METH_VARARGS | METH_KEYWORDS),
+    METHOD("begin_exact", begin_exact, METH_VARARGS),
+    METHOD("close", close_, METH_NOARGS),
+    METHOD("detach", detach, METH_NOARGS),
+    METHOD("finish", finish, METH_NOARGS),
+    METHOD("halt", halt, METH_NOARGS),
+    METHOD("look", look, METH_O),
+    METHOD("mark_steps", mark_steps, METH_O),
+    METHOD("marks_serve", marks_serve, METH_NOARGS),
+    METHOD("note_collection", note_collection, METH_FASTCALL),
+    METHOD("purge", purge, METH_NOARGS),
+    METHOD("run", run, METH_NOARGS),
+    METHOD("wait", wait_, METH_NOARGS),
+    {0},
+};
+
+static PyTypeObject core_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "fgtrace._core.Core",
+    .tp_doc = "The hot half of one trace; see fgtrace._core_sampler.",
+    .tp_basicsize = sizeof(Core),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = core_new,
+    .tp_dealloc = (destructor)core_dealloc,
+};
+
+/* The type, with the methods of all files of the face; borrowed, NULL with an exception. */
+PyTypeObject *
+face_type(void)
+{
+    static PyMethodDef methods[MOST_METHODS + 1];
+    PyMethodDef *tables[] = {own_methods, taken_methods, answer_methods};
+    size_t used = 0;
+    for (size_t table = 0; table < Py_ARRAY_LENGTH(tables); table++) {
+        for (const PyMethodDef *method = tables[table]; method->ml_name != NULL; method++) {
+            if (used == MOST_METHODS) {
+                PyErr_SetString(PyExc_SystemError, "fgtrace._core.Core has more methods than there is room for");
+                return NULL;
+            }
+            methods[used++] = *method;
+        }
+    }
+    core_type.tp_methods = methods;
+    return PyType_Ready(&core_type) == 0 ? &core_type : NULL;
+}

@@ -1,0 +1,128 @@
+/* A task's first sight: its track, its names, its loop; and what of it is put to Python as a question. */
+#include "core.h"
+
+static uint32_t
+mark_of_name(PyObject *name)
+{
+    return (uint32_t)((uintptr_t)name >> 4);
+}
+
+/* From 3.12 on a name is a number until somebody asks for it. */
+static int64_t
+number_of_name(PyObject *name)
+{
+    int64_t number = name != NULL && PyLong_CheckExact(name) ? PyLong_AsLongLong(name) : 0;
+    PyErr_Clear();
+    return number;
+}
+
+static PyObject * /* strong, or NULL without an exception */
+name_of(Tasks *tasks, PyObject *task)
+{
+    PyObject *name = tasks_field(task, tasks->at.name);
+    if (name != NULL && PyLong_CheckExact(name)) {
+        name = PyUnicode_FromFormat("Task-%lld", PyLong_AsLongLong(name));
+        PyErr_Clear();
+        return name;
+    }
+    return name != NULL && PyUnicode_CheckExact(name) ? Py_NewRef(name) : NULL;
+}
+
+void
+tasks_rename(Core *core, Task *record, PyObject *task, bool is_first)
+{
+    PyObject *there = tasks_field(task, core->tasks.at.name);
+    if (mark_of_name(there) != record->name) {
+        PyObject *name = name_of(&core->tasks, task);
+        if (name != NULL) {
+            tables_note(&core->tables, NOTE_NAME, record->track, 0, is_first, name);
+        }
+        record->name = mark_of_name(there);
+        Py_XDECREF(name); /* the note keeps it */
+    }
+}
+
+/* Ask Python about a task; `row` is the one just noted, if the answer amends it. */
+Ask *
+put_question(Core *core, Task *record, AskKind kind, const Row *row)
+{
+    PyObject *reference = records_reference(record);
+    Ask *ask = reference != NULL ? array_push(&core->tasks.asks, sizeof *ask) : NULL;
+    if (ask != NULL) {
+        PyObject *waiter = record->flags & TASK_HAS_WEAK ? Py_XNewRef(record->waiter) : NULL;
+        PyObject *task = waiter == NULL && record->waiter != NULL ? task_of(record) : NULL;
+        PyObject *there = task != NULL ? tasks_field(task, core->tasks.at.waiter) : NULL;
+        if (there != NULL && (waiter = PyWeakref_NewRef(there, NULL)) == NULL) {
+            PyErr_Clear();
+        }
+        *ask = (Ask){reference, waiter,
+                     row != NULL ? core->tables.rows_used - 1 : UINT64_MAX, row != NULL ? row->time : 0,
+                     record->track, kind};
+    }
+    else {
+        Py_XDECREF(reference);
+    }
+    return ask;
+}
+
+/* Give a task its track, if its loop runs and the task is not about to go. */
+void
+tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
+{
+    Tasks *tasks = &core->tasks;
+    PyObject *coro = tasks_field(task, tasks->at.coro), *loop = tasks_field(task, tasks->at.loop);
+    if (future_state(tasks, task) != 0 || coro == NULL || loop == NULL || PyObject_GC_IsFinalized(task) ||
+        PyObject_GC_IsFinalized(coro)) {
+        record->flags |= TASK_DONE;
+        return;
+    }
+    PyObject *waiter = tasks->get_waiter(task, NULL); /* a check: is the field where it was found? */
+    bool is_right = (waiter == Py_None ? NULL : waiter) == tasks_field(task, tasks->at.waiter);
+    Py_XDECREF(waiter);
+    if (!is_right) {
+        tasks->broken = "a task's waiter is not where it was when this core was calibrated";
+        return;
+    }
+    int index = loop_index(core, loop);
+    if (index < 0) {
+        record->flags |= TASK_WAITS_FOR_LOOP;
+        return;
+    }
+    record->flags &= (uint16_t)~TASK_WAITS_FOR_LOOP;
+    record->loop = (uint16_t)index;
+    size_t item;
+    if (tasks->loops[index].is_compiled && tasks->at.context > 0 &&
+        tasks_by_key(tasks, record->hash, record->key, &item) != NULL) {
+        records_note_context(tasks, (uint32_t)item, tasks_field(task, tasks->at.context));
+    }
+    record->track = core->tables.tracks++;
+    int64_t number = number_of_name(tasks_field(task, tasks->at.name));
+    PyObject *name = number > 0 ? NULL : name_of(tasks, task);
+    Note *note = tables_note(&core->tables, NOTE_TASK, record->track, now, number << 16 | index, name);
+    if (note != NULL && gen_check(coro)) {
+        note->root = Py_XNewRef(((Gen *)coro)->gi_qualname);
+    }
+    record->name = mark_of_name(tasks_field(task, tasks->at.name));
+    Py_XDECREF(name); /* the note keeps it */
+    if (tasks->wants_labels) {
+        put_question(core, record, ASK_LABELS, NULL);
+    }
+}
+
+/* Make a record of a task never seen before, and give it its track; `reference`: a weak one, if there is one. */
+Task *
+tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now)
+{
+    Task *record = records_new(core, task, reference);
+    if (record == NULL) {
+        return NULL;
+    }
+    if (PyType_IsSubtype(Py_TYPE(task), core->tasks.task_type)) {
+        tasks_promote(core, record, task, now);
+    }
+    else { /* a task of Python: its fields are attributes, which the Python twin reads */
+        record->flags |= TASK_FOREIGN | TASK_DONE;
+        core->tasks.foreign++;
+    }
+    return record;
+}

@@ -1,0 +1,185 @@
+/* The core's face towards Python: what it has found, to be taken out. */
+#include "face.h"
+
+/* Bytes of what is kept until the end, whatever is taken out. */
+static size_t
+held(const Core *self)
+{
+    const Tables *tables = &self->tables;
+    return tables->nodes_used * (sizeof *tables->parents + sizeof *tables->elements + 2 * sizeof(uint32_t)) +
+           tables->codes_used * sizeof *tables->codes + self->tasks.waits.used * (sizeof(WaitKey) + 2 * sizeof(uint32_t));
+}
+
+static PyObject *
+stats(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    const Pace *pace = clock_pace(self->clock);
+    return Py_BuildValue(
+        "{s:L,s:L,s:K,s:K,s:L,s:L,s:K,s:n,s:K,s:K,s:z,s:O,s:O,s:K,s:n,s:n}", "now", (long long)(now_ns() - pace->start), "start",
+        (long long)pace->start, "taken", (unsigned long long)pace->taken, "missed", (unsigned long long)pace->missed,
+        "spent", (long long)pace->spent, "longest", (long long)pace->longest, "rounds",
+        (unsigned long long)self->tasks.rounds, "foreign", (Py_ssize_t)self->tasks.foreign, "cut",
+        (unsigned long long)self->tables.cut, "rows", (unsigned long long)self->tables.rows_used, "broken",
+        self->tasks.broken, "failed", self->tables.failed ? Py_True : Py_False, "behind",
+        self->tasks.is_behind ? Py_True : Py_False, "pending",
+        (unsigned long long)(self->tables.rows_used - self->tables.rows_taken), "tasks",
+        (Py_ssize_t)self->tasks.used, "held", (Py_ssize_t)held(self));
+}
+
+static PyObject *
+keep_lateness(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    Pace *pace = clock_pace(self->clock);
+    if (pace->lateness == NULL && (pace->lateness = calloc(1, sizeof *pace->lateness)) == NULL) {
+        return PyErr_NoMemory();
+    }
+    return PyBytes_FromStringAndSize(pace->lateness->items, (Py_ssize_t)(pace->lateness->used * 2 * sizeof(int64_t)));
+}
+
+static PyObject *
+take_rows(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    Tables *tables = &self->tables;
+    size_t count = tables->rows_used - tables->rows_taken;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(count * sizeof(Row)));
+    if (bytes == NULL) {
+        return NULL;
+    }
+    char *to = PyBytes_AS_STRING(bytes);
+    while (tables->first != NULL) {
+        Chunk *chunk = tables->first;
+        memcpy(to, chunk->rows, chunk->used * sizeof(Row));
+        to += chunk->used * sizeof(Row);
+        tables->first = chunk->next;
+        free(chunk);
+    }
+    tables->last = NULL;
+    tables->rows_taken = tables->rows_used;
+    return bytes;
+}
+
+static PyObject *
+take_counters(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    Array *counters = &self->tables.counters;
+    PyObject *bytes = PyBytes_FromStringAndSize(counters->items, (Py_ssize_t)(counters->used * 3 * sizeof(int64_t)));
+    counters->used = bytes != NULL ? 0 : counters->used;
+    return bytes;
+}
+
+static PyObject *
+take_notes(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    NoteChunk *chunk = self->tables.first_note; /* taken out: while tuples are made, another tick may come */
+    PyObject *list = PyList_New(0);
+    if (chunk == NULL) {
+        return list;
+    }
+    self->tables.first_note = chunk->next;
+    if (chunk->next == NULL) {
+        self->tables.last_note = NULL;
+    }
+    chunk->next = NULL;
+    for (size_t item = 0; list != NULL && item < chunk->used; item++) {
+        const Note *note = &chunk->notes[item];
+        PyObject *tuple = /* the names are ours until the end of this function */
+            Py_BuildValue("(iILLIOO)", (int)note->kind, note->track, (long long)note->time, (long long)note->number,
+                          (unsigned)note->ticks, note->name != NULL ? note->name : Py_None,
+                          note->root != NULL ? note->root : Py_None);
+        if (tuple == NULL || PyList_Append(list, tuple) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(tuple);
+    }
+    notes_free(chunk);
+    return list;
+}
+
+static PyObject *
+codes_since(Core *self, PyObject *first)
+{
+    size_t from = PyLong_AsSize_t(first);
+    if (from == (size_t)-1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    PyObject *list = PyList_New(0);
+    for (; list != NULL && from < self->tables.codes_used; from++) {
+        const Code *code = &self->tables.codes[from];
+        PyObject *pair = PyTuple_Pack(2, code->code, code->module);
+        if (pair == NULL || PyList_Append(list, pair) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(pair);
+    }
+    return list;
+}
+
+static PyObject *
+nodes_since(Core *self, PyObject *first)
+{
+    size_t from = PyLong_AsSize_t(first), used = self->tables.nodes_used;
+    if (from == (size_t)-1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    from = from < used ? from : used;
+    return Py_BuildValue("(y#y#)", (char *)(self->tables.parents + from), (Py_ssize_t)((used - from) * sizeof(uint32_t)),
+                         (char *)(self->tables.elements + from), (Py_ssize_t)((used - from) * sizeof(uint64_t)));
+}
+
+/* (bytes of five numbers each: start, end, native id of the thread, generation, collected; how many more there were) */
+static PyObject *
+take_collections(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    Exact none = {0}, *exact = self->exact != NULL ? self->exact : &none;
+    Array found = exact->collections; /* taken first: an allocation may collect */
+    exact->collections = (Array){0};
+    PyObject *tuple = Py_BuildValue("(y#K)", found.items != NULL ? (const char *)found.items : "",
+                                    (Py_ssize_t)(found.used * 5 * sizeof(int64_t)),
+                                    (unsigned long long)exact->collections_dropped);
+    array_free(&found);
+    return tuple;
+}
+
+static PyObject *
+steps_block(Core *self, PyObject *number)
+{
+    size_t place = PyLong_AsSize_t(number);
+    return place == (size_t)-1 && PyErr_Occurred() ? NULL : chunks_block(self, place);
+}
+
+static PyObject *
+take_steps(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    return chunks_take(self);
+}
+
+static PyObject *
+under_way(Core *self, PyObject *now)
+{
+    int64_t time = PyLong_AsLongLong(now);
+    return time == -1 && PyErr_Occurred() ? NULL : exact_under_way(self, time);
+}
+
+static PyObject *
+steps_stats(Core *self, PyObject *Py_UNUSED(ignored))
+{
+    static const Exact none;
+    const Exact *exact = self->exact != NULL ? self->exact : &none;
+    return Py_BuildValue("(KKi)", (unsigned long long)exact->count, (unsigned long long)exact->lost, exact->failed);
+}
+
+PyMethodDef taken_methods[] = {
+    METHOD("codes_since", codes_since, METH_O),
+    METHOD("keep_lateness", keep_lateness, METH_NOARGS),
+    METHOD("nodes_since", nodes_since, METH_O),
+    METHOD("stats", stats, METH_NOARGS),
+    METHOD("steps_block", steps_block, METH_O),
+    METHOD("steps_stats", steps_stats, METH_NOARGS),
+    METHOD("take_collections", take_collections, METH_NOARGS),
+    METHOD("take_counters", take_counters, METH_NOARGS),
+    METHOD("take_notes", take_notes, METH_NOARGS),
+    METHOD("take_rows", take_rows, METH_NOARGS),
+    METHOD("take_steps", take_steps, METH_NOARGS),
+    METHOD("under_way", under_way, METH_O),
+    {0},
+};
