@@ -59,7 +59,7 @@ def taken(**options: object) -> Iterator[Take]:
     """
     trace = fgtrace.trace(io.BytesIO(), hz=500, **options).start()
     asyncio.run(crowd())
-    take = trace.take()
+    take = trace._take()
     assert take is not None
     try:
         yield take

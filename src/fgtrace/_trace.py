@@ -190,7 +190,7 @@ class Trace:
             self._write(sampler, progress, also=[lambda take: found.append(of_take(take, {}))] * wanted)
         return found[0] if found else None
 
-    def take(self) -> Take | None:
+    def _take(self) -> Take | None:
         """
         Stop, and write nothing: who calls this writes what was recorded, and closes the recording. None: this
         is a child process.
@@ -212,7 +212,7 @@ class Trace:
         Raises:
             TraceStateError: it is not running.
         """
-        take = self.take()
+        take = self._take()
         if take is not None:
             take.recording.close()
 
