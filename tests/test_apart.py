@@ -13,6 +13,7 @@ import logging
 import marshal
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from fgtrace import _apart
 from fgtrace._apart import write_aside
 from fgtrace._parcel import pack, unpack
 from fgtrace._take import Take
+from live import DOORS, SECONDS, live, until
 
 FORMATS = ["json", "perfetto", "speedscope", "folded", "pprof", "firefox", "html"]
 USER = contextvars.ContextVar[object]("user")
@@ -59,7 +61,7 @@ def taken(**options: object) -> Iterator[Take]:
     """
     trace = fgtrace.trace(io.BytesIO(), hz=500, **options).start()
     asyncio.run(crowd())
-    take = trace.take()
+    take = trace._take()
     assert take is not None
     try:
         yield take
@@ -285,3 +287,53 @@ def test_without(
         assert found == b"".join(take.pieces())
     assert ("failed, and is done here" in caplog.text) == (fault in ("broken", "killed"))
     assert not any(is_there(pid) for pid in starts)
+
+
+@pytest.mark.parametrize("kind", sorted(DOORS))
+def test_http(kind: str, starts: list[int]) -> None:
+    """
+    What a client gets was written by another process, behind each door; packed if it takes that.
+    """
+    with live(kind) as service:
+        told = service.get("/debug/fgtrace?seconds=0.2").json()
+        assert told["metadata"]["fgtrace"]["complete"]
+        assert any(event.get("cat") == "state" for event in told["traceEvents"])
+        profile = service.get("/debug/fgprof?seconds=0.2&format=folded")
+        assert profile.headers["content-encoding"] == "gzip"
+        assert all(line.rpartition(" ")[2].isdecimal() for line in profile.text.splitlines())
+    assert len(starts) == 2
+    assert not any(is_there(pid) for pid in starts)
+
+
+@pytest.mark.parametrize("kind", sorted(DOORS))
+def test_client_leaves(kind: str, starts: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    With the client the process goes that writes its trace, however long it would take.
+    """
+    endless = tmp_path / "python3"
+    endless.write_text("#!/bin/sh\nexec sleep 600\n")
+    endless.chmod(0o755)
+    with live(kind) as service:
+        monkeypatch.setattr(sys, "executable", str(endless))
+        with socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS) as client:
+            client.sendall(b"GET /debug/fgtrace?seconds=0.1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            until(lambda: bool(starts))
+        if kind == "flask":  # WSGI does not tell that a client has gone
+            os.kill(starts[0], signal.SIGKILL)
+        until(lambda: not is_there(starts[0]))
+
+
+def test_debug_hook(starts: list[int], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    So is a dump of the debug hook.
+    """
+    hook = fgtrace.install(tmp_path, signal=None, blocked=False)
+    try:
+        asyncio.run(crowd())
+        hook.trigger("asked", "somebody asked", "nobody")
+        until(lambda: "somebody asked: nobody" in caplog.text)
+    finally:
+        fgtrace.uninstall()
+    (path,) = tmp_path.iterdir()
+    assert any("child" in each.frame.name for each in fgtrace.load(path))
+    assert len(starts) == 1

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fgtrace._classify import Rules
 from fgtrace._model import Cpu, FrameName, ThreadLook, Wait, WaitKind
-from fgtrace._rules import CALL_RULES, NAMES, TASK_RULES, THREAD_RULES, UNEXPLAINED, Effect
+from fgtrace._rules import CALL_RULES, HANDED_OVER, NAMES, TASK_RULES, THREAD_RULES, UNEXPLAINED, Effect
 from fgtrace._states import STATES, TASK_STATES, THREAD_STATES, UNBLOCKED
 from fgtrace.errors import ConfigError
 
@@ -525,6 +525,7 @@ class TestTables:
         assert len(calls) == len(set(calls))
         assert {rule.state for rule in CALL_RULES} <= set(THREAD_STATES)
         assert {state for pair in UNEXPLAINED.values() for state in pair} <= set(THREAD_STATES)
+        assert HANDED_OVER.isdisjoint(calls)
 
     def test_every_state_is_reached(self) -> None:
         """The corpus and the table of threads show every state that there is."""

@@ -208,15 +208,35 @@ def test_trace_goes_on_until_the_last_exit_callback(tmp_path: Path) -> None:
     ids=["good-end", "exit-none", "exit-code", "keyboard-interrupt"],
 )
 def test_trace_cannot_be_written(tmp_path: Path, source: str, code: int) -> None:
-    """One line says so; the exit code is the program's; the program's objects die in peace."""
+    """A line says so at once and at the end; the exit code is the program's; its objects die in peace."""
     object_ = "class A:\n    def __del__(self): print('gone')\na = A()\n"
     file = "file = open('kept', 'w')\nfile.write('x')\n"
     lay_out(tmp_path, {"prog.py": object_ + file + source})
     outcome = traced(tmp_path, "-o", "no/where.json", "prog.py")
     assert (outcome.code, outcome.stdout) == (code, "gone\n")
-    assert outcome.stderr.splitlines()[-1].startswith("fgtrace: cannot write the trace to no/where.json: ")
-    assert outcome.stderr.count("fgtrace") == 1
+    lines = outcome.stderr.splitlines()
+    why = "fgtrace: cannot write the trace to no/where.json: [Errno 2] No such file or directory: "
+    assert lines[0].startswith(why)
+    assert lines[0].endswith("; the program runs, and at its end this is tried again")
+    assert lines[-1].startswith(why)
+    assert outcome.stderr.count("fgtrace") == 2
     assert (tmp_path / "kept").read_text() == "x"
+
+
+def test_place_is_made_meanwhile(tmp_path: Path) -> None:
+    """What stood in the way at the start, and is gone at the end, costs nobody a trace."""
+    lay_out(tmp_path, {"prog.py": "import os\nos.mkdir('no')"})
+    outcome = traced(tmp_path, "-q", "-o", "no/where.json", "prog.py")
+    assert re.fullmatch("fgtrace: cannot write .*; the program runs, .*\n", outcome.stderr)
+    assert metadata(tmp_path / "no" / "where.json")["complete"]
+
+
+def test_place_is_a_folder(tmp_path: Path) -> None:
+    """So is a folder, which no file can replace."""
+    lay_out(tmp_path, {"prog.py": "print(1)"})
+    outcome = traced(tmp_path, "-o", str(tmp_path), "--format", "json", "prog.py")
+    assert outcome.stdout == "1\n"
+    assert outcome.stderr.count("Is a directory") == 2
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full disk")

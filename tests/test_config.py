@@ -4,18 +4,29 @@ The options: what is allowed, and what is said where something is not.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import inspect
 import io
 import math
+import pickle
+import tempfile
+from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 import fgtrace
+import fgtrace.aiohttp
+import fgtrace.asgi
+import fgtrace.wsgi
 from fgtrace._config import CHECKS, FORMATS, format_of
 from fgtrace._encode import MODULES, VIEWERS, encoder_of
+from fgtrace._reporting import of_file
 
 BAD: list[tuple[str, Any, str]] = [
     ("hz", 0, "number above 0"),
@@ -78,12 +89,63 @@ def test_exact_without_tasks() -> None:
         fgtrace.Config(awaits="exact", tasks=False)
 
 
-def test_unknown_option() -> None:
+FUNCTIONS: dict[str, Callable[..., object]] = {
+    "fgtrace.Config": fgtrace.Config,
+    "fgtrace.trace": fgtrace.trace,
+    "fgtrace.FlightRecorder": fgtrace.FlightRecorder,
+    "fgtrace.install": fgtrace.install,
+    "fgtrace.serve": fgtrace.serve,
+    "fgtrace.asgi.DebugApp": fgtrace.asgi.DebugApp,
+    "fgtrace.asgi.DebugMiddleware": partial(fgtrace.asgi.DebugMiddleware, None),  # type: ignore[arg-type]
+    "fgtrace.wsgi.DebugApp": fgtrace.wsgi.DebugApp,
+    "fgtrace.wsgi.DebugMiddleware": partial(fgtrace.wsgi.DebugMiddleware, None),  # type: ignore[arg-type]
+    "fgtrace.aiohttp.add_routes": partial(fgtrace.aiohttp.add_routes, web.Application()),
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_unknown_option(function: str) -> None:
     """
-    An option that does not exist is refused by its name.
+    An option that does not exist is refused by its name, with the function that was called and its options.
+    """
+    for name in ("hertz", "max_hertz"):
+        with pytest.raises(fgtrace.UnknownOptionError) as caught:
+            FUNCTIONS[function](**{name: 99})
+        assert str(caught.value).startswith(f"{function}() has no option {name!r}: ")
+        assert str(caught.value).endswith(f"known is {', '.join(caught.value.known)}")
+        signature = inspect.signature(FUNCTIONS[function]).parameters.values()
+        assert {each.name for each in signature if each.default is not each.empty} <= set(caught.value.known)
+
+
+def test_unknown_option_is_a_type_error() -> None:
+    """
+    It is the builtin that a caller would expect.
     """
     with pytest.raises(TypeError, match="herz"):
         fgtrace.trace(herz=99)
+
+
+def test_nearest_option() -> None:
+    """
+    What was probably meant is said, and what is not asked for with a report.
+    """
+    with pytest.raises(
+        fgtrace.UnknownOptionError, match=r"Config\(\) has no option 'format_': did you mean 'format'"
+    ):
+        fgtrace.Config(format_="json")  # type: ignore[call-arg]
+    with pytest.raises(
+        TypeError, match=r"Trace\.report\(\) has no option 'tops': did you mean 'top'\? known is"
+    ):
+        of_file(fgtrace.Config(), {"tops": 3})
+
+
+def test_options_are_values() -> None:
+    """
+    They can be copied, pickled and changed.
+    """
+    config = fgtrace.Config(hz=7)
+    assert copy.deepcopy(config) == config == pickle.loads(pickle.dumps(config))  # noqa: S301 - our own
+    assert dataclasses.replace(config, hz=8).hz == 8
 
 
 @pytest.mark.parametrize("hz", [0.1, 1, 99, 99.9, 10_000])
@@ -176,5 +238,14 @@ def test_as_dict() -> None:
     """
     config = fgtrace.Config(dst=io.BytesIO(), labels=(ContextVar("user"),), rules={"app:Pool.": "pool wait"})
     plain = config.as_dict()
-    assert (plain["dst"], plain["labels"], plain["rules"]) == ("<BytesIO>", "user", "app:Pool. = pool wait")
+    assert (plain["dst"], plain["labels"], plain["rules"]) == (None, "user", "app:Pool. = pool wait")
     assert (plain["hz"], plain["format"]) == (99, "json")
+
+
+def test_name_of_a_file_object(tmp_path: Path) -> None:
+    """
+    A file object is known by its name in the metadata, where it has one.
+    """
+    with (tmp_path / "t.json").open("wb") as named, tempfile.TemporaryFile() as nameless:
+        found = [fgtrace.Config(dst=file).as_dict()["dst"] for file in (named, nameless)]
+    assert found == [str(tmp_path / "t.json"), None]

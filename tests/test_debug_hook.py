@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,14 +16,17 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import uvloop
 
 import fgtrace
+from fgtrace import _hook_options
+from fgtrace._collect._requests import begin_request, end_request
 from fgtrace._debug_hook import DebugHook
-from fgtrace._hook_options import PREFIX, VARIABLES, from_environment
+from fgtrace._hook_options import PREFIX, VARIABLES, from_environment, strangers
+from fgtrace.cli._ending import welcome
 from fgtrace.debug import installed
 from forking import fork
 from reading import Row, Rows, Trace
@@ -208,6 +212,59 @@ def test_stuck_task(
     assert "await_forever > asyncio.locks.Event.wait (" in caplog.text
     trace = read_trace(dumps(tmp_path, "stuck")[0])
     assert last(trace.track("the stuck*"))[0].name == "event wait"
+
+
+async def serve(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """
+    Serve a request, as a middleware tells of it.
+    """
+    facts = {"path": "/users/7", "request id": "r-1"}
+    serving = begin_request(asyncio.current_task(), lambda _: ("GET /users/{id}", facts), None)
+    try:
+        await work()
+    finally:
+        end_request(serving)
+
+
+SERVER = "task 'the server' (GET /users/{id}, request id r-1) in "
+
+
+@pytest.mark.parametrize("awaits", ["sampled", "exact"])
+def test_request_that_blocks(
+    core: str, awaits: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A task that blocks its loop is named by the request that it serves, too.
+    """
+
+    async def main() -> None:
+        with hooked(tmp_path, awaits=awaits) as hook:
+
+            async def block() -> None:
+                wait_for(lambda: hook.dumped > 0)
+
+            await asyncio.create_task(serve(block), name="the server")
+
+    asyncio.run(main())
+    assert f"an event loop is blocked: {SERVER}" in caplog.text
+
+
+def test_request_that_is_stuck(core: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    So is one that is stuck.
+    """
+
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        with hooked(tmp_path, stuck=0.4, blocked=False) as hook:
+            task = asyncio.create_task(serve(wait), name="the server")
+            await come(lambda: hook.dumped > 0)
+            task.cancel()
+
+    asyncio.run(main())
+    assert f" s: {SERVER}" in caplog.text
 
 
 def test_exception_in_loop(
@@ -413,7 +470,7 @@ def test_debug_mode_by_environment(value: str, active: bool, tmp_path: Path) -> 
     Before there is a loop, ``PYTHONASYNCIODEBUG`` is the switch.
     """
     program = "import fgtrace; print(fgtrace.install(when='debug').is_active); fgtrace.uninstall()"
-    assert run(program, tmp_path, PYTHONASYNCIODEBUG=value) == f"{active}\n"
+    assert run(program, tmp_path, PYTHONASYNCIODEBUG=value).stdout == f"{active}\n"
 
 
 @pytest.mark.parametrize(
@@ -454,6 +511,61 @@ def test_environment() -> None:
         from_environment({}, {"FGTRACE_HZ": "x"})
 
 
+MISSPELT = {
+    "FGTRACE_SECNDS": "5",
+    "FGTRACE_NOSUCH": "1",
+    "FGTRACE_SECONDS": "5",
+    "FGTRACE_CORE": "",
+    "OTHER": "",
+}
+WARNINGS = [
+    "nobody reads FGTRACE_NOSUCH of the environment",
+    "nobody reads FGTRACE_SECNDS of the environment: did you mean FGTRACE_SECONDS?",
+]
+
+
+def test_misspelt_variable(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A variable that nobody reads is warned of, once a process, where the environment is read.
+    """
+    for name, value in MISSPELT.items():
+        monkeypatch.setenv(name, value)
+    for expected in (WARNINGS, []):
+        with hooked(tmp_path, signal=None):
+            assert [each.getMessage() for each in caplog.records] == expected
+        caplog.clear()
+    _hook_options._told.clear()
+
+
+@pytest.mark.parametrize("words", [(), ("--flight-recorder",)], ids=["trace", "recorder"])
+def test_misspelt_variable_on_the_command_line(words: tuple[str, ...], tmp_path: Path) -> None:
+    """
+    On the command line the warning is a line on stderr, also where the program installs the hook.
+    """
+    (tmp_path / "app.py").write_text(
+        "import fgtrace\nfgtrace.uninstall() if fgtrace.debug.installed() else 0\nfgtrace.install()"
+    )
+    said = run("", tmp_path, "-m", "fgtrace", "run", *words, "-q", "app.py", **MISSPELT).stderr
+    assert said.splitlines() == [f"fgtrace: {each}" for each in WARNINGS]
+
+
+def test_every_variable_is_known() -> None:
+    """
+    Whatever variable of ours is read anywhere in this repository, it is no stranger.
+    """
+    root = Path(__file__).parents[1]
+    folders = [root / name for name in ("src/fgtrace", "scripts", "tests", "bench", ".ci", "docs")]
+    files = [root / "setup.py", *(path for each in folders for path in each.rglob("*") if path.is_file())]
+    texts = (
+        path.read_bytes().decode(errors="replace") for path in files if path.suffix not in (".so", ".pyc")
+    )
+    found = {name for text in texts for name in re.findall(r"\bFGTRACE_[A-Z_]*[A-Z]\b", text)}
+    assert len(found) > len(VARIABLES)
+    assert strangers(dict.fromkeys(found - set(MISSPELT), "")) == []
+
+
 def test_environment_is_documented() -> None:
     """
     The page has a row for each variable, and for no other, with the default that the code has.
@@ -472,7 +584,16 @@ def test_environment_is_documented() -> None:
             assert read(default) == getattr(options, name, getattr(recorder.config, name, None))
 
 
-def run(program: str, folder: Path, *words: str, **environment: str) -> str:
+class Said(NamedTuple):
+    """
+    What a program printed.
+    """
+
+    stdout: str
+    stderr: str
+
+
+def run(program: str, folder: Path, *words: str, **environment: str) -> Said:
     found = subprocess.run(
         [sys.executable, *(words or ("-c", program))],
         cwd=folder,
@@ -483,7 +604,7 @@ def run(program: str, folder: Path, *words: str, **environment: str) -> str:
         timeout=120,
     )
     assert found.returncode == 0, found.stderr
-    return found.stdout
+    return Said(found.stdout, found.stderr)
 
 
 WAITS = """
@@ -538,9 +659,49 @@ def test_command_line(core: str, tmp_path: Path) -> None:
         "50",
         "app.py",
     ]
-    run("", tmp_path, *words)
+    said = run("", tmp_path, *words).stderr.splitlines()
+    line = r"fgtrace: the flight recorder runs; dumps go to here; kill -USR2 \d+ asks for one"
+    assert re.fullmatch(line, said[0])
     assert len(dumps(tmp_path / "here", "signal")) == 1
     assert {path.name for path in tmp_path.iterdir()} == {"app.py", "here"}
+    words.insert(3, "-q")
+    assert "fgtrace: " not in run("", tmp_path, *words).stderr
+
+
+def test_folder_that_cannot_be_is_told_at_once(tmp_path: Path) -> None:
+    """
+    On the command line, where no dump could be written, a line says so before the program runs.
+    """
+    (tmp_path / "app.py").write_text("print('ran')")
+    words = ["-m", "fgtrace", "run", "--flight-recorder", "-q", "-o", "app.py/dumps", "app.py"]
+    said = run("", tmp_path, *words)
+    assert said.stdout == "ran\n"
+    why = rf"\[Errno \d+\] Not a directory: '{tmp_path / 'app.py'}'"
+    assert re.fullmatch(
+        rf"fgtrace: no dump can be written as it stands: {why}; the program runs\n", said.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, f"fgtrace: the flight recorder runs; dumps go to d; kill -USR2 {os.getpid()} asks for one"),
+        (
+            {"signal": "SIGHUP"},
+            f"fgtrace: the flight recorder runs; dumps go to d; kill -HUP {os.getpid()} asks for one",
+        ),
+        ({"signal": None}, "fgtrace: the flight recorder runs; dumps go to d"),
+        ({"when": "debug"}, "fgtrace: no flight recorder: when='debug', and asyncio's debug mode is off"),
+    ],
+    ids=["usual", "another-signal", "no-signal", "not-debugging"],
+)
+def test_welcome(options: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The command line says where dumps go and what asks for one.
+    """
+    monkeypatch.delenv("PYTHONASYNCIODEBUG", raising=False)
+    with hooked(Path("d"), **options) as hook:
+        assert welcome(hook) == said
 
 
 def test_child_of_a_fork(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,7 +89,7 @@ def test_trace(door: Live, core: str, tmp_path: Path, read_trace: Callable[..., 
     stats = trace.metadata["stats"]
     assert stats["core"] == core
     assert stats["ticks_taken"] / stats["hz"] > 0.499
-    assert trace.metadata["config"]["hz"] == 200
+    assert (trace.metadata["config"]["hz"], trace.metadata["config"]["dst"]) == (200, None)
     assert trace.track("MainThread")
     assert not list(trace.all("fgtrace http"))
     assert not list(trace.all("fgtrace writer"))
@@ -201,8 +202,9 @@ def test_headers(door: Live) -> None:
         ("state_frames=top", 'bad state_frames: "top": allowed is root or leaf or no'),
         ("awaits=all", 'bad awaits: "all": allowed is sampled or exact'),
         ("threads=2", 'bad threads: "2": allowed is 1 or 0, true or false'),
-        ("threads=0&tasks=0", 'bad tasks: "False": allowed is True where threads is off'),
-        ("tasks=0&awaits=exact", "bad awaits:"),
+        ("tasks=0&awaits=exact", 'bad awaits: "exact": allowed is'),
+        ("threads=0&tasks=0", 'bad tasks: "0": allowed is'),
+        ("tasks=No&threads=off", 'bad tasks: "No": allowed is'),
         ("dst=/etc/passwd", 'bad query: "dst": known is seconds, hz, format'),
         ("hz", "bad query:"),
         ("hz=%FF", "bad query:"),
@@ -211,6 +213,8 @@ def test_headers(door: Live) -> None:
         ("hz=" + "9" * 500, 'bad hz: "' + "9" * 100 + '...": allowed'),
         ("last=0", 'bad last: "0": allowed is a number above 0'),
         ("last=5&hz=9", 'bad hz: "9": allowed with last is format'),
+        ("last=5&hz=9.50", 'bad hz: "9.50": allowed with last is format'),
+        ("last=5&lines=yes", 'bad lines: "yes": allowed with last is format'),
     ],
 )
 def test_bad_query(query: str, expected: str) -> None:
@@ -236,6 +240,15 @@ def test_any_query(query: str) -> None:
             status, text = refused(found)
             assert status in (400, 409)
             assert text.count("\n") == 1
+
+
+def test_bad_with_the_doors_own_options() -> None:
+    """
+    A value that the client did not send is not shown as if it had.
+    """
+    status, text = refused(answer("threads=0", config=fgtrace.Config(tasks=False)))
+    assert (status, text.partition(":")[0]) == (400, "bad tasks")
+    assert text.startswith("bad tasks: allowed is True where threads is off")
 
 
 def test_bad_query_over_the_wire(door: Live) -> None:
@@ -441,6 +454,38 @@ def test_head(door: Live, path: str) -> None:
     assert reply.status_code == {"/fgtrace?hz=x": 400, "/nothing": 404}.get(path, 200)
     assert reply.content == b""
     assert not is_sampling()
+
+
+def test_nothing_there(door: Live) -> None:
+    """
+    Where nothing is, what there is is named in full.
+    """
+    found = door.get("/debug/nosuch")
+    assert found.status_code == 404
+    paths = found.text.rstrip("\n").partition("there is: ")[2].split()
+    assert paths == ["/debug/", "/debug/fgtrace", "/debug/fgprof", "/debug/tasks"]
+    assert all(door.get(path, params={"seconds": "x"}).status_code == 400 for path in paths)
+
+
+def test_door_within_another_application() -> None:
+    """
+    An aiohttp application may be a part of another one: the paths are those that a client asks for.
+    """
+    outer, inner = web.Application(), web.Application()
+    fgtrace.aiohttp.add_routes(inner)
+    outer.add_subapp("/debug/inner", inner)
+
+    async def main() -> tuple[str, str, str]:
+        async with TestClient(TestServer(outer)) as client:
+            nothing = await (await client.get("/debug/inner/debug/nosuch")).text()
+            page = await client.get("/debug/inner/debug")
+            tasks = await (await client.get("/debug/inner/debug/tasks")).text()
+            return nothing, str(page.url.path), tasks
+
+    nothing, page, tasks = asyncio.run(main())
+    assert "/debug/inner/debug/fgtrace /debug/inner/debug/fgprof" in nothing
+    assert page == "/debug/inner/debug/"
+    assert "RequestHandler.start" in tasks
 
 
 def test_index(door: Live) -> None:

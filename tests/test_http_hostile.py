@@ -145,6 +145,7 @@ def test_no_files_left(server: Live) -> None:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert status(ask(server, b"GET /debug/ HTTP/1.1\r\n\r\n")) == 200  # what is imported then needs files
+    until(lambda: own_threads() == 1)
     with connect(server) as early, socket.socket() as late:
         early.sendall(b"GET /debug/ HTTP/1.1\r\n")
         until(lambda: own_threads() == 2)

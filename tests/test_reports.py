@@ -13,10 +13,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fgtrace
+import fgtrace.asgi
 from answers import PROGRAMS, Known
 from fgtrace import reports
 from fgtrace.reports import Part, Report, Step, Wait
@@ -294,6 +296,41 @@ def test_a_loop_blocked_by_a_callback(tmp_path: Path) -> None:
         assert longest.kind == "callback"
         assert "slow" in " ".join((longest.name, *longest.stack))
         assert longest.duration_ns > 100_000_000
+
+
+@pytest.mark.parametrize("awaits", ["sampled", "exact"])
+@pytest.mark.parametrize("suffix", ["json", "pftrace"])
+def test_requests(suffix: str, awaits: str, tmp_path: Path) -> None:
+    """
+    A task that serves a request is called by its route alone, and grouped by it.
+    """
+
+    async def handle(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.1)
+        time.sleep(0.15)
+
+    async def main() -> None:
+        app = fgtrace.asgi.RequestMiddleware(handle)
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/users/7",
+            "path_template": "/users/{id}",
+            "headers": [],
+        }
+        for _ in range(2):
+            await asyncio.create_task(app(scope, None, None))  # type: ignore[arg-type]
+
+    with fgtrace.trace(tmp_path / f"t.{suffix}", hz=HZ, awaits=awaits):
+        asyncio.run(main())
+    report = reports.report(tmp_path / f"t.{suffix}", reports.Ask(group="task", task="GET /users/*"))
+    (group,) = (each for each in report.groups if each.name == "GET /users/{id}")
+    assert group.tasks == 2
+    assert {each.name for each in report.blocked} == {"GET /users/{id}"}
+    assert len(report.paths) == 2
+    assert_sums(report)
+    by_function = reports.report(tmp_path / f"t.{suffix}")
+    assert the_part(by_function, "handle", "sleep").each.max_ns > 0
 
 
 def test_paths_of_several(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import fgtrace.asgi
 from fgtrace._collect import _requests
 from fgtrace._config import Options
 from fgtrace._flight import FlightRecorder
+from fgtrace._http._tasks import TaskWatch, as_text
 from fgtrace._lane import Lane
 from fgtrace._model import Frame, Request, Track
 from fgtrace._recording import Recording
@@ -67,6 +68,14 @@ def requests_of(trace: Trace) -> list[tuple[str, Row]]:
     return [(track.name, row) for track in trace.all() for row in track if row.category == "request"]
 
 
+def assert_within(requests: list[Row], frames: list[Row], trace: Trace) -> None:
+    """
+    What was sampled within requests is drawn within them; a step with exact awaits has its own end.
+    """
+    if trace.metadata["awaits"] != "exact":
+        assert all(any(row.ts <= each.ts and each.end <= row.end for row in requests) for each in frames)
+
+
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_asgi(loop: str, record: Callable[..., Trace]) -> None:
     """
@@ -83,6 +92,7 @@ def test_asgi(loop: str, record: Callable[..., Trace]) -> None:
     (track,) = trace.all("GET /users/{id}")
     assert "sleep" in track.states()
     assert track.named("*.user")  # what lies within the middleware is seen
+    assert_within([row], track.named("*.user"), trace)
     assert not track.named("fgtrace.*")
     (named,) = (e["args"] for e in trace.events("M") if e["args"].get("name", "").endswith("{id}"))
     assert "RequestResponseCycle.run_asgi" in str(named)
@@ -136,6 +146,9 @@ def test_several_in_a_task(record: Callable[..., Trace]) -> None:
     rows = [row for row in track if row.category == "request"]
     assert [row.name for row in rows] == ["GET /a", "GET /b"]
     assert all(row.depth == 0 for row in rows)
+    frames = track.named("*.app")
+    assert frames
+    assert_within(rows, frames, trace)
     inside = [
         [each.name for each in track if row.ts <= each.ts < row.end and each.depth == 1] for row in rows
     ]
@@ -234,7 +247,7 @@ def test_lanes(record: Callable[..., Trace]) -> None:
 @contextmanager
 def asking(service: Live, path: str) -> Iterator[None]:
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(service.get, path)
+        asked = pool.submit(service.get, path, headers=HEADERS)
         yield
         service.go_on.set()
         assert asked.result(SECONDS).status_code == 200
@@ -250,6 +263,57 @@ def test_under_way(kind: str, record: Callable[..., Trace]) -> None:
         trace = record(lambda: threading.Event().wait(0.1))
     ((_, row),) = requests_of(trace)
     assert row.name == "GET /block"
+
+
+@pytest.mark.parametrize("kind", ["starlette", "aiohttp"])
+def test_door(kind: str, record: Callable[..., Trace]) -> None:
+    """
+    What is asked of a door is a request of that path.
+    """
+    with live(kind) as service:
+        trace = record(lambda: service.get("/debug/fgtrace?seconds=0.2"))
+    ((_, row),) = requests_of(trace)
+    assert (row.name, row.args) == ("GET /debug/fgtrace", {"path": "/debug/fgtrace"})
+
+
+@pytest.mark.parametrize("kind", ["starlette", "aiohttp"])
+def test_tasks_now(kind: str) -> None:
+    """
+    A look at what every task does right now lists those that serve a request by it, with its facts.
+    """
+    with live(kind) as service, live("serve") as door, asking(service, "/block"):
+        assert service.blocked.wait(SECONDS)
+        found = door.get("/debug/tasks?format=json").json()["tasks"]
+        text = door.get("/debug/tasks").text
+    (task,) = (each for each in found if each["request"] is not None)
+    assert task["request"].pop("seconds") > 0
+    assert task["request"] == {"name": "GET /block", "args": {"path": "/block", **IDS}}
+    assert task["state"] == "running"
+    assert f"\n  GET /block ({task['name']} " in text
+    assert f" s, path /block, request id r-1, trace id {IDS['trace id']}\n" in text
+
+
+def test_tasks_now_hostile(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    A path cannot end a line of the list, nor command a terminal; a request without a name is left out.
+    """
+
+    async def main() -> str:
+        task = asyncio.current_task()
+        path = "/a\n\x1b[2J"
+        serving = [
+            _requests.begin_request(task, nameless, None),
+            _requests.begin_request(task, lambda _: (f"GET {path}", {"path": path}), None),
+        ]
+        found = as_text(TaskWatch(Options()).look(), 9).decode()
+        for each in serving:
+            _requests.end_request(each)
+        return found
+
+    text = asyncio.run(main())
+    assert "\n  GET /a\\n\\x1b[2J (Task-" in text
+    assert ", path /a\\n\\x1b[2J\n" in text
+    assert "requests failed" in caplog.text
 
 
 def test_no_trace() -> None:
@@ -327,9 +391,13 @@ def test_opentelemetry(record: Callable[..., Trace], monkeypatch: pytest.MonkeyP
 TRACK = Track("task", 0, "Task-1", end=100)
 
 
-def drawn(requests: list[Request], *, in_time: bool = False) -> list[tuple[str, int, int, int]]:
+def drawn(
+    requests: list[Request], *, in_time: bool = False, depth: int = 0
+) -> list[tuple[str, int, int, int]]:
     """
     Name, start, end and depth of the slices of a task that slept till 50 and then ran, with its requests.
+
+    It ran with so many middlewares on its stack.
     """
     recording = Recording()
     recording.requests += requests
@@ -339,7 +407,7 @@ def drawn(requests: list[Request], *, in_time: bool = False) -> list[tuple[str, 
     found: list[int] = []
     for time, state in ((0, "sleep"), (50, "running"), (100, "")):
         path = (resolver.shared_step(Frame(state, "state")),) if state else ()
-        found += lane.advance(time, path) or ()
+        found += lane.advance(time, path, depth if state == "running" else 0) or ()
     return [
         (resolver.frames[number].name, start, end, depth)
         for start, end, depth, number in zip(*[iter(found)] * 4, strict=True)
@@ -402,6 +470,49 @@ def test_drawn(requests: list[tuple[int, int]], expected: list[tuple[str, int, i
     """
     noted = [Request(0, start, end, "ab"[place]) for place, (start, end) in enumerate(requests)]
     assert sorted(drawn(noted), key=lambda each: (each[1], each[3])) == expected
+
+
+@pytest.mark.parametrize(
+    ("requests", "depth", "expected"),
+    [
+        pytest.param([(20, 60)], 1, [("a", 20, 60, 0), ("running", 50, 60, 1)], id="ends-with-it"),
+        pytest.param(
+            [(20, 60), (70, 80)],
+            1,
+            [("a", 20, 60, 0), ("running", 50, 60, 1), ("b", 70, 80, 0), ("running", 70, 80, 1)],
+            id="another-one",
+        ),
+        pytest.param(
+            [(20, 80), (30, 60)],
+            2,
+            [("a", 20, 80, 0), ("b", 30, 60, 1), ("running", 50, 60, 2)],
+            id="the-inner-of-two",
+        ),
+        pytest.param(
+            [(20, 80), (30, 60)],
+            1,
+            [
+                ("a", 20, 80, 0),
+                ("b", 30, 60, 1),
+                ("running", 50, 60, 2),
+                ("running", 60, 80, 1),
+            ],
+            id="the-outer-of-two",
+        ),
+        pytest.param([(60, 90)], 1, [("a", 60, 90, 0), ("running", 60, 90, 1)], id="begins-with-it"),
+        pytest.param([(0, 30)], 1, [("a", 0, 30, 0), ("running", 50, 100, 0)], id="of-an-unknown-one"),
+    ],
+)
+@pytest.mark.parametrize("in_time", [False, True])
+def test_drawn_within(
+    requests: list[tuple[int, int]], depth: int, expected: list[tuple[str, int, int, int]], in_time: bool
+) -> None:
+    """
+    What was seen within a request begins and ends with it, and is there again in another one.
+    """
+    noted = [Request(0, start, end, "ab"[place]) for place, (start, end) in enumerate(requests)]
+    found = [each for each in drawn(noted, in_time=in_time, depth=depth) if each[0] != "sleep"]
+    assert sorted(found, key=lambda each: (each[1], each[3])) == expected
 
 
 @pytest.mark.parametrize(

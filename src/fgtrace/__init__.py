@@ -24,7 +24,14 @@ from fgtrace._sampler import Stats
 from fgtrace._trace import Config, Trace, trace
 from fgtrace._version import __version__
 from fgtrace.debug import install, uninstall
-from fgtrace.errors import ConfigError, FgtraceError, SinkError, TraceFormatError, TraceStateError
+from fgtrace.errors import (
+    ConfigError,
+    FgtraceError,
+    SinkError,
+    TraceFormatError,
+    TraceStateError,
+    UnknownOptionError,
+)
 from fgtrace.jupyter import load_ipython_extension, unload_ipython_extension
 from fgtrace.server import Server, serve
 
@@ -44,6 +51,7 @@ __all__ = [
     "TraceFormatError",
     "TraceStateError",
     "Track",
+    "UnknownOptionError",
     "__version__",
     "install",
     "load",

@@ -23,6 +23,7 @@ from typing import Generic, NamedTuple, TypeVar
 from fgtrace._model import Cpu, FrameName, ThreadLook, Wait
 from fgtrace._rules import (
     CALL_RULES,
+    HANDED_OVER,
     KIND_NAMES,
     KIND_STATES,
     NAMES,
@@ -251,7 +252,8 @@ class Rules:
         if found.state in (NOTHING, RUNNING):
             at_call, elsewhere = UNEXPLAINED[look.cpu]
             state = at_call if callee else elsewhere
-            return _verdict(state, callee, self._threads.site(frames))
+            on = "" if callee in HANDED_OVER else callee
+            return _verdict(state, on, self._threads.site(frames))
         on = _call_name(callee) if found.at < 0 else self._threads.name(frames, found.at)
         return _verdict(found.state, on, self._threads.site(frames))
 

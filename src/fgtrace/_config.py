@@ -12,12 +12,13 @@ import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Self
 
 from fgtrace._states import TASK_STATES, THREAD_STATES
+from fgtrace._text import refuse_unknown
 from fgtrace.errors import ConfigError
 
-__all__ = ["FORMATS", "PACKED", "READABLE", "Destination", "Options", "format_of"]
+__all__ = ["FORMATS", "PACKED", "READABLE", "RECORDED", "Destination", "Options", "format_of"]
 
 #: Where a trace goes: a path, or a binary file object, which is written but never closed.
 Destination = str | os.PathLike[str] | IO[bytes]
@@ -133,6 +134,9 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_memory": (_is_memory, f"allowed is a whole number of bytes, {MIB} or more"),
 }
 
+#: The options that a flight recorder takes: it has no destination.
+RECORDED = tuple(name for name in CHECKS if name not in ("dst", "format"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -172,6 +176,7 @@ class Options:
 
     Raises:
         ConfigError: a value is not allowed. It names the field, the value and what is allowed.
+        UnknownOptionError: there is no such option.
     """
 
     hz: float = 99
@@ -189,6 +194,13 @@ class Options:
     rules: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
     max_overhead: float = 0.05
     max_memory: int = 256 * MIB
+
+    def __new__(cls, *_: object, **options: object) -> Self:
+        """
+        Names that are no options are refused before `dataclass` would, with those that there are.
+        """
+        refuse_unknown("fgtrace.Config", options, CHECKS)
+        return object.__new__(cls)
 
     def __post_init__(self) -> None:
         for name, (allows, allowed) in CHECKS.items():
@@ -224,7 +236,7 @@ class Options:
 
     def as_dict(self) -> dict[str, str | float | bool | None]:
         """
-        The effective options as plain values, for the trace's metadata.
+        The effective options as plain values, for the trace's metadata; a file object's is its name, or None.
         """
         found: dict[str, str | float | bool | None] = {}
         for field_ in fields(self):
@@ -241,4 +253,5 @@ def _plain(value: object) -> str | None:
         return str(os.fspath(value))
     if isinstance(value, tuple):
         return ", ".join(item.name if isinstance(item, ContextVar) else " = ".join(item) for item in value)
-    return f"<{type(value).__name__}>"
+    name = getattr(value, "name", None)  # of a file object
+    return name if isinstance(name, str) and name else None

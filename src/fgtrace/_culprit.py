@@ -5,16 +5,20 @@ Who did it: the track that held an event loop, and in which functions, as one li
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
 
+from fgtrace._collect._requests import served_now
 from fgtrace._collect._walk_py import Walker
 from fgtrace._config import Options
-from fgtrace._model import Frame, FrameName, Wait
+from fgtrace._model import Frame, FrameName, Request, Wait
 from fgtrace._recording import GONE, Recording
 from fgtrace._resolve import Resolver, frame_name
+from fgtrace._sampler import Stats, complain
 from fgtrace._step_records import CALLBACK
 from fgtrace._take import Take
+from fgtrace._text import printable
 
 __all__ = ["Culprit", "of_error", "of_frame", "of_task", "who_held"]
 
@@ -28,8 +32,8 @@ _Key = tuple[int, int, int]  # track, stack, detail
 
 class Culprit(NamedTuple):
     """
-    ``who`` it is (``task 'Task-7'``), and ``where``: ``main > handle > sleep (app.py:12)``; ``is_thread``:
-    it is no task and no callback that is known.
+    ``who`` it is (``task 'Task-7' (GET /users/{id})``), and ``where``: ``main > handle > sleep
+    (app.py:12)``; ``is_thread``: it is no task and no callback that is known.
     """
 
     who: str
@@ -62,7 +66,31 @@ def who_held(take: Take, since: int, thread: int) -> Culprit:
     seen = [key for key in stacks if key[0] == best]
     entry = window.tracks[best]
     where = _where(take, seen, stacks)
-    return Culprit(f"{entry.kind} {entry.name!r}", where, is_thread=entry.kind == "thread")
+    request = _request(take, best, since)
+    return Culprit(_who(entry.kind, entry.name, request), where, is_thread=entry.kind == "thread")
+
+
+def _request(take: Take, track: int, since: int) -> Request | None:
+    """
+    What a task served for most of the time from ``since`` on; of those within one another the outermost.
+    """
+
+    def lasted(request: Request) -> int:
+        return (request.end if request.end >= 0 else take.end) - max(request.start, since)
+
+    found = [each for each in take.recording.requests if each.track == track and lasted(each) > 0]
+    return max(sorted(found, key=lambda each: each.start), key=lasted, default=None)
+
+
+def _who(kind: str, name: str, request: Request | None) -> str:
+    """
+    ``task 'Task-7' (GET /users/{id}, request id 1f3)``.
+    """
+    said = f"{kind} {name!r}"
+    if request is None:
+        return said
+    ids = [f"{what} {value}" for what, value in request.args if what.endswith(" id")]
+    return f"{said} ({printable(', '.join([request.name, *ids]))})"
 
 
 def _kind(window: Recording, track: int) -> str:
@@ -125,7 +153,9 @@ def of_task(task: Any, options: Options) -> Culprit:
     elements, _ = Walker(scratch).chain(task.get_coro())
     resolver = Resolver(scratch, options)
     steps = resolver.path("task", scratch.stack(elements), scratch.wait(Wait("future")))
-    return Culprit(f"task {task.get_name()!r}", _chain([resolver.frames[step.number] for step in steps]))
+    requests = served_now(lambda each: 0 if each is task else -1, partial(complain, Stats()))
+    who = _who("task", task.get_name(), next(iter(requests), None))
+    return Culprit(who, _chain([resolver.frames[step.number] for step in steps]))
 
 
 def of_error(context: dict[str, Any]) -> Culprit:

@@ -90,6 +90,13 @@ class DebugHook:
         self._signal: signal.Signals | None = None
         self._before: Any = None  # the handler that the signal had
 
+    @property
+    def obstacle(self) -> OSError | None:
+        """
+        Why no dump could be written now; None: nothing is known that stands in the way.
+        """
+        return self._dumps.obstacle()
+
     def start(self) -> None:
         """
         Begin, unless it is to be only in debug mode.

@@ -4,6 +4,7 @@ A folder of dumps: so many files and bytes at the most, the oldest go first.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -32,6 +33,19 @@ class Dumps:
         self._max_files = max_files
         self._max_bytes = max_bytes
         self._suffix = FORMATS[format_][0]
+
+    def obstacle(self) -> OSError | None:
+        """
+        Why no dump could be written here now, as far as that can be told without making anything.
+        """
+        place = self.folder
+        while not os.path.lexists(place):
+            place = os.path.dirname(place)
+        is_folder = os.path.isdir(place)
+        if is_folder and os.access(place, os.W_OK | os.X_OK):
+            return None
+        code = errno.EACCES if is_folder else errno.ENOTDIR
+        return OSError(code, os.strerror(code), place)
 
     def new(self, reason: str, now: float) -> str:
         """

@@ -163,16 +163,17 @@ class ThreadLane:
         self._resolver = resolver
         self._path: Path = ()
         self._collecting: Path = ()
+        self._depth = 0
         self._since = 0
 
-    def row(self, time: int, stack: int, path: Path) -> array[int]:
+    def row(self, time: int, stack: int, path: Path, depth: int) -> array[int]:
         """
-        From this time on it has this stack and path.
+        From this time on it has this stack and path; ``depth``: see `Lane.advance`.
         """
         self.remembered.append((time, stack))
         if len(self.remembered) > 2 * MOST_REMEMBERED:
             del self.remembered[:MOST_REMEMBERED]
-        self._path = path
+        self._path, self._depth = path, depth
         return self._advance(time)
 
     def collect(self, time: int, collection: Collection | None) -> array[int]:
@@ -206,7 +207,7 @@ class ThreadLane:
         # a late look, also the one that misses the thread, is noted as of when it was due
         self._since = min(max(self._since, time), self.track.end)
         path = (*self._path, *self._collecting) if self._path else ()
-        return self._lane.advance(self._since, path) or array("q")
+        return self._lane.advance(self._since, path, self._depth) or array("q")
 
 
 class LoopLane:

@@ -143,7 +143,8 @@ class ExactDrawing:
             return [(lane.track, self._finish(lane, time))]
         if isinstance(lane, ThreadLane):
             path = self._resolver.path(lane.track.kind, stack, detail)
-            return [(lane.track, lane.row(time, stack, path))]
+            depth = self._tracks.served.depth(track, stack)
+            return [(lane.track, lane.row(time, stack, path, depth))]
         if detail in self._running:
             lane.sample(time, stack, detail)
             return ()

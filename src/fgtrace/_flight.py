@@ -19,11 +19,12 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from fgtrace._config import MIB, Destination, Options
+from fgtrace._config import MIB, RECORDED, Destination, Options
 from fgtrace._cores import AnySampler, make_sampler, tell_loop
 from fgtrace._ring import Ring
 from fgtrace._sampler import Stats, complain
 from fgtrace._sinks import make_sink
+from fgtrace._text import refuse_unknown
 from fgtrace._window import Window
 from fgtrace._worker import Worker
 from fgtrace._writing import metadata, paced
@@ -118,6 +119,7 @@ class FlightRecorder:
 
     Raises:
         ConfigError: a value is not allowed.
+        UnknownOptionError: there is no such option.
     """
 
     def __init__(self, seconds: float = 30, *, max_memory: int = 64 * MIB, **options: Any) -> None:
@@ -125,6 +127,7 @@ class FlightRecorder:
         for name in ("dst", "format"):
             if name in options:
                 raise ConfigError(name, options[name], "allowed is none here: give it to dump()")
+        refuse_unknown("fgtrace.FlightRecorder", options, ("seconds", *RECORDED))
         self.config = Options(max_memory=max_memory, **options)
         self.seconds = seconds
         self._length = round(seconds * 1e9)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from signal import Signals
 from typing import Any, Literal
 
-from fgtrace._config import CHECKS, FORMATS, MIB
-from fgtrace._text import FLAGS, number, text
+from fgtrace._config import CHECKS, FORMATS, MIB, RECORDED
+from fgtrace._text import FLAGS, nearest, number, refuse_unknown, text
 from fgtrace.errors import ConfigError
 
-__all__ = ["PREFIX", "VARIABLES", "HookOptions", "from_environment"]
+__all__ = ["PREFIX", "VARIABLES", "HookOptions", "from_environment", "strangers"]
 
 #: Of the environment variables.
 PREFIX = "FGTRACE_"
@@ -154,6 +154,27 @@ VARIABLES: dict[str, Callable[[str], object]] = {
 }
 
 
+#: Variables that others read: the core's choice, and how this project is built and tested.
+_OTHERS = ("CORE", "BUILD", "CFLAGS", "ASYNCIO_SUITE", "STRESS_SECONDS", "VIEWERS")
+_told: set[str] = set()
+
+
+def strangers(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """
+    A sentence of each variable that looks as if it were ours and is not, as a misspelt one does: once a
+    process.
+    """
+    known = [name.upper() for name in (*VARIABLES, *_OTHERS)]
+    ours = {name.removeprefix(PREFIX) for name in environment if name.startswith(PREFIX)}
+    found = []
+    for name in sorted(ours.difference(known, _told)):
+        meant = nearest(name, known)
+        _told.add(name)
+        said = f"nobody reads {PREFIX}{name} of the environment"
+        found.append(f"{said}: did you mean {PREFIX}{meant}?" if meant else said)
+    return found
+
+
 def from_environment(given: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> HookOptions:
     """
     The options: as given, else as the environment says, else their defaults.
@@ -164,7 +185,10 @@ def from_environment(given: Mapping[str, Any], environment: Mapping[str, str] = 
 
     Raises:
         ConfigError: a value is not allowed; one of the environment's is named by its variable.
+        UnknownOptionError: there is no such option.
     """
+    known = (*_CHECKS, *(name for name in RECORDED if name not in _CHECKS))
+    refuse_unknown("fgtrace.install", given, known)
     found: dict[str, Any] = {}
     for name, read in VARIABLES.items():
         value = environment.get(PREFIX + name.upper())

@@ -51,31 +51,46 @@ class Lane:
         outer: what is drawn around the paths, by time.
     """
 
-    __slots__ = ("changes", "in_time", "line", "open", "outer", "path", "track")
+    __slots__ = ("changes", "depth", "in_time", "inner", "line", "open", "outer", "path", "track")
 
     def __init__(self, track: Track, *, in_time: bool = False, outer: Outer = ()) -> None:
         self.track = track
         self.outer: Path = ()
+        self.inner: Path = ()
+        self.depth = 0
         self.changes = list(reversed(outer))
         self.in_time = in_time
         self.path: Path = ()
         self.open: list[int] = []
         self.line: array[int] = array("q")
 
-    def advance(self, time: int, path: Path) -> array[int] | None:
+    def advance(self, time: int, path: Path, depth: int = 0) -> array[int] | None:
         """
         From this time on the track has this path; the part of the line that can go is returned.
+
+        Args:
+            time: ns.
+            path: what is drawn within ``outer``.
+            depth: it is drawn only where so much is around it.
         """
         if not (self.outer or self.changes):
             return self._draw(time, path)
         ready = array("q")
         while self.changes and self.changes[-1][0] <= time:
-            at, outer = self.changes.pop()
-            inner, self.outer = self.path[len(self.outer) :], outer
-            if inner and at < time:
-                ready.extend(self._draw(at, (*outer, *inner)) or ())
-        ready.extend(self._draw(time, (*self.outer, *path) if path else ()) or ())
+            at, self.outer = self.changes.pop()
+            if self.inner and at < time:
+                inner = self.inner if self.depth <= len(self.outer) else ()
+                ready.extend(self._draw(at, (*self.outer, *inner)) or ())
+        self.inner, self.depth = path, depth
+        inner = () if self._comes_later() else path
+        ready.extend(self._draw(time, (*self.outer, *inner) if path else ()) or ())
         return ready or None
+
+    def _comes_later(self) -> bool:
+        """
+        Whether what the path is within is still to come: a late look is noted as of when it was due.
+        """
+        return self.depth > len(self.outer) and bool(self.changes) and len(self.changes[-1][1]) >= self.depth
 
     def _draw(self, time: int, path: Path) -> array[int] | None:
         kept = _kept(self.path, path)

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from fgtrace._config import READABLE, Options
 from fgtrace._take import Take
+from fgtrace._text import refuse_unknown
 from fgtrace.errors import ConfigError, TraceStateError
 from fgtrace.reports import Ask, Report, make_report, report
 
@@ -21,9 +22,10 @@ def of_take(take: Take, asked: Mapping[str, Any]) -> Report:
 
     Raises:
         ConfigError: a value is not allowed, there is no such task, or there are no states.
+        UnknownOptionError: there is no such option.
     """
     _need_states(take.options)
-    return make_report(take.timeline(), take.about, Ask(**asked))
+    return make_report(take.timeline(), take.about, _ask(asked))
 
 
 def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
@@ -31,7 +33,7 @@ def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
     The report of what a trace with these options has written.
 
     Raises:
-        ConfigError: as of `of_take`.
+        ConfigError, UnknownOptionError: as of `of_take`.
         TraceStateError: it cannot be read back.
     """
     _need_states(options)
@@ -41,7 +43,12 @@ def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
             f"this trace was written as {format_} to {options.dst!r}, and cannot be read back: "
             "ask while it runs, or write it as json or perfetto to a path"
         )
-    return report(cast("str", options.dst), Ask(**asked))
+    return report(cast("str", options.dst), _ask(asked))
+
+
+def _ask(asked: Mapping[str, Any]) -> Ask:
+    refuse_unknown("fgtrace.Trace.report", asked, Ask.__slots__)
+    return Ask(**asked)
 
 
 def _need_states(options: Options) -> None:

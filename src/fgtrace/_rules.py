@@ -43,6 +43,7 @@ from fgtrace._states import (
 
 __all__ = [
     "CALL_RULES",
+    "HANDED_OVER",
     "KIND_NAMES",
     "KIND_STATES",
     "NAMES",
@@ -373,6 +374,11 @@ TYPE_NAMES: Mapping[str, str] = MappingProxyType({
     "uvloop.loop._SyncSocketReaderFuture": "loop.sock_recv",
     "uvloop.loop._SyncSocketWriterFuture": "loop.sock_sendall",
 })
+
+#: Calls whose text says nothing: executors, threads and contexts have what they were given in a variable.
+HANDED_OVER = frozenset((
+    "self.fn", "fn", "func", "self._target", "context.run", "ctx.run", "self._context.run",
+))
 
 #: The state of a thread that no rule explains: (at a native call, elsewhere). A clock that
 #: stands still while no other thread runs is a call that blocks, if there is a call.

@@ -3,13 +3,17 @@ Requests on the tracks of the tasks that served them.
 
 A request is the outermost slice of its time. A task that served one request and did little else, as most
 servers make one for each, is named by it; a task that serves a connection keeps its name.
+
+A sampled stack stands from when a look was due until the next one, and a request begins and ends in between.
+What was seen within it can be neither before nor after it, for the middleware that tells of requests is on
+that stack: so it is drawn only within one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fgtrace._model import Frame, Request
+from fgtrace._model import Frame, FrameName, Request
 from fgtrace._recording import Recording
 from fgtrace._resolve import Path, Resolver
 
@@ -17,6 +21,12 @@ __all__ = ["Outer", "Served"]
 
 #: At these times (ns) a track's outermost steps become these.
 Outer = Sequence[tuple[int, Path]]
+
+#: Who is on a stack within a request.
+_MIDDLEWARES = frozenset((
+    FrameName("fgtrace.asgi", "RequestMiddleware.__call__"),
+    FrameName("fgtrace.aiohttp", "request_middleware"),
+))  # fmt: skip
 
 
 class Served:
@@ -28,6 +38,8 @@ class Served:
     """
 
     def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._depths: dict[int, int] = {}
         self._by_track: dict[int, list[Request]] = {}
         for request in recording.requests:
             self._by_track.setdefault(request.track, []).append(request)
@@ -46,6 +58,19 @@ class Served:
         is_only = all(0 <= each.end <= until for each in requests[1:])  # others lie within it
         seen = min(until, end) - max(first.start, start)
         return first.name if is_only and 2 * seen >= end - start else ""
+
+    def depth(self, track: int, stack: int) -> int:
+        """
+        Within how many requests a stack is, on a track that has any.
+        """
+        if track not in self._by_track:
+            return 0
+        found = self._depths.get(stack)
+        if found is None:
+            codes = self._recording.codes
+            elements = self._recording.elements(stack)
+            found = self._depths[stack] = sum(codes[code].name in _MIDDLEWARES for code, _ in elements)
+        return found
 
     def outer(self, track: int, resolver: Resolver) -> Outer:
         """

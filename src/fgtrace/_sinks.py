@@ -9,6 +9,7 @@ untouched and a note that another was under way. A path that is no regular file 
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -33,9 +34,10 @@ class Sink(Protocol):
     Takes a trace's bytes.
     """
 
-    def begin(self) -> None:
+    def begin(self) -> SinkError | None:
         """
-        The trace starts. Never raises: what went wrong comes out of `write`.
+        The trace starts. Never raises: what stands in the way now is returned, and what still does at the
+        trace's end comes out of `write`.
         """
 
     def write(self, pieces: Iterable[bytes]) -> None:
@@ -63,16 +65,18 @@ class FileSink:
         self._compress = compress
         self._direct = _is_special(self._path)
         self._partial = self._path if self._direct else self._path + PARTIAL
-        self._failed: OSError | None = None
 
-    def begin(self) -> None:
+    def begin(self) -> SinkError | None:
         if self._direct:
-            return
+            return None
         try:
+            if os.path.isdir(self._path):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self._path)
             with open(self._partial, "wb") as file:
                 file.write(_NOTE)
         except OSError as error:
-            self._failed = error
+            return SinkError(self._given, error)
+        return None
 
     def write(self, pieces: Iterable[bytes]) -> None:
         self.fill(lambda file: _write(file, pieces, compress=self._compress))
@@ -81,8 +85,6 @@ class FileSink:
         """
         As `write`, by somebody who writes all of the file, and packs it if it is to be.
         """
-        if self._failed is not None:
-            raise SinkError(self._given, self._failed) from self._failed
         try:
             with open(self._partial, "wb") as file:
                 write(file)
@@ -111,7 +113,7 @@ class ObjectSink:
         self._compress = compress
 
     def begin(self) -> None:
-        pass
+        return None
 
     def write(self, pieces: Iterable[bytes]) -> None:
         target = _Guarded(self._file)

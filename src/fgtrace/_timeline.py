@@ -168,7 +168,7 @@ class Timeline:
             return
         lanes: dict[int, Lane] = {}
         tracks = self._recording.tracks
-        path = self._resolver.path
+        path, depth, serves = self._resolver.path, self._found.served.depth, bool(self._recording.requests)
         for drawn, (time, track, stack, detail) in enumerate(self._recording.read()):
             lane = lanes.get(track)
             if lane is None:
@@ -177,7 +177,8 @@ class Timeline:
                 ready = lane.advance(time, ())
                 del lanes[track]
             else:
-                ready = lane.advance(time, path(tracks[track].kind, stack, detail))
+                around = depth(track, stack) if serves else 0
+                ready = lane.advance(time, path(tracks[track].kind, stack, detail), around)
             if ready:
                 yield lane.track, ready
             if self._progress is not None and drawn % PROGRESS_EVERY == 0:

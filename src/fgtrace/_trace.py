@@ -15,10 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
-from fgtrace._config import Destination, Options
+from fgtrace._config import CHECKS, Destination, Options
 from fgtrace._cores import AnySampler, make_sampler, tell_loop
 from fgtrace._sampler import Stats
 from fgtrace._sinks import make_sink
+from fgtrace._text import refuse_unknown
 from fgtrace._writing import in_thread, metadata, paced
 from fgtrace.errors import SinkError, TraceStateError
 
@@ -60,9 +61,11 @@ def trace(dst: Destination | None = None, **options: Any) -> Trace:
 
     Raises:
         ConfigError: an option has a value that is not allowed.
+        UnknownOptionError: there is no such option.
     """
     if dst is not None:
         options["dst"] = dst
+    refuse_unknown("fgtrace.trace", options, CHECKS)
     return Config(**options).trace()
 
 
@@ -94,6 +97,7 @@ class Trace:
         self._began = 0.0
         self._seconds = 0.0
         self._stopped = False
+        self._obstacle: SinkError | None = None  # what would keep the trace from being written, as it starts
         self._busy = threading.Lock()  # while it starts, and while it is written
 
     def __repr__(self) -> str:
@@ -118,7 +122,7 @@ class Trace:
         self._began = time.time()
         self._sampler = make_sampler(self.config)
         self._sink = make_sink(self.config.dst, str(self.config.effective_format))
-        self._sink.begin()
+        self._obstacle = self._sink.begin()
         self.stats = self._sampler.stats
         tell_loop(self._sampler)
         with self._busy:
@@ -186,7 +190,7 @@ class Trace:
             self._write(sampler, progress, also=[lambda take: found.append(of_take(take, {}))] * wanted)
         return found[0] if found else None
 
-    def take(self) -> Take | None:
+    def _take(self) -> Take | None:
         """
         Stop, and write nothing: who calls this writes what was recorded, and closes the recording. None: this
         is a child process.
@@ -208,7 +212,7 @@ class Trace:
         Raises:
             TraceStateError: it is not running.
         """
-        take = self.take()
+        take = self._take()
         if take is not None:
             take.recording.close()
 

@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from fgtrace._collect._requests import begin_request, end_request, facts
-from fgtrace._http import Ask, Door, Reply, make_door, place_of
+from fgtrace._http import PATHS, Ask, Door, Reply, make_door, place_of
 from fgtrace._writing import in_thread
 
 __all__ = ["add_routes", "request_middleware"]
@@ -37,21 +37,20 @@ def add_routes(app: web.Application, prefix: str = "/debug", **options: Any) -> 
 
     Raises:
         ConfigError: an option has a value that is not allowed.
+        UnknownOptionError: there is no such option.
     """
     prefix = place_of(prefix)
-    door = make_door(options)
+    door = make_door("fgtrace.aiohttp.add_routes", options, "prefix")
 
-    async def debug(request: web.Request) -> web.StreamResponse:
-        ask = Ask(
-            request.method,
-            request.match_info["place"],
-            request.rel_url.raw_query_string,
-            _headers(request),
-            prefix,
-        )
+    async def debug(path: str, request: web.Request) -> web.StreamResponse:
+        path += request.match_info.get("rest", "")
+        base = request.path.removesuffix(path)  # more than the prefix in an application within another one
+        ask = Ask(request.method, path, request.rel_url.raw_query_string, _headers(request), base)
         return await _answer(door, ask, request)
 
-    app.router.add_route("*", prefix + "{place:(/.*)?}", debug)
+    for path in ("", *PATHS):  # a route each, so that a request is named by what it asked for
+        app.router.add_route("*", prefix + path, partial(debug, path))
+    app.router.add_route("*", prefix + "/{rest:.*}", partial(debug, "/"))
 
 
 @web.middleware

@@ -43,10 +43,11 @@ class DebugApp:
 
     Raises:
         ConfigError: an option has a value that is not allowed.
+        UnknownOptionError: there is no such option.
     """
 
     def __init__(self, **options: Any) -> None:
-        self._door = make_door(options)
+        self._door = make_door("fgtrace.asgi.DebugApp", options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """
@@ -72,12 +73,13 @@ class DebugMiddleware:
 
     Raises:
         ConfigError: an option has a value that is not allowed.
+        UnknownOptionError: there is no such option.
     """
 
     def __init__(self, app: App, prefix: str = "/debug", **options: Any) -> None:
         self._app = app
         self._prefix = place_of(prefix)
-        self._door = make_door(options)
+        self._door = make_door("fgtrace.asgi.DebugMiddleware", options, "prefix")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """

@@ -42,15 +42,20 @@ def install(folder: str | os.PathLike[str] | None = None, **options: Any) -> Deb
 
     Raises:
         ConfigError: a value is not allowed, here or in the environment.
+        UnknownOptionError: there is no such option.
         TraceStateError: it is installed already.
     """
+    import logging  # 10 ms, and only the hook needs it
+
     from fgtrace._debug_hook import DebugHook
-    from fgtrace._hook_options import from_environment
+    from fgtrace._hook_options import from_environment, strangers
 
     if installed() is not None:
         raise TraceStateError("the debug hook is installed already: fgtrace.uninstall() takes it away")
     if folder is not None:
         options["folder"] = folder
+    for said in strangers():
+        logging.getLogger("fgtrace").warning("%s", said)
     hook = DebugHook(from_environment(options))
     hook.start()
     _installed[:] = [hook]

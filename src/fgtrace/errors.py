@@ -2,10 +2,11 @@
 The family of errors that fgtrace raises.
 
     FgtraceError
-    ├── ConfigError       (ValueError)    an option with a value that is not allowed
-    ├── TraceStateError   (RuntimeError)  a call at the wrong time: ``stop()`` twice, say
-    ├── SinkError         (OSError)       the destination could not be opened or written
-    └── TraceFormatError  (ValueError)    a file that is not a trace we can read
+    ├── ConfigError         (ValueError)    an option with a value that is not allowed
+    ├── UnknownOptionError  (TypeError)     an option that there is not
+    ├── TraceStateError     (RuntimeError)  a call at the wrong time: ``stop()`` twice, say
+    ├── SinkError           (OSError)       the destination could not be opened or written
+    └── TraceFormatError    (ValueError)    a file that is not a trace we can read
 
 Each is also the builtin that a caller would expect, so ``except ValueError`` and
 ``except fgtrace.ConfigError`` both work.
@@ -13,7 +14,14 @@ Each is also the builtin that a caller would expect, so ``except ValueError`` an
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "FgtraceError", "SinkError", "TraceFormatError", "TraceStateError"]
+__all__ = [
+    "ConfigError",
+    "FgtraceError",
+    "SinkError",
+    "TraceFormatError",
+    "TraceStateError",
+    "UnknownOptionError",
+]
 
 
 class FgtraceError(Exception):
@@ -40,6 +48,28 @@ class ConfigError(FgtraceError, ValueError):
 
     def __str__(self) -> str:
         return f"bad {self.field}: {self.value!r}: {self.allowed}"
+
+
+class UnknownOptionError(FgtraceError, TypeError):
+    """
+    A function has no option of this name.
+
+    Attributes:
+        function: what was called, such as ``"fgtrace.serve"``.
+        option: the name that was given.
+        known: the names that there are.
+    """
+
+    def __init__(self, function: str, option: str, known: tuple[str, ...], nearest: str = "") -> None:
+        super().__init__(function, option, known, nearest)
+        self.function = function
+        self.option = option
+        self.known = known
+        self._nearest = nearest
+
+    def __str__(self) -> str:
+        meant = f"did you mean {self._nearest!r}? " if self._nearest else ""
+        return f"{self.function}() has no option {self.option!r}: {meant}known is {', '.join(self.known)}"
 
 
 class TraceStateError(FgtraceError, RuntimeError):

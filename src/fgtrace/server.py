@@ -33,6 +33,7 @@ class Server:
 
     Raises:
         ConfigError: an option has a value that is not allowed.
+        UnknownOptionError: there is no such option.
         OSError: the address cannot be had.
 
     Attributes:
@@ -48,7 +49,7 @@ class Server:
             raise ConfigError("host", host, "allowed is an address or a name of this machine")
         if type(port) is not int or not 0 <= port <= 65535:
             raise ConfigError("port", port, "allowed is a whole number from 0 to 65535")
-        door = make_door(options)
+        door = make_door("fgtrace.serve", options, "host", "port")
         is_local = host in LOOPBACK and options.get("token") is None
         self._listener = Listener(door, host, port, is_local=is_local)
         self.host = host
@@ -94,6 +95,7 @@ def serve(host: str = "127.0.0.1", port: int = 0, **options: Any) -> Server:
 
     Raises:
         ConfigError: an option has a value that is not allowed.
+        UnknownOptionError: there is no such option.
         OSError: the address cannot be had.
     """
     return Server(host, port, **options)

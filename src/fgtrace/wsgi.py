@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from fgtrace._http import Ask, Reply, make_door, place_of
+from fgtrace._http import Ask, Door, Reply, make_door, place_of
 
 __all__ = ["DebugApp", "DebugMiddleware"]
 
@@ -35,35 +35,17 @@ class DebugApp:
 
     Raises:
         ConfigError: an option has a value that is not allowed.
+        UnknownOptionError: there is no such option.
     """
 
     def __init__(self, **options: Any) -> None:
-        self._door = make_door(options)
+        self._door = make_door("fgtrace.wsgi.DebugApp", options)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """
         Answer a request.
         """
-        ask = Ask(
-            environ["REQUEST_METHOD"],
-            environ.get("PATH_INFO", ""),
-            environ.get("QUERY_STRING", ""),
-            _headers(environ),
-            environ.get("SCRIPT_NAME", ""),
-        )
-        found = self._door.answer(ask)
-        if isinstance(found, Reply):
-            return _start(found, start_response)
-        try:
-            found.run(environ.get(DISCONNECTED))
-        except BaseException:
-            found.cancel()
-            raise
-        reply = found.reply
-        if reply is None:  # the client has gone
-            start_response("408 Request Timeout", [("Content-Length", "0")])
-            return []
-        return _start(reply, start_response)
+        return _answer(self._door, environ, start_response)
 
 
 class DebugMiddleware:
@@ -77,12 +59,13 @@ class DebugMiddleware:
 
     Raises:
         ConfigError: an option has a value that is not allowed.
+        UnknownOptionError: there is no such option.
     """
 
     def __init__(self, app: App, prefix: str = "/debug", **options: Any) -> None:
         self._app = app
         self._prefix = place_of(prefix)
-        self._debug = DebugApp(**options)
+        self._door = make_door("fgtrace.wsgi.DebugMiddleware", options, "prefix")
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """
@@ -95,7 +78,30 @@ class DebugMiddleware:
             "SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + self._prefix,
             "PATH_INFO": path.removeprefix(self._prefix),
         }
-        return self._debug({**environ, **moved}, start_response)
+        return _answer(self._door, {**environ, **moved}, start_response)
+
+
+def _answer(door: Door, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    ask = Ask(
+        environ["REQUEST_METHOD"],
+        environ.get("PATH_INFO", ""),
+        environ.get("QUERY_STRING", ""),
+        _headers(environ),
+        environ.get("SCRIPT_NAME", ""),
+    )
+    found = door.answer(ask)
+    if isinstance(found, Reply):
+        return _start(found, start_response)
+    try:
+        found.run(environ.get(DISCONNECTED))
+    except BaseException:
+        found.cancel()
+        raise
+    reply = found.reply
+    if reply is None:  # the client has gone
+        start_response("408 Request Timeout", [("Content-Length", "0")])
+        return []
+    return _start(reply, start_response)
 
 
 def _headers(environ: Mapping[str, Any]) -> dict[str, str]:

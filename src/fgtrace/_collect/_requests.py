@@ -21,7 +21,7 @@ from typing import Any
 from fgtrace._model import Request
 from fgtrace._recording import Recording
 
-__all__ = ["RequestWatch", "Serving", "begin_request", "end_request", "facts"]
+__all__ = ["RequestWatch", "Serving", "begin_request", "end_request", "facts", "served_now"]
 
 #: Characters of a name or an argument.
 LONGEST_TEXT = 200
@@ -91,6 +91,17 @@ def facts(path: str, headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
+def served_now(track_of: Callable[[Any], int], failed: Callable[[str, Exception], None]) -> list[Request]:
+    """
+    The requests that are being served, without a trace; their times are those of `time.perf_counter_ns`.
+
+    Args:
+        track_of: as of `RequestWatch`.
+        failed: as of `RequestWatch`.
+    """
+    return RequestWatch(Recording(), track_of, time.perf_counter_ns, failed).under_way()
+
+
 def _trace_id() -> str:
     """
     OpenTelemetry's trace id of what runs here, where the program has imported that.
@@ -145,7 +156,7 @@ class RequestWatch:
 
     def under_way(self) -> list[Request]:
         """
-        The requests that are being served.
+        The requests that are being served, by their begins.
         """
         serving = [reference() for reference in tuple(_under_way.values())]
         found = [self._request(each, -1) for each in serving if each is not None]

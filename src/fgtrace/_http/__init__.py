@@ -15,19 +15,30 @@ The idea of a wall-clock trace behind a URL, with these paths, is Felix GeisendÃ
 
 from __future__ import annotations
 
-from fgtrace._http._door import Door
+from fgtrace._http._door import PATHS, Door
 from fgtrace._http._jobs import Job
 from fgtrace._http._options import HttpOptions
 from fgtrace._http._replies import Ask, Reply
+from fgtrace._text import refuse_unknown
 from fgtrace.errors import ConfigError
 
-__all__ = ["Ask", "Door", "HttpOptions", "Job", "Reply", "make_door", "place_of"]
+__all__ = ["PATHS", "Ask", "Door", "HttpOptions", "Job", "Reply", "make_door", "place_of"]
 
 
-def make_door(options: dict[str, object]) -> Door:
+def make_door(function: str, options: dict[str, object], *own: str) -> Door:
     """
-    The door with these options: see `HttpOptions`.
+    The door with these options.
+
+    Args:
+        function: what the user called, as ``"fgtrace.serve"``.
+        options: of `HttpOptions`.
+        own: names of further options that the function has.
+
+    Raises:
+        ConfigError: an option has a value that is not allowed.
+        UnknownOptionError: there is no such option.
     """
+    refuse_unknown(function, options, (*own, *HttpOptions.__slots__))
     return Door(HttpOptions(**options))  # type: ignore[arg-type]
 
 

@@ -19,12 +19,26 @@ from fgtrace._flight import running
 from fgtrace._http._jobs import DumpJob, Job, ReplyJob, TraceJob, file_headers
 from fgtrace._http._options import HttpOptions
 from fgtrace._http._page import PAGE, PAGE_HEADERS
-from fgtrace._http._query import LONGEST_QUERY, Field, count, flag, number, read_query, refusal, up_to, word
+from fgtrace._http._query import (
+    LONGEST_QUERY,
+    Field,
+    as_sent,
+    count,
+    flag,
+    number,
+    read_query,
+    refusal,
+    up_to,
+    word,
+)
 from fgtrace._http._replies import Ask, Reply, plain, takes_gzip
 from fgtrace._http._tasks import TaskWatch, as_json, as_text
 from fgtrace.errors import ConfigError
 
-__all__ = ["Door", "Slots"]
+__all__ = ["PATHS", "Door", "Slots"]
+
+#: What there is, below the place of a door.
+PATHS = ("/", "/fgtrace", "/fgprof", "/tasks")
 
 #: Answers to ``/tasks`` that may be in the making, or on their way, at once.
 MOST_LOOKS = 4
@@ -81,12 +95,10 @@ class Door:
         self._traces = Slots(options.max_traces)
         self._looks = Slots(MOST_LOOKS)
         self._tasks = TaskWatch(options.config)
+        answers = (self._index, self._trace, self._profile, self._now)
         self._places: dict[str, Callable[[Ask], Reply | Job]] = {
             "": self._redirect,
-            "/": self._index,
-            "/fgtrace": self._trace,
-            "/fgprof": self._profile,
-            "/tasks": self._now,
+            **dict(zip(PATHS, answers, strict=True)),
         }
         limits = {
             "seconds": up_to(options.max_seconds, "seconds"),
@@ -112,7 +124,9 @@ class Door:
             return plain(401, "a token is needed: Authorization: Bearer <token>", challenge)
         place = self._places.get(ask.path)
         if place is None:
-            return plain(404, "there is nothing here; there is: / /fgtrace /fgprof /tasks")
+            return plain(
+                404, "there is nothing here; there is: " + " ".join(ask.base + path for path in PATHS)
+            )
         if ask.method not in ("GET", "HEAD"):
             return plain(405, "allowed is GET or HEAD", {"Allow": "GET, HEAD"})
         if len(ask.query) > LONGEST_QUERY:
@@ -164,7 +178,8 @@ class Door:
         return self._traced(ask, {"format": "pprof", **asked}, seconds)
 
     def _traced(self, ask: Ask, asked: Mapping[str, Any], seconds: float) -> Reply | Job:
-        options = replace(self._options.config, dst="fgtrace.json", **asked)
+        with as_sent(ask.query):
+            options = replace(self._options.config, dst="fgtrace.json", **asked)
         if ask.method == "HEAD":
             return Reply(200, file_headers(asked["format"]), None)
         tell_finders()
@@ -178,8 +193,9 @@ class Door:
         What a flight recorder of this process has.
         """
         seconds, format_ = asked.pop("last"), asked.pop("format", "json")
-        for name, value in asked.items():
-            raise ConfigError(name, value, "allowed with last is format: the rest is the recorder's")
+        with as_sent(ask.query):
+            for name, value in asked.items():
+                raise ConfigError(name, value, "allowed with last is format: the rest is the recorder's")
         recorder = running()
         if recorder is None:
             return plain(409, "no flight recorder runs here: start one with fgtrace.FlightRecorder().start()")

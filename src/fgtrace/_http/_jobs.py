@@ -212,7 +212,7 @@ class TraceJob(_FileJob):
         except BaseException:
             trace.abandon()
             raise
-        take = trace.take()
+        take = trace._take()
         if take is None:  # a child process, which nobody waits for
             raise Gone
         return take

@@ -9,14 +9,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from fgtrace._text import FLAGS
 from fgtrace.errors import ConfigError
 
-__all__ = ["LONGEST_QUERY", "Field", "count", "flag", "number", "read_query", "refusal", "up_to", "word"]
+__all__ = [
+    "LONGEST_QUERY",
+    "Field",
+    "as_sent",
+    "count",
+    "flag",
+    "number",
+    "read_query",
+    "refusal",
+    "up_to",
+    "word",
+]
 
 #: Characters of a query; ours have a tenth of it.
 LONGEST_QUERY = 2048
@@ -113,10 +125,27 @@ def read_query(query: str, fields: Mapping[str, Field]) -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def as_sent(query: str) -> Iterator[None]:
+    """
+    Let what is refused within be said as the client sent it; of what it did not send no value is told.
+
+    Args:
+        query: one that `read_query` has taken.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        sent = dict(parse_qsl(query, keep_blank_values=True))
+        raise ConfigError(error.field, sent.get(error.field), error.allowed) from error
+
+
 def refusal(error: ConfigError) -> str:
     """
     ``bad hz: "x": allowed is ...``: what an error says to a client.
     """
-    given = f"{error.value:g}" if isinstance(error.value, float) else str(error.value)
+    if error.value is None:
+        return f"bad {error.field}: {error.allowed}"
+    given = str(error.value)
     shown = given if len(given) <= LONGEST_ECHO else given[:LONGEST_ECHO] + "..."
     return f"bad {error.field}: {json.dumps(shown)}: {error.allowed}"

@@ -12,18 +12,22 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import orjson
 
+from fgtrace._collect._requests import served_now
 from fgtrace._collect._sources import LoopFinder
 from fgtrace._collect.asyncio_tasks import TaskCollector, nothing
 from fgtrace._config import Options
 from fgtrace._recording import GONE, Recording
 from fgtrace._resolve import Resolver
+from fgtrace._sampler import Stats, complain
+from fgtrace._text import printable
 from fgtrace._tracks import loop_name, loop_order, natural
 
-__all__ = ["Call", "TaskNow", "TaskWatch", "as_json", "as_text"]
+__all__ = ["Call", "RequestNow", "TaskNow", "TaskWatch", "as_json", "as_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,18 @@ class Call:
     line: int
 
 
+@dataclass(frozen=True, slots=True)
+class RequestNow:
+    """
+    The request that a task serves: its name, for how long by now, and its facts as in a trace (``path``,
+    ``request id``, ``trace id``).
+    """
+
+    name: str
+    seconds: float
+    args: dict[str, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskNow:
     """
@@ -44,6 +60,7 @@ class TaskNow:
 
     Args:
         name: the task's. coroutine: its root coroutine's.
+        request: what it serves, where a middleware tells of it; of several within one another the outermost.
         loop: its loop and the loop's thread.
         state: as in a trace. on: what it waits for, where there is a word for it.
         seconds: so long it has been in this wait, at least; None: this was the first look at it.
@@ -53,6 +70,7 @@ class TaskNow:
 
     name: str
     coroutine: str
+    request: RequestNow | None
     loop: str
     state: str
     on: str | None
@@ -94,6 +112,7 @@ class _Look(TaskCollector):
         order = {index: place for place, index in enumerate(loop_order(recording))}
         loops = {index: loop_name(place, recording.loops[index].thread) for index, place in order.items()}
         awaited = self._awaited(rows)
+        served = self._served()
         resolver = Resolver(recording, options)
         found = []
         for track in sorted(
@@ -104,13 +123,23 @@ class _Look(TaskCollector):
             said = dict(state.args)
             found.append(
                 TaskNow(
-                    name=entry.name, coroutine=entry.root, loop=loops[entry.loop],
+                    name=entry.name, coroutine=entry.root, request=served.get(track), loop=loops[entry.loop],
                     state=state.name, on=_text(said.get("on")), seconds=lasted.get(track),
                     chain=tuple(Call(frame.name, frame.file, frame.line) for frame in chain),
                     awaits=_text(said.get("task")),
                     awaited_by=tuple(recording.tracks[each].name for each in awaited.get(track, ())),
                 )
             )  # fmt: skip
+        return found
+
+    def _served(self) -> dict[int, RequestNow]:
+        """
+        Track -> the request that its task serves.
+        """
+        now = time.perf_counter_ns()
+        found: dict[int, RequestNow] = {}
+        for each in served_now(self.track_of, partial(complain, Stats())):  # by their begins
+            found.setdefault(each.track, RequestNow(each.name, (now - each.start) / 1e9, dict(each.args)))
         return found
 
     def _awaited(self, rows: dict[int, tuple[int, int]]) -> dict[int, list[int]]:
@@ -198,7 +227,10 @@ def as_text(tasks: list[TaskNow], most: int) -> bytes:
 
 
 def _paragraph(task: TaskNow) -> list[str]:
-    said = f"{task.name} {task.coroutine.rpartition('<locals>.')[2]}: {task.state}"
+    said = f"{task.name} {task.coroutine.rpartition('<locals>.')[2]}"
+    if task.request is not None:
+        said = f"{printable(task.request.name)} ({said})"
+    said += f": {task.state}"
     if task.on:
         said += f" on {task.on}"
     if task.seconds is not None:
@@ -208,6 +240,9 @@ def _paragraph(task: TaskNow) -> list[str]:
         f"      {call.function}  {call.file}:{call.line}" if call.file else f"      {call.function}"
         for call in task.chain
     ]
+    if task.request is not None:
+        facts = "".join(f", {name} {printable(value)}" for name, value in task.request.args.items())
+        lines.append(f"    serves it for {task.request.seconds:.1f} s{facts}")
     if task.awaits:
         lines.append(f"    awaits {task.awaits}")
     if task.awaited_by:

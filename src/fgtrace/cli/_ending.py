@@ -18,7 +18,7 @@ import importlib
 import os
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from fgtrace._sampler import Stats
 from fgtrace._trace import Trace
@@ -28,7 +28,10 @@ from fgtrace.debug import install, installed, uninstall
 from fgtrace.errors import SinkError, TraceStateError
 from fgtrace.reports import Report
 
-__all__ = ["Ending", "HookEnding", "summary"]
+if TYPE_CHECKING:  # only a flight recorder needs it
+    from fgtrace._debug_hook import DebugHook
+
+__all__ = ["Ending", "HookEnding", "say", "summary", "welcome"]
 
 #: What `fgtrace.Trace` imports only when it writes.
 _LATER = ("gzip", "platform", "fgtrace._reporting")
@@ -62,11 +65,13 @@ class Ending:
 
     def prepare(self) -> None:
         """
-        Start the trace.
+        Start the trace. What stands in the way of its file can be cleared away while the program runs.
         """
         for name in _LATER:
             importlib.import_module(name)
         self._trace.start()
+        if self._trace._obstacle is not None:
+            self._fail(f"{self._trace._obstacle}; the program runs, and at its end this is tried again")
         atexit.register(self._finish)
 
     def abandon(self) -> None:
@@ -90,9 +95,9 @@ class Ending:
         else:
             if not self._quiet:
                 config = self._trace.config
-                self._say(summary(str(config.dst), self._trace.stats, str(config.effective_format)))
+                say(self._stderr, summary(str(config.dst), self._trace.stats, str(config.effective_format)))
                 for line in short(report) if report is not None else ():
-                    self._say(line)
+                    say(self._stderr, line)
 
     def _write(self) -> Report | None:
         with Progress(self._stderr, self._path) as progress:
@@ -100,12 +105,7 @@ class Ending:
             return self._trace._stop_and_report(progress.update, most)
 
     def _fail(self, why: str) -> None:
-        self._say(f"fgtrace: {why}")
-
-    def _say(self, line: str) -> None:
-        with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
-            self._stderr.write(line + "\n")
-            self._stderr.flush()
+        say(self._stderr, f"fgtrace: {why}")
 
 
 class HookEnding:
@@ -114,18 +114,26 @@ class HookEnding:
 
     Args:
         options: of `fgtrace.install`.
+        quiet: do not say that it is there.
     """
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], *, quiet: bool) -> None:
         self._options = options
+        self._quiet = quiet
         self._hook: object = None
 
     def prepare(self) -> None:
         """
-        Install it.
+        Install it, and say so.
         """
-        self._hook = install(**self._options)
+        self._hook = hook = install(**self._options)
         atexit.register(self._finish)
+        if not self._quiet:
+            say(sys.stderr, welcome(hook))
+        if hook.is_active and hook.obstacle is not None:
+            say(
+                sys.stderr, f"fgtrace: no dump can be written as it stands: {hook.obstacle}; the program runs"
+            )
 
     def abandon(self) -> None:
         """
@@ -137,6 +145,26 @@ class HookEnding:
     def _finish(self) -> None:
         if self._hook is not None and installed() is self._hook:  # else the program took it away
             uninstall()
+
+
+def say(stream: IO[str], line: str) -> None:
+    """
+    Write a line, if anybody can read it.
+    """
+    with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
+        stream.write(line + "\n")
+        stream.flush()
+
+
+def welcome(hook: DebugHook) -> str:
+    """
+    The line that says where dumps go, and how one is had.
+    """
+    if not hook.is_active:
+        return "fgtrace: no flight recorder: when='debug', and asyncio's debug mode is off"
+    number = hook.options.signal_number
+    asks = f"; kill -{number.name.removeprefix('SIG')} {hook.pid} asks for one" if number is not None else ""
+    return f"fgtrace: the flight recorder runs; dumps go to {os.fspath(hook.options.folder)}{asks}"
 
 
 def summary(dst: str, stats: Stats, format_: str) -> str:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 import click
 
+from fgtrace._hook_options import strangers
 from fgtrace._trace import Config
-from fgtrace.cli._ending import Ending, HookEnding
+from fgtrace.cli._ending import Ending, HookEnding, say
 from fgtrace.cli._parser import parse
 from fgtrace.cli._plan import CannotRun, ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
 from fgtrace.cli._program import find, run
@@ -69,6 +70,8 @@ def _read(plan: ConvertPlan | ReportPlan | DiffPlan | ViewPlan) -> int:
 
 def _carry_out(plan: Plan) -> int:
     try:
+        for said in strangers():
+            say(sys.stderr, f"fgtrace: {said}")
         ending = _ending(plan)
         program = find(plan)
         ending.prepare()
@@ -84,7 +87,7 @@ def _carry_out(plan: Plan) -> int:
 
 def _ending(plan: Plan) -> Ending | HookEnding:
     if plan.flight is not None:
-        return HookEnding(plan.flight)
+        return HookEnding(plan.flight, quiet=plan.quiet)
     return Ending(Config(**plan.options).trace(), quiet=plan.quiet)
 
 

@@ -36,11 +36,13 @@ not handle, leaves no trace, only a note OUT.partial that says so.
 Exit codes: the program's own;
   2  fgtrace could not start it: a bad option, no such script or module
 
-Where the trace cannot be written, one line on stderr says why.
+Where the trace cannot be written, a line on stderr says why: as soon as
+that is known, and at the end.
 
 \b
 With --flight-recorder OUT is a folder [default: fgtrace-dumps]. What is
-not given here may be in FGTRACE_* variables: docs/debug-hook.md.
+not given here may be in FGTRACE_* variables: docs/debug-hook.md. A line on
+stderr says where the dumps go, and which signal asks for one.
 """
 
 
@@ -137,7 +139,7 @@ def fgtrace() -> None:
 @click.option("--max-memory", metavar="BYTES", help="What exceeds it goes to a file.  [default: 256 MiB]")
 @click.option("--flight-recorder", is_flag=True, help="No trace of it all: dump when something goes wrong.")
 @click.option("--stuck", metavar="S", help="Flight recorder: dump when a task awaits longer.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing of a trace that went well.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing where all goes well.")
 @click.option("-m", "module", metavar="NAME", help="Run a module; what follows are its arguments.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[SCRIPT] [ARGS]...")
 def run(

@@ -89,7 +89,8 @@ def _circle(cycle: Cycle) -> str:
 def _blocked(blocked: Blocked) -> str:
     who = f"{blocked.kind} {blocked.name}"
     stack = f" in {in_chain(reversed(blocked.stack[-2:]))}" if blocked.stack else ""
-    kept = f", {blocked.kept_waiting} tasks waited" if blocked.kept_waiting else ""
+    others = "1 task" if blocked.kept_waiting == 1 else f"{blocked.kept_waiting} tasks"
+    kept = f", {others} waited" if blocked.kept_waiting else ""
     return f"loop blocked {time_words(blocked.duration_ns)} by {who}{stack}{kept}"
 
 

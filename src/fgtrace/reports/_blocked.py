@@ -82,15 +82,11 @@ def blocked(lives: Lives, least: int, top: int | None = None) -> tuple[Blocked, 
 def _of_tasks(lives: Lives, loop: LoopLives, least: int) -> list[_Found]:
     running = {number for number, spot in enumerate(lives.spots) if spot.state.name == RUNNING}
     return [
-        _Found("task", _title(life), loop, start, end, spot)
+        _Found("task", life.title, loop, start, end, spot)
         for life in loop.tasks
         for start, end, spot in life
         if end - start >= least and spot in running
     ]
-
-
-def _title(life: Life) -> str:
-    return f"{life.name} {life.coroutine}" if life.coroutine else life.name
 
 
 def _of_callbacks(lives: Lives, loop: LoopLives, least: int) -> list[_Found]:

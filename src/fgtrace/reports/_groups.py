@@ -62,17 +62,13 @@ def groups(lives: Lives, by: str) -> tuple[Group, ...]:
     """
     cells: Callable[[Life], list[_Cell]] = {
         "coroutine": lambda life: [(life.coroutine, *cell) for cell in lives.times(life).items()],
-        "task": lambda life: [(_title(life), *cell) for cell in lives.times(life).items()],
+        "task": lambda life: [(life.title, *cell) for cell in lives.times(life).items()],
         "state": lambda life: [(state, life.coroutine, time) for state, time in lives.times(life).items()],
     }[by]
     table = _Table()
     for life in lives.tasks:
         table.add(cells(life))
     return table.groups()
-
-
-def _title(life: Life) -> str:
-    return life.name if life.coroutine in ("", life.name) else f"{life.name} {life.coroutine}"
 
 
 class _Table:

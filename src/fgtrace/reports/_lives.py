@@ -80,7 +80,7 @@ class Life:
     Args:
         id: unique; that of its track where it has one of its own.
         track: where it is drawn.
-        name: a task's without its coroutine. coroutine: a task's outermost function.
+        name: a task's without its coroutine, or its request's. coroutine: a task's outermost function.
         start: ns from the trace's start. end: the same.
     """
 
@@ -93,6 +93,21 @@ class Life:
     starts: array[int] = field(default_factory=lambda: array("q"))
     ends: array[int] = field(default_factory=lambda: array("q"))
     spots: array[int] = field(default_factory=lambda: array("q"))
+
+    @property
+    def serves(self) -> bool:
+        """
+        Whether it is a task that is named by its request: then an argument has its own name.
+        """
+        return self.track.kind == "task" and any(name == "task" for name, _ in self.track.args)
+
+    @property
+    def title(self) -> str:
+        """
+        Who it is, in a line: ``Task-7 app.main``, ``GET /users/{id}``.
+        """
+        has_both = self.coroutine not in ("", self.name) and not self.serves
+        return f"{self.name} {self.coroutine}" if has_both else self.name
 
     @property
     def length(self) -> int:

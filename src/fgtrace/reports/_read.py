@@ -318,8 +318,9 @@ def _coroutine(row: _Row) -> str:
     life = row.life
     if row.track.kind != "task":
         return ""
-    name, _, last = life.name.rpartition(" ")
-    life.name = name or last
+    own = dict(row.track.args)["task"] if life.serves else life.name
+    name, _, last = str(own).rpartition(" ")
+    life.name = life.name if life.serves else name or last
     return row.outer.name if row.outer is not None else last
 
 
