@@ -218,8 +218,8 @@ async def serve(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """
     Serve a request, as a middleware tells of it.
     """
-    facts = {"path": "/users/7", "request id": "r-1"}
-    serving = begin_request(asyncio.current_task(), lambda _: ("GET /users/{id}", facts), None)
+    described = "GET /users/{id}", "/users/7", "r-1", ""
+    serving = begin_request(asyncio.current_task(), lambda _: described, None)
     try:
         await work()
     finally:

@@ -57,7 +57,7 @@ def record(
     return run
 
 
-def nameless(_: object) -> tuple[str, dict[str, str]]:
+def nameless(_: object) -> tuple[str, str, str, str]:
     raise ZeroDivisionError("as it happens")
 
 
@@ -303,7 +303,7 @@ def test_tasks_now_hostile(caplog: pytest.LogCaptureFixture) -> None:
         path = "/a\n\x1b[2J"
         serving = [
             _requests.begin_request(task, nameless, None),
-            _requests.begin_request(task, lambda _: (f"GET {path}", {"path": path}), None),
+            _requests.begin_request(task, lambda _: (f"GET {path}", path, "", ""), None),
         ]
         found = as_text(TaskWatch(Options()).look(), 9).decode()
         for each in serving:

@@ -206,13 +206,32 @@ class Collection(NamedTuple):
 class Request(NamedTuple):
     """
     A request that a task served, from when to when (ns; -1: it was under way when the trace ended).
+
+    ``request_id`` and ``parent``: its headers ``X-Request-ID`` and ``traceparent``. ``trace_id``: that of
+    OpenTelemetry, where the program uses it.
     """
 
     track: int
     start: int
     end: int
     name: str
-    args: tuple[tuple[str, str], ...] = ()
+    path: str = ""
+    request_id: str = ""
+    parent: str = ""
+    trace_id: str = ""
+
+    @property
+    def args(self) -> tuple[tuple[str, str], ...]:
+        """
+        The arguments of its slice.
+        """
+        parts = self.parent.split("-")  # https://www.w3.org/TR/trace-context/
+        found = (
+            ("path", self.path),
+            ("request id", self.request_id),
+            ("trace id", self.trace_id or (parts[1] if len(parts) >= 4 else "")),
+        )
+        return tuple((name, value) for name, value in found if value)
 
 
 class Gap(NamedTuple):

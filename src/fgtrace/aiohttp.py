@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from fgtrace._collect._requests import begin_request, end_request, facts
+from fgtrace._collect._requests import begin_request, end_request
 from fgtrace._http import PATHS, Ask, Door, Reply, make_door, place_of
 from fgtrace._writing import in_thread
 
@@ -77,13 +77,13 @@ async def request_middleware(
         end_request(serving)
 
 
-def _describe(request: web.Request) -> tuple[str, dict[str, str]]:
+def _describe(request: web.Request) -> tuple[str, str, str, str]:
     """
-    A request's name and arguments.
+    See `fgtrace._collect._requests.Describe`.
     """
-    resource = request.match_info.route.resource
-    pattern = request.path if resource is None else resource.canonical
-    return f"{request.method} {pattern}", facts(request.path, _headers(request))
+    resource, path, header = request.match_info.route.resource, request.path, request.headers.get
+    pattern = path if resource is None else resource.canonical
+    return f"{request.method} {pattern}", path, header("X-Request-ID", ""), header("traceparent", "")
 
 
 def _headers(request: web.Request) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from fgtrace._collect._requests import begin_request, end_request, facts
+from fgtrace._collect._requests import begin_request, end_request
 from fgtrace._http import Ask, Door, Job, Reply, make_door, place_of
 from fgtrace._writing import start_thread
 
@@ -135,9 +135,9 @@ def _current_task() -> asyncio.Task[Any] | None:
         return None
 
 
-def _describe(scope: Scope) -> tuple[str, dict[str, str]]:
+def _describe(scope: Scope) -> tuple[str, str, str, str]:
     """
-    A request's name and arguments.
+    See `fgtrace._collect._requests.Describe`.
     """
     route = scope.get("route")
     if hasattr(route, "routes"):  # one that is mounted: what it matched is not known
@@ -147,8 +147,14 @@ def _describe(scope: Scope) -> tuple[str, dict[str, str]]:
         pattern = scope.get("root_path", "") + pattern
     else:
         pattern = scope.get("path_template", scope["path"])
-    method = scope.get("method", "WS")
-    return f"{method} {pattern}", facts(scope["path"], _headers(scope))
+    number = parent = b""
+    for name, value in scope["headers"]:  # in lower case, as ASGI has it
+        if name == b"x-request-id":
+            number = value
+        elif name == b"traceparent":
+            parent = value
+    name = f"{scope.get('method', 'WS')} {pattern}"
+    return name, scope["path"], number.decode("latin-1"), parent.decode("latin-1")
 
 
 def _headers(scope: Scope) -> dict[str, str]:
