@@ -3,17 +3,19 @@ A service while a trace of it is served over HTTP: its throughput, its failures,
 
     python bench/served.py [HALF_THE_PAIRS]
 
-The service (aiohttp, requests by name) is a process of its own; 200 clients ask it as fast as it
-answers, each on a connection that is kept. A window lasts from the request for a trace of two seconds
-to the last byte of it: tracing, encoding and sending. Each has an untraced one of the same length as its
-neighbour, before it or behind it in turn. "By processor time" leaves a noisy machine out: how many
-requests the service answers for a second of it. "Absence" is how long the loop did not come back to a
+The service (aiohttp, requests by name, a task for each) is a process of its own; 200 clients ask it as fast
+as it answers, each on a connection that is kept. Its work is a list of 150 users, read and written as JSON,
+about a millisecond; or "nothing", an answer of a few bytes. A window lasts from the request for a trace of
+two seconds to the last byte of it: tracing, encoding and sending. Each has an untraced one of the same
+length as its neighbour, before it or behind it in turn. "By processor time" leaves a noisy machine out: how
+many requests the service answers for a second of it. "Absence" is how long the loop did not come back to a
 task that sleeps 1 ms, at most, beside a single client: under load a turn of the loop is as long as its work.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -26,9 +28,13 @@ from slowdown import PINNED, median
 
 SECONDS = 2.0
 ASK = b"GET /users/7 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+USERS = [
+    {"id": number, "name": f"user {number}", "groups": ["all", "some"], "score": number / 7}
+    for number in range(150)
+]
 
 
-async def serve() -> None:
+async def serve(*, works: bool) -> None:
     """
     The service; it prints its port.
     """
@@ -40,6 +46,8 @@ async def serve() -> None:
 
     async def user(request: web.Request) -> web.Response:
         await asyncio.sleep(0)
+        if works:
+            json.loads(json.dumps(USERS))
         return web.Response(text=f"user {request.match_info['id']}")
 
     async def absence(_: web.Request) -> web.Response:
@@ -175,12 +183,12 @@ async def measure(service: int, port: int, pairs: int, clients: int, query: str)
     }  # fmt: skip
 
 
-def row(core: str, query: str, pairs: int, clients: int = 200) -> list[str]:
+def row(core: str, query: str, pairs: int, clients: int = 200, work: str = "users") -> list[str]:
     """
     One kind of trace, by one core.
     """
     with subprocess.Popen(
-        [sys.executable, str(Path(__file__)), "serve"],
+        [sys.executable, str(Path(__file__)), "serve", work],
         env=os.environ | PINNED | {"FGTRACE_CORE": core},
         stdout=subprocess.PIPE,
     ) as service:
@@ -188,7 +196,8 @@ def row(core: str, query: str, pairs: int, clients: int = 200) -> list[str]:
         told = asyncio.run(measure(service.pid, int(service.stdout.readline()), pairs, clients, query))
         service.terminate()
     return [
-        core, query, median(told["wall"]), median(told["cpu"]), f"{told['answered']:,}", str(told["failed"]),
+        core, query, work, median(told["wall"]), median(told["cpu"]),
+        f"{told['answered']:,}", str(told["failed"]),
         f"{told['size'] / 1e6:.1f} MB after {told['length']:.1f} s",
         *(f"{each * 1000:.1f} ms" for each in told["absences"]),
     ]  # fmt: skip
@@ -199,16 +208,17 @@ def rows(count: int) -> Iterator[list[str]]:
     The table: by core and kind of trace.
     """
     yield [
-        "core", "trace", "slowdown", "the same by processor time", "requests", "failed", "the trace",
+        "core", "trace", "work", "slowdown", "the same by processor time", "requests", "failed", "the trace",
         "absence without", "with",
     ]  # fmt: skip
     for core, query in (("c", "hz=99"), ("c", "awaits=exact"), ("python", "hz=99")):
-        yield row(core, query, 2 * count)
+        for work in ("users", "nothing"):
+            yield row(core, query, 2 * count, work=work)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["serve"]:
-        asyncio.run(serve())
+    if sys.argv[1:2] == ["serve"]:
+        asyncio.run(serve(works=sys.argv[2:] == ["users"]))
     else:
         for line in rows(int(sys.argv[1]) if len(sys.argv) > 1 else 5):
             print(*line, sep=" | ", flush=True)

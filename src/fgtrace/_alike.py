@@ -35,8 +35,8 @@ def alike_in(recording: Recording, tracks: list[Track]) -> list[list[Track]]:
     seen = _looks(recording)
     for step in recording.read_steps():
         seen[step[3]] = None
-    for request in recording.requests:
-        seen[request.track] = None
+    for track_of_request, *_ in recording.requests:
+        seen[track_of_request] = None
     groups: dict[Hashable, list[Track]] = defaultdict(list)
     for track in tracks:
         looks = seen.get(track.id) if track.kind == "task" else None

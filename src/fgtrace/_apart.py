@@ -169,7 +169,7 @@ def _pieces(values: Iterator[Any]) -> Iterator[bytes]:
 def _in_turns(work: Iterator[object], patience: float) -> None:
     """
     Do it with the lowest priority for so many seconds, then as any process. Nobody may raise his own
-    priority, but a thread can be the one that has the lower.
+    priority, but a thread can be the one that has the lower: nice 19, and of those, who wakes comes first.
     """
     is_over = threading.Event()
     failed: list[BaseException] = []
@@ -178,9 +178,12 @@ def _in_turns(work: Iterator[object], patience: float) -> None:
         try:
             with suppress(OSError):  # a sandbox
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
-            for _ in work:
+            for place, _ in enumerate(work):
                 if is_over.is_set():
                     return
+                if place == 0:  # before, much is done in one go, and who takes over would have to wait for it
+                    with suppress(OSError):
+                        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         except BaseException as error:  # it is handed over
             failed.append(error)
 

@@ -78,7 +78,11 @@ def _request(take: Take, track: int, since: int) -> Request | None:
     def lasted(request: Request) -> int:
         return (request.end if request.end >= 0 else take.end) - max(request.start, since)
 
-    found = [each for each in take.recording.requests if each.track == track and lasted(each) > 0]
+    found = [
+        each
+        for each in map(Request._make, take.recording.requests)
+        if each.track == track and lasted(each) > 0
+    ]
     return max(sorted(found, key=lambda each: each.start), key=lasted, default=None)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "Gap",
     "Instant",
     "Request",
+    "RequestRow",
     "Slice",
     "ThreadLook",
     "Track",
@@ -201,6 +202,10 @@ class Collection(NamedTuple):
     thread: int
     generation: int
     collected: int
+
+
+#: A request while the program runs: a plain tuple, which the garbage collector soon looks at no more.
+RequestRow = tuple[int, int, int, str, str, str, str, str]
 
 
 class Request(NamedTuple):

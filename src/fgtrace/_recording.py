@@ -28,7 +28,7 @@ from types import CodeType
 from typing import Self
 
 from fgtrace._entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
-from fgtrace._model import Collection, FrameName, Gap, Request, ThreadLook, Wait
+from fgtrace._model import Collection, FrameName, Gap, RequestRow, ThreadLook, Wait
 from fgtrace._spill import Spill, in_blocks
 from fgtrace._step_records import STEP_BYTES, StepRecord, pack, unpack
 
@@ -88,7 +88,7 @@ class Recording:
         self.collections: list[Collection] = []
         self.collections_dropped = 0
         self.holders: list[tuple[str, str]] = []  # at the end: who waits for a lock, who holds it
-        self.requests: list[Request] = []
+        self.requests: list[RequestRow] = []
         self.requests_dropped = 0
         self.observations = 0
         self.cut = 0
@@ -131,7 +131,7 @@ class Recording:
         else:
             self.collections_dropped += 1
 
-    def request(self, request: Request) -> None:
+    def request(self, request: RequestRow) -> None:
         """
         Note a request that was served.
         """

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fgtrace._model import Collection, Gap, Request
+from fgtrace._model import Collection, Gap, RequestRow
 from fgtrace._recording import FORGOTTEN, TRACK_BYTES, Recording
 from fgtrace._step_records import CALLBACK
 
@@ -65,7 +65,7 @@ class Chunk(NamedTuple):
     counters: array[int]
     gaps: list[Gap]
     collections: list[Collection]
-    requests: list[Request]
+    requests: list[RequestRow]
     size: int
 
 
@@ -192,7 +192,7 @@ class Ring:
         size = (len(rows) + len(steps) + len(counters)) * 8
         size += len(gaps) * _GAP_BYTES + len(collections) * _COLLECTION_BYTES
         size += len(requests) * _REQUEST_BYTES
-        ends = [each[-1].end for each in (gaps, collections, requests) if each]
+        ends = [each[-1].end for each in (gaps, collections) if each] + [row[2] for row in requests[-1:]]
         now = max([now, *rows[-4:-3], *steps[-4:-3], *counters[-3:-2], *ends])  # noted since it was asked
         self.chunks.append(Chunk(now, rows, steps, counters, gaps, collections, requests, size))
         self._size += size

@@ -41,7 +41,7 @@ class Served:
         self._recording = recording
         self._depths: dict[int, int] = {}
         self._by_track: dict[int, list[Request]] = {}
-        for request in recording.requests:
+        for request in map(Request._make, recording.requests):
             self._by_track.setdefault(request.track, []).append(request)
         for requests in self._by_track.values():
             requests.sort(key=lambda each: each.start)

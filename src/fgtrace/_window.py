@@ -164,7 +164,8 @@ class Window(Clipped):
 
     def _served(self, under_way: Iterable[Request]) -> Iterator[Request]:
         cut, tracks = self.cut_at, self.tracks
-        for each in chain(*(chunk.requests for chunk in self._chunks), under_way):
+        ended = chain.from_iterable(chunk.requests for chunk in self._chunks)
+        for each in chain(map(Request._make, ended), under_way):
             is_known = each.track < len(tracks) and tracks[each.track] is not FORGOTTEN
             if is_known and not 0 <= each.end <= cut:
                 yield each._replace(start=each.start - cut, end=max(each.end - cut, -1))

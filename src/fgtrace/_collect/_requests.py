@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from fgtrace._model import Request
+from fgtrace._model import Request, RequestRow
 from fgtrace._recording import Recording
 
 __all__ = ["RequestWatch", "Serving", "begin_request", "end_request", "served_now"]
@@ -27,9 +27,6 @@ __all__ = ["RequestWatch", "Serving", "begin_request", "end_request", "served_no
 LONGEST_TEXT = 200
 #: What is asked for a request's name, its path, and its headers ``X-Request-ID`` and ``traceparent``.
 Describe = Callable[[Any], tuple[str, str, str, str]]
-
-#: What Request() comes to, in half the time.
-_make = tuple.__new__
 
 _under_way: dict[int, Callable[[], Serving | None]] = {}
 _watches: tuple[RequestWatch, ...] = ()
@@ -150,7 +147,7 @@ class RequestWatch:
         """
         serving = [reference() for reference in tuple(_under_way.values())]
         found = [self._request(each, -1) for each in serving if each is not None]
-        return [each for each in found if each is not None]
+        return [Request._make(each) for each in found if each is not None]
 
     def note(self, serving: Serving, end: int) -> None:
         """
@@ -160,7 +157,7 @@ class RequestWatch:
         if request is not None:
             self._recording.request(request)
 
-    def _request(self, serving: Serving, end: int) -> Request | None:
+    def _request(self, serving: Serving, end: int) -> RequestRow | None:
         """
         A request, if its task has a track.
         """
@@ -175,12 +172,9 @@ class RequestWatch:
             self._failed("requests", error)
             return None
         zero, most = self._zero, LONGEST_TEXT
-        return _make(
-            Request,
-            (
-                track, serving.start - zero, end - zero if end >= 0 else -1,
-                name[:most], path[:most], number[:most], parent[:most], serving.trace_id,
-            ),
+        return (
+            track, serving.start - zero, end - zero if end >= 0 else -1,
+            name[:most], path[:most], number[:most], parent[:most], serving.trace_id,
         )  # fmt: skip
 
     def _forget(self) -> bool:
