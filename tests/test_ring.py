@@ -49,6 +49,7 @@ class Player:
         self.lives: dict[str, str] = {}
         self.born = 0
         self.last = 0  # the end of the last step: those of one loop follow one another
+        self.seen: dict[str, int] = {}
         self.gap_end = 0
         self.is_exact = exact
         if exact:
@@ -94,6 +95,7 @@ class Player:
         name = self.life(who, "task", ends=stack is None) if self.is_exact else None
         if name is not None and self.time > self.last:
             start = self.last + (self.time - self.last) // 2
+            start = max(self.last, min(start, self.seen.pop(name, start)))  # what was seen was within it
             born = self.script.recording.tracks[self.script.track(name, start, "task")].start
             self.script.step(name, max(start, born), self.time, stack, ready=max(born, self.last))
             self.last = self.time
@@ -101,6 +103,7 @@ class Player:
     def sample(self, who: str, stack: str | None) -> None:
         name = self.lives.get("task" + who)
         if self.is_exact and name in self.script.tracks:
+            self.seen.setdefault(str(name), self.time)
             self.script.sample(self.time, name, stack or "a")
 
     def callback(self, who: str, stack: str | None) -> None:
@@ -173,6 +176,7 @@ def without_args(found: list[Drawn]) -> list[tuple[object, ...]]:
 @settings(max_examples=300, deadline=None)
 @given(_events, st.integers(1, 200), st.integers(1, 200))
 @example([(1, "step", "q", "a"), (0, "sample", "q", "a")], 1, 1)  # a tick at the very end of a step
+@example([(0, "task", "q", None), (0, "sample", "q", None), (2, "step", "q", None)], 1, 3)  # and at the begin
 def test_window_with_exact_awaits_is_the_whole_clipped(events: Events, length: int, asked: int) -> None:
     """
     The same with steps: one that began before the cut is cut there. By whom it was woken is not known then.
