@@ -50,7 +50,7 @@ def write_aside(
     take: Take, file: IO[bytes], *, compress: bool = False, check: Callable[[], object] = lambda: None
 ) -> None:
     """
-    Write a take to a file: in a process of its own where there can be one, else here, now and then.
+    Write a take to a file: in a process of its own where there can be one, else here, with pauses.
 
     Args:
         take: stays as it is.

@@ -157,7 +157,7 @@ class _FileJob(Job):
     def __init__(self, format_: str, release: Callable[[], None], *, compress: bool) -> None:
         super().__init__(release)
         self._format = format_
-        self._compress = compress and format_ not in PACKED and format_ != "pprof"
+        self._compress = compress and format_ not in PACKED
 
     def _make(self, gone: Callable[[], bool] | None) -> Reply:
         def check() -> None:
