@@ -260,7 +260,8 @@ def test_without(
     Where there can be no such process, or it ends too early, the take is written here.
     """
     broken = tmp_path / "python3"
-    broken.write_text("#!/bin/sh\necho half\nexit 3\n")
+    ends = "exec sleep 600" if fault == "killed" else "echo half\nexit 3"
+    broken.write_text(f"#!/bin/sh\n{ends}\n")
     broken.chmod(0o755)
     killed: list[int] = []
     caplog.set_level(logging.DEBUG, "fgtrace")
@@ -278,11 +279,9 @@ def test_without(
             assert entry.code is not None
             odd = entry.code.replace(co_consts=(object(), *entry.code.co_consts[1:]))
             take.recording.codes[0] = entry._replace(code=odd)
-        elif fault == "killed":
-            lengthen(take)
         else:
-            places = {"other": "/bin/sh", "absent": str(tmp_path / "python"), "broken": str(broken)}
-            monkeypatch.setattr(sys, "executable", places[fault])
+            places = {"other": "/bin/sh", "absent": str(tmp_path / "python")}
+            monkeypatch.setattr(sys, "executable", places.get(fault, str(broken)))
         found = written(take, check=kill if fault == "killed" else lambda: None)
         assert found == b"".join(take.pieces())
     assert ("failed, and is done here" in caplog.text) == (fault in ("broken", "killed"))
