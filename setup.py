@@ -24,8 +24,8 @@ def headers_as_system() -> list[str]:
 
 core = Extension(
     "fgtrace._core",
-    sources=sorted(glob("src/core/*.c")),
-    depends=sorted(glob("src/core/*.h")),
+    sources=sorted(glob("src/core/**/*.c", recursive=True)),
+    depends=sorted(glob("src/core/**/*.h", recursive=True)),
     include_dirs=["src/core"],
     define_macros=[("Py_BUILD_CORE", None)],  # before Python.h: the interpreter's own structures
     extra_compile_args=[

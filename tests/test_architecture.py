@@ -5,7 +5,6 @@ The house: a module imports only from lower floors or its own room, and stays sm
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,7 +55,6 @@ IMPURE = {
 }
 
 REPOSITORY = Path(__file__).parent.parent
-C_FILES = sorted((REPOSITORY / "src" / "core").glob("*.[ch]"))
 MODULES = sorted(SOURCE.rglob("*.py"))
 IDS = [str(path.relative_to(SOURCE)) for path in MODULES]
 
@@ -127,19 +125,6 @@ def test_size(path: Path) -> None:
             assert length <= LONGEST_FUNCTION, f"{node.name} has {length} lines"
 
 
-@pytest.mark.parametrize("path", C_FILES, ids=lambda path: path.name)
-def test_size_in_c(path: Path) -> None:
-    """
-    The same of the C core: a function's body stands between two braces that begin their lines.
-    """
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= LONGEST_MODULE
-    first = [number for number, line in enumerate(lines) if line == "{"]
-    last = [number for number, line in enumerate(lines) if line == "}"]
-    assert len(first) == len(last)
-    assert not [lines[a - 1] for a, b in zip(first, last, strict=True) if b - a - 1 > LONGEST_FUNCTION]
-
-
 def test_median_size() -> None:
     """
     Most modules are small.
@@ -169,15 +154,6 @@ def test_architecture_page_names_every_room() -> None:
     for room, floor in FLOORS.items():
         name = room if (SOURCE / room).is_dir() else f"{room}.py"
         assert any(line.startswith(f"| {floor} |") and f"`{name}" in line for line in page.splitlines()), name
-
-
-def test_architecture_page_names_every_file_in_c() -> None:
-    """
-    ARCHITECTURE.md has a line for each file of the C core, and for no other.
-    """
-    page = (REPOSITORY / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    named = re.findall(r"`(\w+\.[ch])`", "\n".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)))
-    assert sorted(named) == [path.name for path in C_FILES]
 
 
 IMPORT = """

@@ -12,7 +12,7 @@
 #ifndef FGTRACE_CORE_H
 #define FGTRACE_CORE_H
 
-#include "tables.h"
+#include "tables/tables.h"
 
 #pragma GCC visibility push(hidden)
 

@@ -1,6 +1,6 @@
 /* The core's face towards Python: making one, telling it of asyncio, having it look. `fgtrace._core_sampler` is its only
  * user. */
-#include "face.h"
+#include "python/core_type.h"
 
 #define MOST_METHODS 64
 

@@ -1,5 +1,5 @@
 /* Exact awaits: who schedules what, and whose child a new task is. */
-#include "exact.h"
+#include "exact/exact.h"
 
 /* The record of the task whose turn it is, with its track, or NULL. */
 Task *

@@ -1,5 +1,5 @@
 /* Growing arrays, and an index of what is in them: open addressing, keys are kept elsewhere. */
-#include "tables.h"
+#include "tables/tables.h"
 
 void *
 grown(void *items, size_t *room, size_t used, size_t size)

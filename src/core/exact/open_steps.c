@@ -1,5 +1,5 @@
 /* Exact awaits: what runs from when to when. handles.c and contexts.c tell of both ends of a turn. */
-#include "exact.h"
+#include "exact/exact.h"
 
 static PyObject * /* borrowed, or NULL */
 task_loop(PyObject *task)

@@ -4,7 +4,7 @@
  * out, with what lies before it: cancelled handles, which a loop passes over. A handle that is not in there comes
  * from the selector or from a timer.
  */
-#include "exact.h"
+#include "exact/exact.h"
 
 #define FARTHEST 64 /* places of the queue in which a handle is looked for */
 

@@ -1,5 +1,5 @@
 /* The core's face towards Python: its questions, the answers, and the tables, for the part of the work that Python does. */
-#include "face.h"
+#include "python/core_type.h"
 
 static PyObject *
 take_asks(Core *self, PyObject *Py_UNUSED(ignored))

@@ -2,7 +2,7 @@
 #ifndef FGTRACE_EXACT_H
 #define FGTRACE_EXACT_H
 
-#include "chunks.h"
+#include "exact/step_chunks.h"
 
 #pragma GCC visibility push(hidden)
 

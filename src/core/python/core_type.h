@@ -2,7 +2,7 @@
 #ifndef FGTRACE_FACE_H
 #define FGTRACE_FACE_H
 
-#include "chunks.h"
+#include "exact/step_chunks.h"
 
 #pragma GCC visibility push(hidden)
 

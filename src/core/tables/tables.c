@@ -3,7 +3,7 @@
  * Functions and stacks are numbered as in `fgtrace._recording`: a stack is a node of a tree, an element
  * is ``code index << 24 | instruction offset``.
  */
-#include "tables.h"
+#include "tables/tables.h"
 
 /* --- functions --- */
 

@@ -3,7 +3,7 @@
  * Chunks that are full and more than the memory allows are written to a file by the clock's thread, which needs no
  * GIL for it: the program is not held, and nobody who wants the GIL can be starved by it.
  */
-#include "chunks.h"
+#include "exact/step_chunks.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Exact awaits: when each step of a task and each callback of a loop began and ended, when it was scheduled, and by
  * whom. The twin is `fgtrace._collect._exact`, which tells the reasons; the duties are in exact_*.c.
  */
-#include "exact.h"
+#include "exact/exact.h"
 
 Exacts exacts;
 _Thread_local Turn *current_turn __attribute__((tls_model("initial-exec")));

@@ -1,5 +1,5 @@
 /* ``fgtrace._core``: what belongs to no one core. */
-#include "face.h"
+#include "python/core_type.h"
 
 /* The words of an object's fixed part, as numbers: where calibration looks for what it knows is there. */
 static PyObject *

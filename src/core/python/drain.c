@@ -1,5 +1,5 @@
 /* The core's face towards Python: what it has found, to be taken out. */
-#include "face.h"
+#include "python/core_type.h"
 
 /* Bytes of what is kept until the end, whatever is taken out. */
 static size_t

@@ -10,7 +10,7 @@
  *
  * The grid, the budget and the gaps are those of `fgtrace._clock.Ticker`, which tells the reasons.
  */
-#include "chunks.h"
+#include "exact/step_chunks.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>

@@ -2,7 +2,7 @@
 #ifndef FGTRACE_TABLES_H
 #define FGTRACE_TABLES_H
 
-#include "compat.h"
+#include "cpython/version_compat.h"
 
 #pragma GCC visibility push(hidden)
 

@@ -1,5 +1,5 @@
 /* Exact awaits: what is noted of a step or of a callback when it ends; chunks.c keeps it. */
-#include "exact.h"
+#include "exact/exact.h"
 
 #define MOST_ASKS 1000 /* questions that wait for Python; more are not put */
 

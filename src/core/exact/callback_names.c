@@ -1,6 +1,6 @@
 /* What a callback of a loop is called: its function, found behind bound methods and partials without running the
  * program's code; numbered like stacks. */
-#include "chunks.h"
+#include "exact/step_chunks.h"
 
 #define DEEPEST 8 /* partials of partials */
 
