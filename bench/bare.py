@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fgtrace._model import Counter, Flow, Instant, Track
+from fgtrace._model.values import Counter, Flow, Instant, Track
 
 __all__ = ["Bare"]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import orjson
 
 from bare import Bare
-from fgtrace._edges import Drawing, Edge, edges
-from fgtrace._encode import encoder_of
-from fgtrace._model import Frame, Slice, Track
+from fgtrace._formats.write import encoder_of
+from fgtrace._model.drawing import Drawing, Edge, edges
+from fgtrace._model.values import Frame, Slice, Track
 
 TITLE = "Converting"
 LENGTHS = (1_000_000, 4_000_000)

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 
 import fgtrace
 from bare import Bare
-from fgtrace._edges import Drawing, Edge, edges
-from fgtrace._encode import encoder_of
-from fgtrace._model import Frame, FrameName, Slice, ThreadLook, Track
-from fgtrace._recording import OFFSET_BITS, Recording, TrackEntry
-from fgtrace._timeline import Timeline
+from fgtrace._formats.write import encoder_of
+from fgtrace._model.drawing import Drawing, Edge, edges
+from fgtrace._model.values import Frame, FrameName, Slice, ThreadLook, Track
+from fgtrace._recording.recording import OFFSET_BITS, Recording, TrackEntry
+from fgtrace._timeline.timeline import Timeline
 
 TITLE = "A million slices on 200 tracks, one core"
 SLICES = 1_000_000

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import fgtrace
-from fgtrace._core_sampler import CoreSampler
-from fgtrace._gil import calm, hurry
+from fgtrace._sampling.core_sampler import CoreSampler
+from fgtrace._sampling.switch_interval import calm, hurry
 from slowdown import PINNED, median
 from workloads import WORKLOADS, Count
 

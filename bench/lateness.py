@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import fgtrace
-from fgtrace._core_sampler import CoreSampler
+from fgtrace._sampling.core_sampler import CoreSampler
 
 TITLE = "Lateness at 1,000 Hz beside a CPU-bound thread (C core)"
 NOTE = """In brackets how late the clock's own thread was woken, which is the system's doing; "woken a tick

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import fgtrace
-from fgtrace._core_sampler import CoreSampler
+from fgtrace._sampling.core_sampler import CoreSampler
 
 TITLE = "Memory (C core)"
 NOTE = """Each idle task has one observation, too, which is not counted in its row."""

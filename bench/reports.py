@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bare import Bare
-from fgtrace._edges import Edge, edges
-from fgtrace._encode import encoder_of
-from fgtrace._model import Flow, Frame, Slice, Track
+from fgtrace._formats.write import encoder_of
+from fgtrace._model.drawing import Edge, edges
+from fgtrace._model.values import Flow, Frame, Slice, Track
 from fgtrace.reports import Ask, report
 
 TASKS = 1000

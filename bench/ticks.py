@@ -11,8 +11,8 @@ import statistics
 import time
 
 import fgtrace
-from fgtrace._core_sampler import CoreSampler
-from fgtrace._sampler import Sampler
+from fgtrace._sampling.core_sampler import CoreSampler
+from fgtrace._sampling.python_sampler import Sampler
 
 TITLE = "One tick, by the number of suspended tasks"
 

@@ -20,8 +20,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import fgtrace
-from fgtrace._core_sampler import CoreSampler
-from fgtrace._gil import calm, hurry
+from fgtrace._sampling.core_sampler import CoreSampler
+from fgtrace._sampling.switch_interval import calm, hurry
 
 #: Seconds of one window: six ticks at 99 Hz.
 WINDOW = 0.06

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 import fgtrace
-from fgtrace._collect._native import CoreError, load
-from fgtrace._cores import VARIABLE
-from fgtrace._sampler import own_threads
+from fgtrace._sampling.choose import VARIABLE
+from fgtrace._sampling.collect.calibration import CoreError, load
+from fgtrace._sampling.python_sampler import own_threads
 from reading import Trace, is_unread, read
 from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace, ask_trace, trace_engine

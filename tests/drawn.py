@@ -9,8 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fgtrace._edges import Edge, by_tracks
-from fgtrace._model import Counter, Flow, Frame, Instant, Slice, Track
+from fgtrace._model.drawing import Edge, by_tracks
+from fgtrace._model.values import Counter, Flow, Frame, Instant, Slice, Track
 
 __all__ = ["CHILD", "LOOP", "MAIN", "SLICES", "TASK", "Drawn", "nested"]
 

@@ -4,8 +4,8 @@ Recordings written by hand, for tests of what is made of them.
 
 from __future__ import annotations
 
-from fgtrace._model import FrameName, ThreadLook, Wait
-from fgtrace._recording import (
+from fgtrace._model.values import FrameName, ThreadLook, Wait
+from fgtrace._recording.recording import (
     EMPTY,
     GONE,
     OFFSET_BITS,
@@ -14,7 +14,7 @@ from fgtrace._recording import (
     Recording,
     TrackEntry,
 )
-from fgtrace._step_records import CALLBACK, NOBODY, SOON
+from fgtrace._recording.step_records import CALLBACK, NOBODY, SOON
 
 __all__ = ["Script"]
 

@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fgtrace
-from fgtrace._alike import MOST_LOOKS
-from fgtrace._config import Options
-from fgtrace._convert import convert
-from fgtrace._decode import open_trace
-from fgtrace._edges import edges
-from fgtrace._encode import encoder_of
-from fgtrace._model import Slice, Track
-from fgtrace._sharing import MOST_TASKS, with_lanes
-from fgtrace._timeline import Timeline
+from fgtrace._formats.conversion.convert import convert
+from fgtrace._formats.read import open_trace
+from fgtrace._formats.write import encoder_of
+from fgtrace._model.drawing import edges
+from fgtrace._model.values import Slice, Track
+from fgtrace._options.options import Options
+from fgtrace._timeline.identical_tasks import MOST_LOOKS
+from fgtrace._timeline.lanes import MOST_TASKS, with_lanes
+from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace

@@ -25,10 +25,10 @@ from tempfile import TemporaryFile
 import pytest
 
 import fgtrace
-from fgtrace import _apart
-from fgtrace._apart import write_aside
-from fgtrace._parcel import pack, unpack
-from fgtrace._take import Take
+from fgtrace._output import writer_process as _apart
+from fgtrace._output.captured_trace import Take
+from fgtrace._output.transfer import pack, unpack
+from fgtrace._output.writer_process import write_aside
 from live import DOORS, SECONDS, live, until
 
 FORMATS = ["json", "perfetto", "speedscope", "folded", "pprof", "firefox", "html"]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgtrace import _by_track
-from fgtrace._by_track import ByTrack
+from fgtrace._recording import rows_by_track as _by_track
+from fgtrace._recording.rows_by_track import ByTrack
 
 rows = st.lists(
     st.tuples(st.integers(0, 2), st.integers(-3, 9), st.integers(-(2**63), 2**63 - 1)), max_size=80

@@ -27,8 +27,8 @@ from typing import NamedTuple
 
 import pytest
 
-import fgtrace._callee
-from fgtrace._callee import CodeMap, Position
+import fgtrace._classify.native_call
+from fgtrace._classify.native_call import CodeMap, Position
 
 MODULES = [argparse, asyncio.base_events, subprocess, textwrap, threading]
 CALLS = {"CALL", "CALL_FUNCTION_EX", "CALL_KW", "PRECALL"}
@@ -314,7 +314,7 @@ class Read(NamedTuple):
 def test_reads_as_dis(module: ModuleType) -> None:
     """Instructions, arguments and jumps are those that `dis` reads."""
     for code in module_codes(module):
-        flow = fgtrace._callee._Flow(code)
+        flow = fgtrace._classify.native_call._Flow(code)
         plain = [at for at in dis.get_instructions(code) if at.opname != "EXTENDED_ARG"]
         jumps = [(at.offset, at.argval) for at in plain if at.opcode in {*dis.hasjrel, *dis.hasjabs}]
         for at in plain:
@@ -365,14 +365,14 @@ def test_positions(step: int) -> None:
 def test_no_debug_ranges() -> None:
     """Where the interpreter keeps lines only, the rest is unknown and the callee is not."""
     program = (
-        "from fgtrace._callee import CodeMap\n"
+        "from fgtrace._classify.native_call import CodeMap\n"
         "code = compile('\\na.b(1)', 'example.py', 'eval')\n"
         "calls = CodeMap(code)\n"
         "at = next(at for at in range(0, len(code.co_code), 2) if calls.callee(at))\n"
         "assert calls.callee(at) == 'a.b', calls.callee(at)\n"
         "assert calls.position(at) == (2, 2, -1, -1), calls.position(at)\n"
     )
-    root = str(Path(fgtrace._callee.__file__).parents[1])
+    root = str(Path(fgtrace._classify.native_call.__file__).parents[1])
     subprocess.run(
         [sys.executable, "-X", "no_debug_ranges", "-c", program],
         check=True,

@@ -15,10 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgtrace._classify import Rules
-from fgtrace._model import Cpu, FrameName, ThreadLook, Wait, WaitKind
-from fgtrace._rules import CALL_RULES, HANDED_OVER, NAMES, TASK_RULES, THREAD_RULES, UNEXPLAINED, Effect
-from fgtrace._states import STATES, TASK_STATES, THREAD_STATES, UNBLOCKED
+from fgtrace._classify.classify import Rules
+from fgtrace._classify.rules import (
+    CALL_RULES,
+    HANDED_OVER,
+    NAMES,
+    TASK_RULES,
+    THREAD_RULES,
+    UNEXPLAINED,
+    Effect,
+)
+from fgtrace._model.states import STATES, TASK_STATES, THREAD_STATES, UNBLOCKED
+from fgtrace._model.values import Cpu, FrameName, ThreadLook, Wait, WaitKind
 from fgtrace.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent

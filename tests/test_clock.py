@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgtrace._clock import BURST_NS, SystemClock, Tick, Ticker
-from fgtrace._model import Gap
+from fgtrace._model.values import Gap
+from fgtrace._sampling.clock import BURST_NS, SystemClock, Tick, Ticker
 from fgtrace.testing import FakeClock
 
 MS = 1_000_000

@@ -24,9 +24,9 @@ import fgtrace
 import fgtrace.aiohttp
 import fgtrace.asgi
 import fgtrace.wsgi
-from fgtrace._config import CHECKS, FORMATS, format_of
-from fgtrace._encode import MODULES, VIEWERS, encoder_of
-from fgtrace._reporting import of_file
+from fgtrace._formats.write import MODULES, VIEWERS, encoder_of
+from fgtrace._options.options import CHECKS, FORMATS, format_of
+from fgtrace._output.live_report import of_file
 
 BAD: list[tuple[str, Any, str]] = [
     ("hz", 0, "number above 0"),

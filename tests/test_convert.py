@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 
 import fgtrace
 from drawn import CHILD, MAIN, TASK, Drawn, nested
-from fgtrace import _by_track
-from fgtrace._config import FORMATS
-from fgtrace._convert import Selection, convert, select
-from fgtrace._decode import _pieces, _source, open_trace
-from fgtrace._encode import encoder_of
-from fgtrace._model import Flow, Frame, Instant, Slice
+from fgtrace._formats.conversion.convert import Selection, convert, select
+from fgtrace._formats.read import json_chunks as _pieces
+from fgtrace._formats.read import open_trace
+from fgtrace._formats.read import source as _source
+from fgtrace._formats.write import encoder_of
+from fgtrace._model.values import Flow, Frame, Instant, Slice
+from fgtrace._options.options import FORMATS
+from fgtrace._recording import rows_by_track as _by_track
 from fgtrace.cli import main
 from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace
@@ -259,7 +261,7 @@ def test_progress(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Long work tells how far it is.
     """
-    from fgtrace import _convert
+    from fgtrace._formats.conversion import convert as _convert
 
     told: list[tuple[str, int, int]] = []
     update: Callable[[str, int, int], None] = lambda *said: told.append(said)  # noqa: E731

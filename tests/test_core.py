@@ -26,11 +26,12 @@ from typing import Any
 import pytest
 
 import fgtrace
-from fgtrace import _core_sampler, _cores
-from fgtrace._collect import _native
-from fgtrace._config import Options
-from fgtrace._cores import VARIABLE, make_sampler
-from fgtrace._sampler import Sampler
+from fgtrace._options.options import Options
+from fgtrace._sampling import choose as _cores
+from fgtrace._sampling import core_sampler as _core_sampler
+from fgtrace._sampling.choose import VARIABLE, make_sampler
+from fgtrace._sampling.collect import calibration as _native
+from fgtrace._sampling.python_sampler import Sampler
 from fgtrace.errors import ConfigError
 from reading import Trace
 
@@ -617,8 +618,8 @@ def test_functions_are_kept_with_the_recording_only(core: str) -> None:
 DIRECT = """
 import asyncio, gc, operator
 from functools import partial
-from fgtrace._config import Options
-from fgtrace._cores import make_sampler
+from fgtrace._options.options import Options
+from fgtrace._sampling.choose import make_sampler
 core = make_sampler(Options())._core
 class Uncommon(asyncio.Future):
     pass

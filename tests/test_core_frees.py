@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from fgtrace._collect._native import load
-from fgtrace._config import Options
-from fgtrace._core_sampler import CoreSampler
-from fgtrace._cores import make_sampler
+from fgtrace._options.options import Options
+from fgtrace._sampling.choose import make_sampler
+from fgtrace._sampling.collect.calibration import load
+from fgtrace._sampling.core_sampler import CoreSampler
 from test_core import only_c, run
 
 pytestmark = [only_c, pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")]

@@ -22,10 +22,10 @@ import pytest
 import uvloop
 
 import fgtrace
-from fgtrace import _hook_options
-from fgtrace._collect._requests import begin_request, end_request
-from fgtrace._debug_hook import DebugHook
-from fgtrace._hook_options import PREFIX, VARIABLES, from_environment, strangers
+from fgtrace._sampling.collect.requests import begin_request, end_request
+from fgtrace._watchdog import options as _hook_options
+from fgtrace._watchdog.hook import DebugHook
+from fgtrace._watchdog.options import PREFIX, VARIABLES, from_environment, strangers
 from fgtrace.cli._ending import welcome
 from fgtrace.debug import installed
 from forking import fork

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 import fgtrace
 from drawn import CHILD, MAIN, TASK, Drawn, nested
-from fgtrace._decode import open_trace, perfetto, trace_event
-from fgtrace._decode._file import TraceFile
-from fgtrace._encode import Encoder, encoder_of
-from fgtrace._model import Flow, Frame, Instant, Slice
-from fgtrace._timeline import Timeline
+from fgtrace._formats.read import open_trace, perfetto, trace_event
+from fgtrace._formats.read.trace_file import TraceFile
+from fgtrace._formats.write import Encoder, encoder_of
+from fgtrace._model.values import Flow, Frame, Instant, Slice
+from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 
 READERS: dict[str, Callable[[Iterable[bytes]], TraceFile]] = {

@@ -15,10 +15,10 @@ import pytest
 
 import fgtrace
 from drawn import LOOP, MAIN, TASK, Drawn
-from fgtrace._encode.trace_event import encode
-from fgtrace._model import Flow, Frame, FrameName, Slice, ThreadLook, Track
-from fgtrace._recording import OFFSET_BITS, Recording, TrackEntry
-from fgtrace._timeline import Timeline
+from fgtrace._formats.write.trace_event import encode
+from fgtrace._model.values import Flow, Frame, FrameName, Slice, ThreadLook, Track
+from fgtrace._recording.recording import OFFSET_BITS, Recording, TrackEntry
+from fgtrace._timeline.timeline import Timeline
 from reading import Trace, read
 from trace_processor.fixtures import AskTrace
 

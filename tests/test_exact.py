@@ -545,7 +545,7 @@ def test_failure_unplugs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_t
     """
     What fails of ours is unplugged and noted; the program does not notice.
     """
-    from fgtrace._collect._walk_py import Walker
+    from fgtrace._sampling.collect.await_chain import Walker
 
     async def main() -> str:
         with fgtrace.trace(tmp_path / "t.json", awaits="exact") as trace:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import fgtrace
-from fgtrace._recording import GONE
-from fgtrace._step_records import CALLBACK, NOBODY, StepRecord
+from fgtrace._recording.recording import GONE
+from fgtrace._recording.step_records import CALLBACK, NOBODY, StepRecord
 
 pytestmark = pytest.mark.usefixtures("core")
 Loop = asyncio.SelectorEventLoop

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fgtrace
-from fgtrace._decode.trace_event import read
-from fgtrace._encode.trace_event import encode
-from fgtrace._model import Collection, Slice
-from fgtrace._recording import EMPTY
-from fgtrace._step_records import CALLBACK, NOBODY, SELECTOR, SOON, THREAD, THREADSAFE, TIMER
-from fgtrace._timeline import Timeline
+from fgtrace._formats.read.trace_event import read
+from fgtrace._formats.write.trace_event import encode
+from fgtrace._model.values import Collection, Slice
+from fgtrace._recording.recording import EMPTY
+from fgtrace._recording.step_records import CALLBACK, NOBODY, SELECTOR, SOON, THREAD, THREADSAFE, TIMER
+from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 from test_timeline import assert_sound
 from trace_processor import assert_valid_trace

@@ -20,10 +20,10 @@ from hypothesis import given, settings
 import drawn
 import fgtrace
 from drawn import LOOP, TASK, Drawn, nested
-from fgtrace import _by_track
-from fgtrace._encode import encoder_of
-from fgtrace._model import Frame, Instant, Slice, Track
-from fgtrace._timeline import Timeline
+from fgtrace._formats.write import encoder_of
+from fgtrace._model.values import Frame, Instant, Slice, Track
+from fgtrace._recording import rows_by_track as _by_track
+from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 
 Profile = dict[str, Any]

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 import fgtrace
-from fgtrace._flight import running
-from fgtrace._ring import Ring
+from fgtrace._recording.ring import Ring
+from fgtrace._session.flight_recorder import running
 from forking import fork
 from reading import Trace
 

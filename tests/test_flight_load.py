@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 import fgtrace
-import fgtrace._flight
-from fgtrace._collect._requests import RequestWatch
-from fgtrace._collect._sources import LoopFinder
-from fgtrace._config import Options
-from fgtrace._model import FrameName, Wait
-from fgtrace._recording import GONE, OFFSET_BITS, LoopEntry, Recording, TrackEntry
+import fgtrace._session.flight_recorder
+from fgtrace._model.values import FrameName, Wait
+from fgtrace._options.options import Options
+from fgtrace._recording.recording import GONE, OFFSET_BITS, LoopEntry, Recording, TrackEntry
+from fgtrace._sampling.collect.requests import RequestWatch
+from fgtrace._sampling.collect.task_discovery import LoopFinder
 from reading import Trace
 
 MIB = 1024 * 1024
@@ -104,7 +104,9 @@ def test_ten_minutes(
     follows another, and a dump at any moment is whole.
     """
     service = Service()
-    monkeypatch.setattr(fgtrace._flight, "make_sampler", lambda options: SimulatedSampler(service, options))
+    monkeypatch.setattr(
+        fgtrace._session.flight_recorder, "make_sampler", lambda options: SimulatedSampler(service, options)
+    )
     with fgtrace.FlightRecorder(30, max_memory=20 * MIB) as recorder:
         for second in range(MINUTES * 60):
             service.second()
@@ -127,7 +129,9 @@ def test_too_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     Where a window does not fit, it is shorter, and the recorder says so.
     """
     service = Service()
-    monkeypatch.setattr(fgtrace._flight, "make_sampler", lambda options: SimulatedSampler(service, options))
+    monkeypatch.setattr(
+        fgtrace._session.flight_recorder, "make_sampler", lambda options: SimulatedSampler(service, options)
+    )
     with fgtrace.FlightRecorder(60, max_memory=4 * MIB) as recorder:
         for _ in range(100):
             service.second()

@@ -15,7 +15,9 @@ import orjson
 import pytest
 
 import fgtrace
-from fgtrace._decode import _pieces, _source, open_trace
+from fgtrace._formats.read import json_chunks as _pieces
+from fgtrace._formats.read import open_trace
+from fgtrace._formats.read import source as _source
 from fgtrace.cli import main
 from trace_processor import TraceProcessor, assert_valid_trace
 from trace_processor.fixtures import AskTrace

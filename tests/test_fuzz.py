@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 
 import fgtrace
 from drawn import CHILD, MAIN, TASK, Drawn
-from fgtrace._convert import convert
-from fgtrace._decode import _pieces, _source, perfetto
-from fgtrace._encode import encoder_of
-from fgtrace._model import Flow, Frame, Instant, Slice
+from fgtrace._formats.conversion.convert import convert
+from fgtrace._formats.read import json_chunks as _pieces
+from fgtrace._formats.read import perfetto
+from fgtrace._formats.read import source as _source
+from fgtrace._formats.write import encoder_of
+from fgtrace._model.values import Flow, Frame, Instant, Slice
 
 SLICES = [
     Slice(MAIN, 0, 1000, 0, Frame("running", "state")),

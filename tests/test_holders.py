@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import fgtrace
-from fgtrace._collect._holders import lock_holders
-from fgtrace._decode import open_trace
-from fgtrace._model import LOCK_HELD
+from fgtrace._formats.read import open_trace
+from fgtrace._model.values import LOCK_HELD
+from fgtrace._sampling.collect.lock_holders import lock_holders
 
 Lock = asyncio.Lock
 Work = Callable[[], Awaitable[object]]

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from fgtrace._collect._callbacks import Callbacks, Steps
-from fgtrace._collect._patch import Patch, _all, forget_patches
-from fgtrace._recording import Recording
+from fgtrace._recording.recording import Recording
+from fgtrace._sampling.exact.callback_names import Callbacks, Steps
+from fgtrace._sampling.exact.monkeypatch import Patch, _all, forget_patches
 
 
 class Owner:

@@ -23,10 +23,10 @@ from hypothesis import given, settings
 
 import fgtrace
 from drawn import MAIN, TASK, Drawn, nested
-from fgtrace._edges import Drawing
-from fgtrace._encode import encoder_of, html
-from fgtrace._model import Frame, Slice, Track
-from fgtrace._states import STATES
+from fgtrace._formats.write import encoder_of, html
+from fgtrace._model.drawing import Drawing
+from fgtrace._model.states import STATES
+from fgtrace._model.values import Frame, Slice, Track
 
 TEXT = re.compile(rb'<script id="trace" type="text/plain">\n(.*?)\n</script>', re.DOTALL)
 
@@ -148,7 +148,7 @@ def test_licences() -> None:
     """
     The licences of what is in the page stand in the page and beside it.
     """
-    beside = (files("fgtrace._encode") / "_page" / "LICENSES.txt").read_text(encoding="utf-8")
+    beside = (files("fgtrace._formats.write") / "_page" / "LICENSES.txt").read_text(encoding="utf-8")
     page = written(Drawn(SLICES)).decode()
     for name in ("flame-chart-js", "color", "events"):
         said = re.search(rf"^{name} [\d.]+ \(MIT\)$", beside, re.MULTILINE)

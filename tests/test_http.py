@@ -30,11 +30,11 @@ import fgtrace
 import fgtrace.aiohttp
 import fgtrace.asgi
 import fgtrace.wsgi
-from fgtrace._decode._protobuf import Message
-from fgtrace._flight import FlightRecorder
+from fgtrace._formats.read.wire import Message
 from fgtrace._http import Ask, Door, HttpOptions, Job, Reply
-from fgtrace._http._door import Slots
-from fgtrace._http._page import PAGE, PAGE_HEADERS
+from fgtrace._http.endpoints import Slots
+from fgtrace._http.index_page import PAGE, PAGE_HEADERS
+from fgtrace._session.flight_recorder import FlightRecorder
 from live import DOORS, SECONDS, Live, live, until
 from reading import Trace
 
@@ -649,7 +649,7 @@ def test_failing(door: Live, error: Exception, monkeypatch: pytest.MonkeyPatch) 
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("fgtrace._trace.Trace.start", fail)
+        patch.setattr("fgtrace._session.trace.Trace.start", fail)
         for _ in range(3):
             reply = door.get("/debug/fgtrace?seconds=0.1")
             assert reply.status_code == 500

@@ -17,7 +17,8 @@ from contextlib import ExitStack, suppress
 import pytest
 
 import fgtrace
-from fgtrace._http import _listener, _replies
+from fgtrace._http import messages as _replies
+from fgtrace._http import server_thread as _listener
 from live import DOORS, SECONDS, Live, live, until
 
 CROWD = 2000
@@ -199,9 +200,9 @@ def test_slow_reader(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(_replies, "SHORTEST_SENDING", 0.5)
     monkeypatch.setattr(_replies, "SLOWEST_RATE", 1 << 40)
-    monkeypatch.setattr("fgtrace._http._door.TASKS_SHOWN", 1 << 30)
-    monkeypatch.setattr("fgtrace._http._door.as_text", lambda *_: b"x" * (64 << 20))
-    monkeypatch.setattr("fgtrace._http._door.MOST_LOOKS", 1)
+    monkeypatch.setattr("fgtrace._http.endpoints.TASKS_SHOWN", 1 << 30)
+    monkeypatch.setattr("fgtrace._http.endpoints.as_text", lambda *_: b"x" * (64 << 20))
+    monkeypatch.setattr("fgtrace._http.endpoints.MOST_LOOKS", 1)
     with live(kind) as service, connect(service) as client:
         client.sendall(b"GET /debug/tasks HTTP/1.1\r\nHost: localhost\r\n\r\n")
         until(lambda: service.get("/debug/tasks?format=json").status_code == 429)

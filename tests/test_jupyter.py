@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import fgtrace
-from fgtrace._cell import CELL, Before, cell_times
-from fgtrace._model import Frame, Slice, Track
+from fgtrace._model.values import Frame, Slice, Track
+from fgtrace.reports._cell import CELL, Before, cell_times
 from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace
 

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 
 import fgtrace
 from drawn import LOOP, Drawn
-from fgtrace._config import FORMATS
-from fgtrace._decode import open_trace
-from fgtrace._edges import Edge, edges
-from fgtrace._encode import SUMS, encoder_of
-from fgtrace._model import Flow, Frame, Instant, Slice, Track
-from fgtrace._sharing import MOST_TASKS, task_frame, with_lanes
-from fgtrace._timeline import Timeline
+from fgtrace._formats.read import open_trace
+from fgtrace._formats.write import SUMS, encoder_of
+from fgtrace._model.drawing import Edge, edges
+from fgtrace._model.values import Flow, Frame, Instant, Slice, Track
+from fgtrace._options.options import FORMATS
+from fgtrace._timeline.lanes import MOST_TASKS, task_frame, with_lanes
+from fgtrace._timeline.timeline import Timeline
 from fgtrace.cli import main
 from scripted import Script
 from trace_processor import assert_valid_trace

@@ -16,13 +16,13 @@ import pytest
 
 import fgtrace
 from drawn import LOOP, MAIN, TASK, Drawn
-from fgtrace import _perfetto
-from fgtrace._edges import Drawing
-from fgtrace._encode.perfetto import encode
-from fgtrace._encode.trace_event import encode as as_json
-from fgtrace._lane import LONGEST_LINE
-from fgtrace._model import Flow, Frame, Instant, Slice, Track
-from fgtrace._timeline import Timeline
+from fgtrace._formats import perfetto_fields as _perfetto
+from fgtrace._formats.write.perfetto import encode
+from fgtrace._formats.write.trace_event import encode as as_json
+from fgtrace._model.drawing import Drawing
+from fgtrace._model.values import Flow, Frame, Instant, Slice, Track
+from fgtrace._timeline.slice_builder import LONGEST_LINE
+from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 from trace_processor import TraceProcessor, assert_valid_trace
 from trace_processor.fixtures import AskTrace

@@ -20,12 +20,12 @@ from hypothesis import given, settings
 import fgtrace
 from drawn import LOOP, SLICES, Drawn, nested
 from evented import Stack, profiles
-from fgtrace import _by_track
-from fgtrace._decode._protobuf import Message
-from fgtrace._edges import Drawing
-from fgtrace._encode import encoder_of
-from fgtrace._model import Frame, Slice, Track
-from fgtrace._timeline import Timeline
+from fgtrace._formats.read.wire import Message
+from fgtrace._formats.write import encoder_of
+from fgtrace._model.drawing import Drawing
+from fgtrace._model.values import Frame, Slice, Track
+from fgtrace._recording import rows_by_track as _by_track
+from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 
 

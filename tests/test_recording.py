@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgtrace._model import Collection, FrameName
-from fgtrace._recording import EMPTY, GONE, MOST_COLLECTIONS, OFFSET_BITS, Recording
-from fgtrace._step_records import CALLBACK, NOBODY, SELECTOR, THREAD, source_of
+from fgtrace._model.values import Collection, FrameName
+from fgtrace._recording.recording import EMPTY, GONE, MOST_COLLECTIONS, OFFSET_BITS, Recording
+from fgtrace._recording.step_records import CALLBACK, NOBODY, SELECTOR, THREAD, source_of
 
 MIB = 1024 * 1024
 

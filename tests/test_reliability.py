@@ -22,11 +22,11 @@ from typing import Any
 import pytest
 
 import fgtrace
-from fgtrace._config import Options
-from fgtrace._model import ThreadLook
-from fgtrace._recording import Recording, TrackEntry
-from fgtrace._sampler import Sampler
-from fgtrace._timeline import Timeline
+from fgtrace._model.values import ThreadLook
+from fgtrace._options.options import Options
+from fgtrace._recording.recording import Recording, TrackEntry
+from fgtrace._sampling.python_sampler import Sampler
+from fgtrace._timeline.timeline import Timeline
 from fgtrace.testing import FakeClock
 from reading import Trace
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import fgtrace
 from drawn import Drawn, nested
-from fgtrace._model import LOCK_HELD, Flow, Frame, Instant, Slice, Track
-from fgtrace._states import TASK_STATES
-from fgtrace._timeline import Timeline
+from fgtrace._model.states import TASK_STATES
+from fgtrace._model.values import LOCK_HELD, Flow, Frame, Instant, Slice, Track
+from fgtrace._timeline.timeline import Timeline
 from fgtrace.reports import GROUPS, Ask, Report, Step, make_report
 from fgtrace.reports._diff import compare
 from fgtrace.reports._figures import spread_of, union

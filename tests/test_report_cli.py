@@ -20,8 +20,8 @@ import pytest
 
 import fgtrace
 from drawn import Drawn
-from fgtrace._encode import encoder_of
-from fgtrace._model import Frame, Instant, Slice, Track
+from fgtrace._formats.write import encoder_of
+from fgtrace._model.values import Frame, Instant, Slice, Track
 from fgtrace.cli import main
 from fgtrace.cli._parser import parse
 from fgtrace.cli._plan import DiffPlan, ReportPlan

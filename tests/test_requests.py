@@ -20,15 +20,15 @@ import pytest
 import fgtrace
 import fgtrace.aiohttp
 import fgtrace.asgi
-from fgtrace._collect import _requests
-from fgtrace._config import Options
-from fgtrace._flight import FlightRecorder
-from fgtrace._http._tasks import TaskWatch, as_text
-from fgtrace._lane import Lane
-from fgtrace._model import Frame, Request, Track
-from fgtrace._recording import Recording
-from fgtrace._resolve import Resolver
-from fgtrace._served import Served
+from fgtrace._http.task_list import TaskWatch, as_text
+from fgtrace._model.values import Frame, Request, Track
+from fgtrace._options.options import Options
+from fgtrace._recording.recording import Recording
+from fgtrace._sampling.collect import requests as _requests
+from fgtrace._session.flight_recorder import FlightRecorder
+from fgtrace._timeline.request_slices import Served
+from fgtrace._timeline.slice_builder import Lane
+from fgtrace._timeline.stack_resolver import Resolver
 from live import SECONDS, Live, live
 from reading import Row, Trace
 

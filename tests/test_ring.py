@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import fgtrace
-from fgtrace._encode import encoder_of
-from fgtrace._model import Collection, Gap, Slice
-from fgtrace._recording import FORGOTTEN, Recording
-from fgtrace._ring import Ring
-from fgtrace._timeline import Timeline
-from fgtrace._window import Window
+from fgtrace._formats.write import encoder_of
+from fgtrace._model.values import Collection, Gap, Slice
+from fgtrace._recording.recording import FORGOTTEN, Recording
+from fgtrace._recording.ring import Ring
+from fgtrace._recording.window import Window
+from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace

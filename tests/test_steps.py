@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import fgtrace
-from fgtrace._collect._native import CoreError, load
-from fgtrace._core_sampler import MANY_TASKS, CoreSampler
+from fgtrace._sampling.collect.calibration import CoreError, load
+from fgtrace._sampling.core_sampler import MANY_TASKS, CoreSampler
 from reading import Rows, Trace
 
 Reader = Callable[..., Trace]

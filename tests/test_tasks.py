@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from fgtrace._collect.asyncio_tasks import TaskCollector
-from fgtrace._recording import Recording
+from fgtrace._recording.recording import Recording
+from fgtrace._sampling.collect.tasks import TaskCollector
 from kinds import corpus, nap
 from reading import Rows, Trace
 from situations import UNBLOCKED, Situation, chains_in, check, in_order, read_file, runner, stay, trace_all

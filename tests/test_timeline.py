@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fgtrace
-import fgtrace._lane
-from fgtrace._model import Gap, Slice
-from fgtrace._recording import LoopEntry
-from fgtrace._timeline import Timeline
+import fgtrace._timeline.slice_builder
+from fgtrace._model.values import Gap, Slice
+from fgtrace._recording.recording import LoopEntry
+from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 
 NO_STATE = fgtrace.Config(state_frames="no")
@@ -176,7 +176,7 @@ def test_slices_nest_and_lie_in_their_track(
             gone.add(name)
     config = fgtrace.Config(state_frames=where)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fgtrace._lane, "LONGEST_LINE", line)
+        patch.setattr(fgtrace._timeline.slice_builder, "LONGEST_LINE", line)
         drawn = list(Timeline(script.recording, config, time + 1, 1).slices())
     by_track = defaultdict[int, list[Slice]](list)
     for slice_ in drawn:

@@ -21,8 +21,8 @@ import pytest
 
 import fgtrace
 from drawn import MAIN, Drawn
-from fgtrace._encode import encoder_of
-from fgtrace._model import Frame, Slice
+from fgtrace._formats.write import encoder_of
+from fgtrace._model.values import Frame, Slice
 from fgtrace.cli import main
 from fgtrace.cli._parser import parse
 from fgtrace.cli._plan import ViewPlan

@@ -16,10 +16,10 @@ import pytest
 import fgtrace
 from drawn import MAIN, SLICES, Drawn
 from evented import profiles
-from fgtrace._convert import convert
-from fgtrace._decode import open_trace
-from fgtrace._encode import encoder_of
-from fgtrace._model import Frame, Slice, Track
+from fgtrace._formats.conversion.convert import convert
+from fgtrace._formats.read import open_trace
+from fgtrace._formats.write import encoder_of
+from fgtrace._model.values import Frame, Slice, Track
 from fgtrace.cli._plan import ViewPlan
 from fgtrace.cli._serve import HOST, Site, server
 from trace_processor import bundled_ui
@@ -203,7 +203,7 @@ def test_page_is_what_the_script_makes(viewers: Viewers, tmp_path: Path) -> None
     The page in the package is made of src/page and the packages that it names, and of nothing else.
     """
     subprocess.run([str(ROOT / "scripts/viewer-bundle"), str(tmp_path)], check=True)
-    kept = ROOT / "src/fgtrace/_encode/_page"
+    kept = ROOT / "src/fgtrace/_formats/write/_page"
     found = filecmp.dircmp(tmp_path, kept)
     assert (found.left_only, found.right_only, found.diff_files) == ([], [], [])
 

@@ -16,12 +16,12 @@ in `fgtrace run -m pytest`.
 
 from __future__ import annotations
 
-from fgtrace._config import FORMATS
-from fgtrace._decode import load
-from fgtrace._flight import FlightRecorder, FlightStats
-from fgtrace._model import Frame, Slice, Track
-from fgtrace._sampler import Stats
-from fgtrace._trace import Config, Trace, trace
+from fgtrace._formats.read import load
+from fgtrace._model.values import Frame, Slice, Track
+from fgtrace._options.options import FORMATS
+from fgtrace._sampling.python_sampler import Stats
+from fgtrace._session.flight_recorder import FlightRecorder, FlightStats
+from fgtrace._session.trace import Config, Trace, trace
 from fgtrace._version import __version__
 from fgtrace.debug import install, uninstall
 from fgtrace.errors import (

@@ -18,9 +18,9 @@ from typing import Any
 
 from aiohttp import web
 
-from fgtrace._collect._requests import begin_request, end_request
 from fgtrace._http import PATHS, Ask, Door, Reply, make_door, place_of
-from fgtrace._writing import in_thread
+from fgtrace._output.metadata import in_thread
+from fgtrace._sampling.collect.requests import begin_request, end_request
 
 __all__ = ["add_routes", "request_middleware"]
 
@@ -79,7 +79,7 @@ async def request_middleware(
 
 def _describe(request: web.Request) -> tuple[str, str, str, str]:
     """
-    See `fgtrace._collect._requests.Describe`.
+    See `fgtrace._sampling.collect.requests.Describe`.
     """
     resource, path, header = request.match_info.route.resource, request.path, request.headers.get
     pattern = path if resource is None else resource.canonical

@@ -18,9 +18,9 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from fgtrace._collect._requests import begin_request, end_request
 from fgtrace._http import Ask, Door, Job, Reply, make_door, place_of
-from fgtrace._writing import start_thread
+from fgtrace._output.metadata import start_thread
+from fgtrace._sampling.collect.requests import begin_request, end_request
 
 __all__ = ["DebugApp", "DebugMiddleware", "RequestMiddleware"]
 
@@ -137,7 +137,7 @@ def _current_task() -> asyncio.Task[Any] | None:
 
 def _describe(scope: Scope) -> tuple[str, str, str, str]:
     """
-    See `fgtrace._collect._requests.Describe`.
+    See `fgtrace._sampling.collect.requests.Describe`.
     """
     route = scope.get("route")
     if hasattr(route, "routes"):  # one that is mounted: what it matched is not known

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fgtrace.errors import TraceStateError
 
 if TYPE_CHECKING:
-    from fgtrace._debug_hook import DebugHook
+    from fgtrace._watchdog.hook import DebugHook
 
 __all__ = ["install", "installed", "uninstall"]
 
@@ -47,8 +47,8 @@ def install(folder: str | os.PathLike[str] | None = None, **options: Any) -> Deb
     """
     import logging  # 10 ms, and only the hook needs it
 
-    from fgtrace._debug_hook import DebugHook
-    from fgtrace._hook_options import from_environment, strangers
+    from fgtrace._watchdog.hook import DebugHook
+    from fgtrace._watchdog.options import from_environment, strangers
 
     if installed() is not None:
         raise TraceStateError("the debug hook is installed already: fgtrace.uninstall() takes it away")

@@ -20,8 +20,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from fgtrace._trace import Config, Trace
-from fgtrace._words import options_of
+from fgtrace._options.assignments import options_of
+from fgtrace._session.trace import Config, Trace
 from fgtrace.errors import ConfigError, FgtraceError
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
@@ -115,8 +115,8 @@ class _Cells:
             _show(f"fgtrace: {error}")
 
     def _times(self, path: str) -> object:
-        from fgtrace._cell import Before, cell_times
-        from fgtrace._decode import open_trace
+        from fgtrace._formats.read import open_trace
+        from fgtrace.reports._cell import Before, cell_times
 
         with open_trace(path) as found:
             length = max((track.end for track in found.tracks), default=0)

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from fgtrace._config import FORMATS
-from fgtrace._trace import Config, Trace
-from fgtrace._words import options_of
+from fgtrace._options.assignments import options_of
+from fgtrace._options.options import FORMATS
+from fgtrace._session.trace import Config, Trace
 from fgtrace.errors import ConfigError, SinkError
 
 __all__ = ["Tracer", "file_name", "tracer_of"]

@@ -43,7 +43,7 @@ class Server:
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
         from fgtrace._http import make_door
-        from fgtrace._http._listener import Listener  # 30 ms, and only a server needs it
+        from fgtrace._http.server_thread import Listener  # 30 ms, and only a server needs it
 
         if not host:
             raise ConfigError("host", host, "allowed is an address or a name of this machine")

@@ -1,5 +1,5 @@
 /**
- * The colours: one for each state (the names are those of fgtrace/_states.py), quiet ones for frames.
+ * The colours: one for each state (the names are those of fgtrace/_model/states.py), quiet ones for frames.
  */
 const STATES = {
   'running': '#4caf50',

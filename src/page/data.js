@@ -1,5 +1,5 @@
 /**
- * The trace that stands in the page: what src/fgtrace/_encode/html.py wrote, as tracks of slices.
+ * The trace that stands in the page: what src/fgtrace/_formats/write/html.py wrote, as tracks of slices.
  *
  * Base64 of gzip of records, each [u32 kind, u32 bytes, payload, padding to 8 bytes], little-endian:
  * HEAD and FRAMES are JSON, SLICES are columns.

@@ -15,11 +15,11 @@ The idea of a wall-clock trace behind a URL, with these paths, is Felix Geisend√
 
 from __future__ import annotations
 
-from fgtrace._http._door import PATHS, Door
-from fgtrace._http._jobs import Job
-from fgtrace._http._options import HttpOptions
-from fgtrace._http._replies import Ask, Reply
-from fgtrace._text import refuse_unknown
+from fgtrace._http.endpoints import PATHS, Door
+from fgtrace._http.jobs import Job
+from fgtrace._http.messages import Ask, Reply
+from fgtrace._http.options import HttpOptions
+from fgtrace._options.parsing import refuse_unknown
 from fgtrace.errors import ConfigError
 
 __all__ = ["PATHS", "Ask", "Door", "HttpOptions", "Job", "Reply", "make_door", "place_of"]

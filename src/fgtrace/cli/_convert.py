@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from fgtrace._convert import Selection, convert
+from fgtrace._formats.conversion.convert import Selection, convert
 from fgtrace.cli._plan import CannotRun, ConvertPlan
 from fgtrace.cli._progress import Progress
 from fgtrace.errors import FgtraceError

@@ -20,8 +20,8 @@ import sys
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from fgtrace._sampler import Stats
-from fgtrace._trace import Trace
+from fgtrace._sampling.python_sampler import Stats
+from fgtrace._session.trace import Trace
 from fgtrace.cli._progress import Progress
 from fgtrace.cli._words import short
 from fgtrace.debug import install, installed, uninstall
@@ -29,12 +29,12 @@ from fgtrace.errors import SinkError, TraceStateError
 from fgtrace.reports import Report
 
 if TYPE_CHECKING:  # only a flight recorder needs it
-    from fgtrace._debug_hook import DebugHook
+    from fgtrace._watchdog.hook import DebugHook
 
 __all__ = ["Ending", "HookEnding", "say", "summary", "welcome"]
 
 #: What `fgtrace.Trace` imports only when it writes.
-_LATER = ("gzip", "platform", "fgtrace._reporting")
+_LATER = ("gzip", "platform", "fgtrace._output.live_report")
 #: What is reported at once; of more ``fgtrace report`` tells, for it would take seconds.
 MOST_OBSERVED = 100_000
 #: Where a format can be seen.

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import click
 
-from fgtrace._hook_options import strangers
-from fgtrace._trace import Config
+from fgtrace._session.trace import Config
+from fgtrace._watchdog.options import strangers
 from fgtrace.cli._ending import Ending, HookEnding, say
 from fgtrace.cli._parser import parse
 from fgtrace.cli._plan import CannotRun, ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from fgtrace._config import FORMATS
-from fgtrace._text import number, text
+from fgtrace._options.options import FORMATS
+from fgtrace._options.parsing import number, text
 from fgtrace._version import __version__
 from fgtrace.cli._plan import ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
 from fgtrace.reports import GROUPS

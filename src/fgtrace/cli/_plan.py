@@ -46,7 +46,7 @@ class ConvertPlan:
     Args:
         source: the trace. target: where to.
         format: None: by the target's suffix.
-        selection: what was given of `fgtrace._convert.Selection`.
+        selection: what was given of `fgtrace._formats.conversion.convert.Selection`.
         tracks: whether tasks share tracks: see `fgtrace.Config`.
         quiet: say nothing where all goes well.
     """

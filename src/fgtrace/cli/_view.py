@@ -23,7 +23,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import NoReturn
 
-from fgtrace._config import FORMATS, format_of
+from fgtrace._options.options import FORMATS, format_of
 from fgtrace.cli._convert import carry_out as convert
 from fgtrace.cli._plan import CannotRun, ConvertPlan, ViewPlan
 from fgtrace.cli._serve import HOST, Site, server

@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from fgtrace._decode import open_trace
+from fgtrace._formats.read import open_trace
 from fgtrace.errors import TraceFormatError
 from fgtrace.reports._blocked import Blocked
 from fgtrace.reports._diff import Change, Diff, compare

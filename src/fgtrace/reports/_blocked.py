@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 from operator import attrgetter
 
-from fgtrace._states import RUNNABLE, RUNNING
+from fgtrace._model.states import RUNNABLE, RUNNING
 from fgtrace.reports._figures import union
 from fgtrace.reports._lives import Life, Lives
 from fgtrace.reports._loops import LoopLives, busy_spans, loop_lives

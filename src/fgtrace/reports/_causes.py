@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 
-from fgtrace._states import RUNNABLE, TASK_WAIT
+from fgtrace._model.states import RUNNABLE, TASK_WAIT
 from fgtrace.reports._lives import WAITS, Life, Lives
 
 __all__ = ["Causes"]

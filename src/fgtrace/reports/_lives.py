@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fgtrace._model import Frame, Track
-from fgtrace._states import RUNNABLE, RUNNING, STATES
+from fgtrace._model.states import RUNNABLE, RUNNING, STATES
+from fgtrace._model.values import Frame, Track
 
 __all__ = ["UNSEEN", "WAITS", "Flight", "Life", "Lives", "Spot", "Stretch"]
 
@@ -148,7 +148,7 @@ class Life:
 
 class Flight(NamedTuple):
     """
-    An arrow between two lives, by their ids; see `fgtrace._model.Flow`.
+    An arrow between two lives, by their ids; see `fgtrace._model.values.Flow`.
     """
 
     name: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fgtrace._states import RUNNABLE, RUNNING, SELECT
+from fgtrace._model.states import RUNNABLE, RUNNING, SELECT
 from fgtrace.reports._figures import percentile, union
 from fgtrace.reports._lives import Life, Lives
 

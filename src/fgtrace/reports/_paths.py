@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from heapq import nlargest
 
-from fgtrace._states import RUNNING
+from fgtrace._model.states import RUNNING
 from fgtrace.reports._causes import Causes
 from fgtrace.reports._figures import Place, place_of
 from fgtrace.reports._lives import UNSEEN, Life, Lives

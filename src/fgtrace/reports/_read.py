@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
-from fgtrace._edges import Drawing, Edge
-from fgtrace._model import LOCK_HELD, Frame, Slice, Track
-from fgtrace._states import RUNNING
+from fgtrace._model.drawing import Drawing, Edge
+from fgtrace._model.states import RUNNING
+from fgtrace._model.values import LOCK_HELD, Frame, Slice, Track
 from fgtrace.reports._lives import Flight, Life, Lives, Spot
 
 __all__ = ["FOREVER", "Span", "read"]

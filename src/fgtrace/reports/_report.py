@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fgtrace._convert import Selection
-from fgtrace._edges import Drawing
+from fgtrace._formats.conversion.convert import Selection
+from fgtrace._model.drawing import Drawing
 from fgtrace.errors import ConfigError
 from fgtrace.reports._blocked import Blocked, blocked
 from fgtrace.reports._causes import Causes

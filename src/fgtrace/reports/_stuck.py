@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fgtrace._states import LOCK_WAIT, SLEEP
+from fgtrace._model.states import LOCK_WAIT, SLEEP
 from fgtrace.reports._causes import Causes
 from fgtrace.reports._figures import Place, place_of
 from fgtrace.reports._lives import Life, Lives

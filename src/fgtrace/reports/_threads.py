@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fgtrace._states import GIL_WAIT, IDLE, RUNNING, SELECT
+from fgtrace._model.states import GIL_WAIT, IDLE, RUNNING, SELECT
 from fgtrace.reports._lives import UNSEEN, Lives
 
 __all__ = ["Thread", "threads"]

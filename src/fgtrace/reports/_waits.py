@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import nlargest
 
-from fgtrace._states import LOCK_WAIT, POOL_WAIT
+from fgtrace._model.states import LOCK_WAIT, POOL_WAIT
 from fgtrace.reports._causes import Causes
 from fgtrace.reports._figures import Place, Spread, place_of, spread_of, union
 from fgtrace.reports._lives import Life, Lives

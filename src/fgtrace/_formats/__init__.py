@@ -1,0 +1,3 @@
+"""
+File formats: encoders, decoders, conversion between them, and files that become whole at once.
+"""

@@ -1,0 +1,164 @@
+"""
+The rows of a Trace Event file: a thread for each pid and tid, and a track for each id of nestable events.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, NamedTuple
+
+from fgtrace._formats.read.own_annotations import KINDS, OF_LOOPS, whole
+from fgtrace._formats.read.slice_store import Kept
+from fgtrace._formats.read.trace_file import BadTrace
+from fgtrace._model.values import Track
+
+__all__ = ["Event", "EventRows"]
+
+Event = dict[str, Any]
+_KNOWN = {"name", "kind", "id", "parent", "life"}
+
+
+class _Thread(NamedTuple):
+    """
+    What events of a thread have in common.
+    """
+
+    pid: int
+    tid: int
+
+
+class _Nested(NamedTuple):
+    """
+    What nestable events (``b``, ``e``) of one track have in common: a category, an id, and where that is a
+    process's own (``id2.local``) its pid.
+    """
+
+    category: str
+    id: str
+    pid: int | None = None
+
+
+class _Label(NamedTuple):
+    """
+    What nestable events are shown as: of which process, and the name of the first one.
+    """
+
+    pid: int
+    name: str
+
+
+class EventRows:
+    """
+    Numbers the rows of a file at first sight, and says at its end what tracks they are.
+    """
+
+    def __init__(self) -> None:
+        self._threads: dict[tuple[int, int], int] = {}
+        self._nested: dict[_Nested, int] = {}
+        self._keys: list[_Thread | _Nested] = []
+        self._labels: dict[int, _Label] = {}  # of nested ones
+        self._named: dict[tuple[str, _Thread], dict[str, Any]] = {}
+
+    def thread(self, event: Event) -> int:
+        """
+        The row of the thread in which something was.
+
+        Raises:
+            ValueError: its pid or tid is no whole number.
+        """
+        pid, tid = event.get("pid", 0), event.get("tid", 0)
+        found = self._threads.get((pid, tid))  # 7.0 is found, too, where 7 was there before
+        return self._thread(_Thread(whole(pid), whole(tid))) if found is None else found
+
+    def _thread(self, key: _Thread) -> int:
+        found = self._threads[key] = len(self._keys)
+        self._keys.append(key)
+        return found
+
+    def nested(self, event: Event) -> int:
+        """
+        The row of a nestable event.
+        """
+        pid, own = whole(event.get("pid", 0)), event.get("id2")
+        ids = own if isinstance(own, dict) else {"global": event.get("id")}
+        category = str(event.get("cat", ""))
+        if "local" in ids:
+            key = _Nested(category, repr(ids["local"]), pid)
+        else:
+            key = _Nested(category, repr(ids.get("global")))
+        found = self._nested.get(key)
+        if found is None:
+            found = self._nested[key] = len(self._keys)
+            self._keys.append(key)
+            self._labels[found] = _Label(pid, str(event.get("name", "")))
+        return found
+
+    def name(self, event: Event) -> None:
+        """
+        Take a metadata event.
+        """
+        args = event.get("args")
+        if isinstance(args, dict):
+            key = _Thread(whole(event.get("pid", 0)), whole(event.get("tid", 0)))
+            self._named[str(event.get("name")), key] = args
+            if event.get("name") == "thread_name":
+                self.thread(event)
+
+    def tracks(self, kept: Kept) -> list[int]:
+        """
+        Make the tracks; the rows in display order: those that have names first.
+
+        Raises:
+            BadTrace: what is said of one is nothing of the kind.
+        """
+        names = {
+            self._threads[key]: args for (kind, key), args in self._named.items() if kind == "thread_name"
+        }
+        groups = {
+            key.pid: str(args.get("name") or "")
+            for (kind, key), args in self._named.items()
+            if kind == "process_name"
+        }
+        ids, free = set[int](), defaultdict[int, Iterator[int]](lambda: count(1))
+        order = [*names, *(row for row in range(len(self._keys)) if row not in names)]
+        for row in order:
+            key, args = self._keys[row], names.get(row, {})
+            if isinstance(key, _Nested):
+                pid, name = self._labels[row]
+                tid = next(tid for tid in free[pid] if (pid, tid) not in self._threads)
+                key, args = _Thread(pid, tid), {"name": name, "kind": "task"}
+            number = whole(args.get("id", len(ids)))
+            while number in ids:  # of another tool's, or of a file that was put together
+                number += 1
+            ids.add(number)
+            kept.tracks[row] = _track(number, key, args, groups.get(key.pid, ""), kept.life(row))
+        return order
+
+
+def _track(
+    number: int, key: _Thread, args: dict[str, Any], group: str, drawn: tuple[int, int] | None
+) -> Track:
+    name, said = str(args.get("name", f"thread {key.tid}")), args.get("kind")
+    kind: Any = said if said in KINDS else "thread"
+    start, end = _life(args.get("life"), drawn)
+    return Track(
+        kind=kind, id=number, name=name.replace("└ ", ""), level=name.count("└ "),
+        group=group if kind in OF_LOOPS or group != f"python {key.pid}" else "",
+        pid=key.pid, tid=key.tid, parent=whole(args.get("parent", -1)),
+        start=start, end=end,
+        args=tuple((each, value) for each, value in args.items() if each not in _KNOWN),
+    )  # fmt: skip
+
+
+def _life(said: Any, drawn: tuple[int, int] | None) -> tuple[int, int]:
+    """
+    As said, and long enough for all slices.
+    """
+    if said is None:
+        return drawn or (0, 0)
+    if not (isinstance(said, list) and len(said) == 2):
+        raise BadTrace(f"{said!r} where a track's start and end were expected")
+    start, end = whole(said[0]), whole(said[1])
+    return (min(start, drawn[0]), max(end, drawn[1])) if drawn else (start, end)

@@ -1,0 +1,100 @@
+"""
+A file that was read: the same words as those that were written.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
+from typing import Any, Self
+
+from fgtrace._formats.read.slice_store import Kept
+from fgtrace._model.drawing import Edge, by_tracks
+from fgtrace._model.values import Counter, Flow, Instant, Slice, Track
+from fgtrace._timeline.identical_tasks import MOST_LOOKS
+
+__all__ = ["BadTrace", "TraceFile"]
+
+
+class BadTrace(ValueError):  # noqa: N818 -- it becomes a `TraceFormatError`
+    """
+    This is no trace that can be read.
+
+    Args:
+        reason: what is wrong.
+        pos: where, in bytes from the start of the (unpacked) file; None: not known.
+    """
+
+    def __init__(self, reason: str, pos: int | None = None) -> None:
+        super().__init__(reason)
+        self.pos = pos
+
+
+class TraceFile:
+    """
+    What a file holds. It can be written again: it is a `fgtrace._model.drawing.Drawing`.
+
+    Slices come from a temporary file where they are many, as often as they are asked for.
+
+    Args:
+        kept: what was read.
+        rows: the rows in display order.
+        metadata: as in the file.
+
+    Attributes:
+        tracks: in display order.
+        metadata: as in the file.
+        count: how many slices there are.
+        kept: as given.
+    """
+
+    def __init__(self, kept: Kept, rows: list[int], metadata: dict[str, Any]) -> None:
+        self.tracks: list[Track] = [kept.tracks[row] for row in rows]
+        self.metadata = metadata
+        self.count = kept.count
+        self.kept = kept
+        self._rows = sorted(rows, key=lambda row: (kept.tracks[row].start, kept.tracks[row].id))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """
+        Give the temporary files back; the slices can no longer be asked for.
+        """
+        self.kept.close()
+
+    def alike(self) -> list[list[Track]]:
+        """
+        Tasks of which the same is drawn, and which changed but a few times.
+        """
+        groups: dict[Hashable, list[Track]] = defaultdict(list)
+        rows = {self.kept.tracks[row].id: row for row in self._rows}
+        for track in self.tracks:
+            looks = self.kept.looks(rows[track.id], MOST_LOOKS) if track.kind == "task" else None
+            if looks is not None:
+                life = (track.pid, track.parent, track.level, track.start, track.end, track.args)
+                groups[track.name.rpartition(" ")[2], life, looks].append(track)
+        return [group for group in groups.values() if len(group) > 1]
+
+    def slices(self) -> Iterator[Slice]:
+        """
+        Track by track, those that began earlier first; of each by start, the outer ones first.
+        """
+        for row in self._rows:
+            yield from self.kept.slices(row)
+
+    def edges(self) -> Iterator[Edge]:
+        return by_tracks(self.slices())
+
+    def flows(self) -> Iterator[Flow]:
+        return self.kept.flows()
+
+    def counters(self) -> Iterator[Counter]:
+        return self.kept.counters()
+
+    def instants(self) -> Iterator[Instant]:
+        return self.kept.instants()

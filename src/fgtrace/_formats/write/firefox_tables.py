@@ -1,0 +1,231 @@
+"""
+The tables that a Firefox profile's threads share: strings, categories, functions, frames and stacks.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from itertools import islice, repeat
+from typing import Any, NamedTuple
+
+import orjson
+
+from fgtrace._formats.write.trace_event import clean, printable
+from fgtrace._model.states import (
+    GIL_WAIT,
+    IDLE,
+    IO_WAIT,
+    LOCK_WAIT,
+    POOL_WAIT,
+    QUEUE_WAIT,
+    RUNNABLE,
+    RUNNING,
+    SELECT,
+    TASK_WAIT,
+    THREAD_WAIT,
+)
+from fgtrace._model.values import Frame
+
+__all__ = ["Tables", "table"]
+
+#: Categories of frames that have none of their own: they take the one of the state around them.
+_PLAIN = frozenset({"", "python", "native", "elided"})
+#: The profiler's colours; ``transparent`` is how it draws what is idle, and ``grey`` the default.
+_COLORS = {
+    "Other": "grey",
+    RUNNING: "green",
+    RUNNABLE: "yellow",
+    GIL_WAIT: "orange",
+    LOCK_WAIT: "red",
+    POOL_WAIT: "lightred",
+    IO_WAIT: "blue",
+    QUEUE_WAIT: "purple",
+    TASK_WAIT: "magenta",
+    THREAD_WAIT: "brown",
+    SELECT: "transparent",
+    IDLE: "transparent",
+    "gap": "transparent",
+    "gc": "orange",
+}
+_OTHER_COLOR = "lightblue"
+#: Values in a piece.
+CHUNK = 1000
+
+
+class _Face(NamedTuple):
+    """
+    What a frame counts as: its category if it has one of its own, the numbers of its name and file,
+    its line, and of a state what its marker says.
+    """
+
+    category: int | None
+    name: int
+    file: int | None
+    line: int | None
+    data: bytes | None
+
+
+class Tables:
+    """
+    Numbers everything at its first use.
+
+    Attributes:
+        parents: stack -> the stack that it stands on; -1: none.
+        is_state: stack -> whether its innermost frame is a state.
+        fields: type of marker -> the names of what its markers say.
+    """
+
+    def __init__(self) -> None:
+        self.parents = array("q")
+        self.is_state = bytearray()
+        self.fields: dict[str, dict[str, None]] = {"state": {}, "flag": {}}
+        self._stacks: dict[tuple[int, int], int] = {}
+        self._tops = array("q")  # stack -> its innermost frame
+        self._known: dict[int, tuple[int, Frame]] = {}
+        self._faces: dict[_Face, int] = {}
+        self._by_number: list[_Face] = []
+        self._strings: dict[str, int] = {}
+        self._files: dict[int, int] = {}
+        self._categories: dict[str, int] = {"Other": 0}
+
+    def stack(self, below: int, frame: Frame) -> int:
+        """
+        The stack of a frame on another stack, or on none (-1).
+        """
+        key = (below, (self._known.get(id(frame)) or self._know(frame))[0])
+        found = self._stacks.get(key)
+        if found is None:
+            found = self._stacks[key] = len(self.parents)
+            self.parents.append(below)
+            self._tops.append(key[1])
+            self.is_state.append(self._by_number[key[1]].data is not None)
+        return found
+
+    def _know(self, frame: Frame) -> tuple[int, Frame]:
+        is_state = frame.category == "state"
+        own = None if frame.category in _PLAIN else frame.name if is_state else frame.category
+        face = _Face(
+            None if own is None else self.category(own),
+            self.string(frame.name),
+            self._files.setdefault(self.string(frame.file), len(self._files)) if frame.file else None,
+            frame.line or None,
+            self.data("state", frame.args) if is_state else None,
+        )
+        number = self._faces.setdefault(face, len(self._faces))
+        if number == len(self._by_number):
+            self._by_number.append(face)
+        found = self._known[id(frame)] = (number, frame)  # the frame stays, and so its id
+        return found
+
+    def string(self, said: str) -> int:
+        """
+        The number of a text.
+        """
+        return self._strings.setdefault(printable(clean(said)), len(self._strings))
+
+    def category(self, name: str) -> int:
+        """
+        The number of a category.
+        """
+        return self._categories.setdefault(printable(clean(name)), len(self._categories))
+
+    def data(self, kind: str, args: Iterable[tuple[str, Any]]) -> bytes:
+        """
+        What a marker says besides its name.
+        """
+        said = {printable(clean(key)): printable(str(value)) for key, value in args}
+        said.pop("type", None)
+        self.fields[kind].update(dict.fromkeys(said))
+        return orjson.dumps({**said, "type": kind})
+
+    def mark(self, stack: int) -> tuple[int, int, bytes]:
+        """
+        The marker of the state on top of a stack: its name, category and data.
+        """
+        face = self._by_number[self._tops[stack]]
+        return face.name, face.category or 0, face.data or b"null"
+
+    def categories(self) -> list[dict[str, Any]]:
+        """
+        As the profile lists them.
+        """
+        return [
+            {"name": name, "color": _COLORS.get(name, _OTHER_COLOR), "subcategories": ["Other"]}
+            for name in self._categories
+        ]
+
+    def shared(self) -> Iterator[bytes]:
+        """
+        All tables as JSON, piece by piece.
+        """
+        tables: dict[str, dict[str, Iterable[Any]]] = {
+            "stackTable": {
+                "frame": self._tops,
+                "prefix": (None if below < 0 else below for below in self.parents),
+            },
+            **self._of_frames(),
+            "sources": {"uuid": repeat(None, len(self._files)), "filename": self._files},
+            "resourceTable": dict.fromkeys(("lib", "name", "host", "type"), ()),
+            "nativeSymbols": dict.fromkeys(("libIndex", "address", "name", "functionSize"), ()),
+        }
+        before = b'{"'
+        for name, columns in tables.items():
+            yield before + name.encode() + b'":'
+            yield from table(columns)
+            before = b',\n"'
+        yield b',\n"stringArray":'
+        yield from column(self._strings)
+        yield b"}"
+
+    def _of_frames(self) -> dict[str, dict[str, Iterable[Any]]]:
+        functions: dict[tuple[int, int | None], int] = {}
+        faces, size = self._by_number, len(self._by_number)
+        of_faces = [functions.setdefault((face.name, face.file), len(functions)) for face in faces]
+        return {
+            "frameTable": {
+                "address": repeat(-1, size),
+                "inlineDepth": repeat(0, size),
+                "category": (face.category for face in faces),
+                "subcategory": (None if face.category is None else 0 for face in faces),
+                "func": of_faces,
+                "nativeSymbol": repeat(None, size),
+                "innerWindowID": repeat(None, size),
+                "line": (face.line for face in faces),
+                "column": repeat(None, size),
+            },
+            "funcTable": {
+                "name": (name for name, _ in functions),
+                "isJS": repeat(False, len(functions)),
+                "relevantForJS": repeat(False, len(functions)),
+                "resource": repeat(-1, len(functions)),
+                "source": (file for _, file in functions),
+                "lineNumber": repeat(None, len(functions)),
+                "columnNumber": repeat(None, len(functions)),
+            },
+        }
+
+
+def table(columns: Mapping[str, Iterable[Any]]) -> Iterator[bytes]:
+    """
+    A table as JSON: its columns, and their length.
+    """
+    before, length = b'{"', 0
+    for name, values in columns.items():
+        yield before + name.encode() + b'":'
+        length = yield from column(values)
+        before = b',"'
+    yield b',"length":%d}' % length
+
+
+def column(values: Iterable[Any]) -> Generator[bytes, None, int]:
+    """
+    Values as a list in JSON, piece by piece; how many there were. Bytes are JSON already.
+    """
+    rest, length, before = iter(values), 0, b"["
+    while chunk := list(islice(rest, CHUNK)):
+        yield before + (b",".join(chunk) if isinstance(chunk[0], bytes) else orjson.dumps(chunk)[1:-1])
+        length += len(chunk)
+        before = b","
+    yield b"[]" if not length else b"]"
+    return length

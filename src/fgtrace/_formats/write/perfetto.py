@@ -1,0 +1,236 @@
+"""
+Perfetto's protobuf, written as a stream of packets.
+
+Source: https://perfetto.dev/docs/reference/trace-packet-proto, the numbers as in
+`fgtrace._formats.perfetto_fields`;
+and what trace_processor (v52) really does with them. A wrong tag gives no slices and no error.
+
+A slice is two packets, its begin and its end. trace_processor sorts packets by time, those of one
+time by their place in the file: that is the order of `fgtrace._model.drawing`. Names, categories, source
+locations and the arguments' names and strings are interned: said once, just before they are needed.
+
+Arrows come after all slices, so they are the old kind (`LegacyEvent`, phases ``s`` and ``f``), which
+binds to the slice around its time; a flow id would have to be known when its slice is written.
+
+What is the same for every slice of a frame, and for every end on a track, is bytes made once. Times
+and uuids have one length within a file, so no packet needs its length counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from fgtrace._formats.perfetto_fields import EVENTS, ChromeEvents, Descriptor, Event, Legacy, Packet
+from fgtrace._formats.write.perfetto_interning import Faces, annotation
+from fgtrace._formats.write.perfetto_tracks import Uuids, descriptors, note, packet
+from fgtrace._formats.write.trace_event import clean, printable
+from fgtrace._formats.write.wire import fixed64, message, number, text, varint
+from fgtrace._model.drawing import Drawing, Edge
+from fgtrace._model.values import Counter, Flow, Frame, Instant, Track
+
+__all__ = ["encode"]
+
+#: Edges in a piece: a millisecond's work, so that no other thread waits long.
+CHUNK = 1000
+#: A time is two numbers of 14 bits from a table, and the rest.
+_BITS = 14
+_LOW = (1 << _BITS) - 1
+_LOWS = [bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) for low in range(_LOW + 1)]
+
+
+def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
+    """
+    A whole file, piece by piece.
+
+    Args:
+        drawing: what to write.
+        metadata: goes into the file as it is, one entry a key; Perfetto shows it with ``cr-`` before.
+    """
+    tracks = drawing.tracks
+    uuids = Uuids(tracks)
+    first = number(Packet.FLAGS, Packet.CLEARED) + number(Packet.FIRST, 1)
+    yield packet(
+        EVENTS, first, *(_metadata(key, value) for key, value in metadata.items()), note({"fgtrace": 1})
+    )
+    yield b"".join(descriptors(tracks, uuids, _pid(metadata)))
+    writer = _Writer(uuids, max((track.end for track in tracks), default=0))
+    edges = drawing.edges()
+    while piece := writer.edges(islice(edges, CHUNK)):
+        yield piece
+    yield from _batches(writer.counter(counter) for counter in drawing.counters())
+    yield from _batches(writer.flow(number, flow) for number, flow in enumerate(drawing.flows(), 1))
+    yield from _batches(writer.instant(instant) for instant in drawing.instants())
+    yield packet(EVENTS, note({"end": 1}))
+
+
+class _Writer:
+    """
+    Writes the events of a trace.
+
+    Args:
+        uuids: the tracks'.
+        end: no time is later (ns).
+    """
+
+    def __init__(self, uuids: Uuids, end: int) -> None:
+        self._uuids = uuids
+        self._tops = _Tops(end)
+        self._stamp = 4 + self._tops.size
+        self._faces = Faces()
+        self._begins: dict[int, tuple[bytes, bytes, Frame]] = {}
+        self._begin_tails = {track: varint(uuid) for track, uuid in uuids.tracks.items()}
+        self._end_tails: dict[int, bytes] = {}
+        self._end_head = b""
+        for track, uuid in self._begin_tails.items():
+            self._end_head, self._end_tails[track] = self._parts(number(Event.TYPE, Event.END), b"", uuid)
+        self._counters: dict[tuple[int, str, str], int] = {}
+
+    def edges(self, chunk: Iterator[Edge]) -> bytes:
+        """
+        The packets of some edges.
+        """
+        begins, tails, ends = self._begins, self._begin_tails, self._end_tails
+        head_of_end, lows, tops = self._end_head, _LOWS, self._tops
+        parts: list[bytes] = []
+        add = parts.extend
+        for track, time, frame in chunk:
+            if frame is None:
+                add(
+                    (
+                        head_of_end,
+                        lows[time & 16383],
+                        lows[time >> 14 & 16383],
+                        tops[time >> 28],
+                        ends[track.id],
+                    )
+                )
+                continue
+            face = begins.get(id(frame))
+            if face is None:
+                face = self._begin(frame)
+                parts.append(self._faces.news())
+            add(
+                (
+                    face[0],
+                    lows[time & 16383],
+                    lows[time >> 14 & 16383],
+                    tops[time >> 28],
+                    face[1],
+                    tails[track.id],
+                )
+            )
+        return b"".join(parts)
+
+    def _begin(self, frame: Frame) -> tuple[bytes, bytes, Frame]:
+        uuid = next(iter(self._begin_tails.values()))  # they are all of one length
+        fields = number(Event.TYPE, Event.BEGIN) + self._faces.fields(frame)
+        head, tail = self._parts(fields, number(Packet.FLAGS, Packet.NEEDS_STATE), uuid)
+        found = self._begins[id(frame)] = (head, tail.removesuffix(uuid), frame)  # it stays, and so its id
+        return found
+
+    def _parts(self, fields: bytes, flags: bytes, uuid: bytes) -> tuple[bytes, bytes]:
+        """
+        What stands before and behind the time in a packet.
+        """
+        event = message(Packet.TRACK_EVENT, fields, varint(Event.TRACK << 3), uuid)
+        tail = number(Packet.SEQUENCE, EVENTS) + flags + event
+        tag = varint(Packet.TIMESTAMP << 3)
+        whole = message(1, tag, bytes(self._stamp), tail)
+        return whole[: len(whole) - len(tail) - self._stamp], tail
+
+    def counter(self, counter: Counter) -> bytes:
+        """
+        A value, and at first use its track.
+        """
+        key = (counter.pid, counter.name, counter.unit)
+        described = b""
+        if key not in self._counters:
+            self._counters[key] = self._uuids.new()
+            described = packet(
+                EVENTS,
+                message(
+                    Packet.DESCRIPTOR,
+                    number(Descriptor.UUID, self._counters[key]),
+                    number(Descriptor.PARENT, self._uuids.loops.get(counter.pid, self._uuids.home)),
+                    text(Descriptor.NAME, clean(counter.name)),
+                    message(Descriptor.COUNTER, text(Descriptor.UNIT_NAME, counter.unit)),
+                ),
+                note({"counter": clean(counter.name), "pid": counter.pid, "unit": clean(counter.unit)}),
+            )
+        if isinstance(counter.value, int):
+            value = number(Event.COUNTER_VALUE, counter.value)
+        else:
+            value = fixed64(Event.DOUBLE_COUNTER_VALUE, counter.value)
+        said = number(Event.TYPE, Event.COUNTER) + value
+        return described + self._event(counter.time, said, self._counters[key])
+
+    def flow(self, order: int, flow: Flow) -> bytes:
+        """
+        Both ends of an arrow, the start first.
+        """
+        words = text(Event.NAME, clean(flow.name)) + text(Event.CATEGORY, "flow")
+        start = number(Legacy.PHASE, ord("s")) + number(Legacy.ID, order)
+        end = number(Legacy.PHASE, ord("f")) + number(Legacy.ID, order) + number(Legacy.BIND_TO_ENCLOSING, 1)
+        uuids = self._uuids.tracks
+        return self._event(flow.source_time, words, uuids[flow.source.id], message(Event.LEGACY, start)) + (
+            self._event(flow.target_time, words, uuids[flow.target.id], message(Event.LEGACY, end))
+        )
+
+    def instant(self, instant: Instant) -> bytes:
+        """
+        A flag.
+        """
+        words = text(Event.NAME, clean(instant.name)) + text(Event.CATEGORY, "loop")
+        args = [annotation(key, value) for key, value in instant.args]
+        return self._at(
+            instant.track, instant.time, number(Event.TYPE, Event.INSTANT) + words + b"".join(args)
+        )
+
+    def _at(self, track: Track, time: int, fields: bytes) -> bytes:
+        return self._event(time, fields, self._uuids.tracks[track.id])
+
+    def _event(self, time: int, fields: bytes, uuid: int, legacy: bytes = b"") -> bytes:
+        """
+        The time first and an arrow's number last: what is between them is often the same, and is read once.
+        """
+        event = message(Packet.TRACK_EVENT, fields, number(Event.TRACK, uuid), legacy)
+        return message(1, number(Packet.TIMESTAMP, time), number(Packet.SEQUENCE, EVENTS), event)
+
+
+class _Tops(dict[int, bytes]):
+    """
+    The rest of a time above its lower 28 bits, padded to the length that the end needs.
+    """
+
+    def __init__(self, end: int) -> None:
+        self.size = max(1, len(varint(end >> 2 * _BITS)))
+
+    def __missing__(self, top: int) -> bytes:
+        found = varint(top)
+        if top < 0 or len(found) > self.size:
+            raise ValueError("a slice lies outside of its track's life")
+        padded = bytes(each | 0x80 for each in found) + b"\x80" * (self.size - len(found))
+        if len(self) > _LOW:
+            self.clear()
+        self[top] = padded[:-1] + bytes((padded[-1] & 0x7F,))
+        return self[top]
+
+
+def _metadata(key: str, value: object) -> bytes:
+    said = message(ChromeEvents.JSON, orjson.dumps(printable(value), default=str))
+    return message(Packet.CHROME_EVENTS, message(ChromeEvents.METADATA, text(ChromeEvents.NAME, key), said))
+
+
+def _pid(metadata: Mapping[str, Any]) -> int:
+    found = metadata.get("fgtrace")
+    pid = found.get("pid") if isinstance(found, dict) else None
+    return pid if isinstance(pid, int) else 0
+
+
+def _batches(packets: Iterator[bytes]) -> Iterator[bytes]:
+    while batch := list(islice(packets, 500)):
+        yield b"".join(batch)

@@ -1,0 +1,141 @@
+"""
+speedscope's own format: an evented profile for each track, by time.
+
+Source: https://www.speedscope.app/file-format-schema.json. All events of a track stand together there,
+but tracks take turns while they are drawn. So an edge waits as two numbers, and what is too much for
+memory waits in a temporary file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from fgtrace._formats.write.trace_event import clean, printable
+from fgtrace._model.drawing import Drawing, Edge
+from fgtrace._model.values import Frame, Track
+from fgtrace._recording.rows_by_track import ByTrack, Numbers
+from fgtrace._version import __version__
+
+__all__ = ["encode"]
+
+SCHEMA = "https://www.speedscope.app/file-format-schema.json"
+#: Edges that are drawn in one go.
+CHUNK = 1000
+
+
+def encode(drawing: Drawing, _metadata: Mapping[str, Any]) -> Iterator[bytes]:
+    """
+    A whole file, piece by piece. While edges are sorted by tracks the pieces are empty.
+
+    Args:
+        drawing: what to write.
+        _metadata: there is no place for it.
+    """
+    waiting = _Waiting()
+    try:
+        edges = drawing.edges()
+        while waiting.take(islice(edges, CHUNK)):
+            yield b""
+        head = {
+            "$schema": SCHEMA,
+            "exporter": f"fgtrace {__version__}",
+            "name": "fgtrace",
+            "activeProfileIndex": 0,
+        }
+        yield orjson.dumps(head)[:-1] + b',"profiles":['
+        before = b"\n"
+        for track in drawing.tracks:
+            if waiting.has(track):
+                yield before + _profile(track)
+                yield from _events(waiting.of(track))
+                yield b"]}"
+                before = b",\n"
+        yield b'],\n"shared":{"frames":['
+        yield b",\n".join(_frame(frame) for frame in waiting.frames)
+        yield b"]}}\n"
+    finally:
+        waiting.close()
+
+
+class _Waiting:
+    """
+    The edges of each track, by time: rows of a time, and a frame's number with a bit for its end.
+
+    Attributes:
+        frames: all frames, by number.
+    """
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self._numbers: dict[int, int] = {}
+        self._open: dict[int, list[int]] = {}
+        self._edges = ByTrack(2)
+
+    def take(self, edges: Iterator[Edge]) -> int:
+        """
+        Take some edges; how many there were.
+        """
+        numbers, rows, taken = self._numbers, self._edges.tracks, 0
+        for track, time, frame in edges:
+            stack = self._open.get(track.id)
+            if stack is None:
+                stack = self._open[track.id] = []
+                self._edges.rows(track.id)
+            if frame is None:
+                number = stack.pop() | 1
+            else:
+                number = numbers.get(id(frame), -1)
+                if number < 0:
+                    number = numbers[id(frame)] = 2 * len(self.frames)
+                    self.frames.append(frame)  # it stays, and so its id
+                stack.append(number)
+            row = rows[track.id]
+            row.append(time)
+            row.append(number)
+            taken += 1
+        self._edges.grown(taken)
+        return taken
+
+    def has(self, track: Track) -> bool:
+        return track.id in self._open
+
+    def of(self, track: Track) -> Iterator[Numbers]:
+        """
+        The edges of a track: times and frames, in turn.
+        """
+        return self._edges.blocks(track.id)
+
+    def close(self) -> None:
+        self._edges.close()
+
+
+def _profile(track: Track) -> bytes:
+    name = clean(track.name) + (f" [{track.group}]" if track.group else "")
+    head = {"type": "evented", "name": name, "unit": "nanoseconds"}
+    times = f',"startValue":{track.start},"endValue":{track.end},"events":[\n'
+    return orjson.dumps(printable(head))[:-1] + times.encode()
+
+
+def _events(parts: Iterator[Numbers]) -> Iterator[bytes]:
+    before = ""
+    for part in parts:
+        values = iter(part)
+        yield (
+            before
+            + ",\n".join([
+                f'{{"type":"{"C" if frame & 1 else "O"}","frame":{frame >> 1},"at":{time}}}'
+                for time, frame in zip(values, values, strict=True)
+            ])
+        ).encode()  # fmt: skip
+        before = ",\n"
+
+
+def _frame(frame: Frame) -> bytes:
+    found: dict[str, Any] = {"name": clean(frame.name)}
+    if frame.file:
+        found |= {"file": frame.file, "line": frame.line}
+    return orjson.dumps(printable(found))

@@ -1,0 +1,250 @@
+"""
+What every task does right now: one look, without a trace.
+
+Two looks tell more than one: a task that still waits for the same future has waited since the first of
+them at least. So a door keeps what it saw last, in weak references.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import orjson
+
+from fgtrace._options.options import Options
+from fgtrace._options.parsing import printable
+from fgtrace._recording.recording import GONE, Recording
+from fgtrace._sampling.collect.requests import served_now
+from fgtrace._sampling.collect.task_discovery import LoopFinder
+from fgtrace._sampling.collect.tasks import TaskCollector, nothing
+from fgtrace._sampling.python_sampler import Stats, complain
+from fgtrace._timeline.stack_resolver import Resolver
+from fgtrace._timeline.tracks import loop_name, loop_order, natural
+
+__all__ = ["Call", "RequestNow", "TaskNow", "TaskWatch", "as_json", "as_text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """
+    One link of an await chain.
+    """
+
+    function: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestNow:
+    """
+    The request that a task serves: its name, for how long by now, and its facts as in a trace (``path``,
+    ``request id``, ``trace id``).
+    """
+
+    name: str
+    seconds: float
+    args: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskNow:
+    """
+    What one task does.
+
+    Args:
+        name: the task's. coroutine: its root coroutine's.
+        request: what it serves, where a middleware tells of it; of several within one another the outermost.
+        loop: its loop and the loop's thread.
+        state: as in a trace. on: what it waits for, where there is a word for it.
+        seconds: so long it has been in this wait, at least; None: this was the first look at it.
+        chain: the await chain, outermost first; of a task that runs, the frames below it as well.
+        awaits: the name of the task that it waits for. awaited_by: those that wait for it.
+    """
+
+    name: str
+    coroutine: str
+    request: RequestNow | None
+    loop: str
+    state: str
+    on: str | None
+    seconds: float | None
+    chain: tuple[Call, ...]
+    awaits: str | None
+    awaited_by: tuple[str, ...]
+
+
+class _Look(TaskCollector):
+    """
+    One look at all tasks.
+    """
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(Recording(options.max_memory), finder=LoopFinder())
+        self.look(0, sys._current_frames())
+
+    def waiting(self) -> dict[int, tuple[Callable[[], Any], Callable[[], Any]]]:
+        """
+        Track -> the task and what it waits for, both by weak reference, of those that wait.
+        """
+        return {
+            entry.track: (reference, entry.waiter)
+            for reference, entry in self._seen.items()
+            if entry.waiter is not nothing
+        }
+
+    def tasks(self, options: Options, lasted: dict[int, float]) -> list[TaskNow]:
+        """
+        What was seen, by loop and then by name.
+
+        Args:
+            options: for the rules of the states.
+            lasted: track -> seconds of its wait.
+        """
+        recording = self._recording
+        rows = {track: (stack, detail) for _, track, stack, detail in recording.read() if stack != GONE}
+        order = {index: place for place, index in enumerate(loop_order(recording))}
+        loops = {index: loop_name(place, recording.loops[index].thread) for index, place in order.items()}
+        awaited = self._awaited(rows)
+        served = self._served()
+        resolver = Resolver(recording, options)
+        found = []
+        for track in sorted(
+            rows, key=lambda each: (order[recording.tracks[each].loop], natural(recording.tracks[each].name))
+        ):
+            entry = recording.tracks[track]
+            state, *chain = (resolver.frames[step.number] for step in resolver.path("task", *rows[track]))
+            said = dict(state.args)
+            found.append(
+                TaskNow(
+                    name=entry.name, coroutine=entry.root, request=served.get(track), loop=loops[entry.loop],
+                    state=state.name, on=_text(said.get("on")), seconds=lasted.get(track),
+                    chain=tuple(Call(frame.name, frame.file, frame.line) for frame in chain),
+                    awaits=_text(said.get("task")),
+                    awaited_by=tuple(recording.tracks[each].name for each in awaited.get(track, ())),
+                )
+            )  # fmt: skip
+        return found
+
+    def _served(self) -> dict[int, RequestNow]:
+        """
+        Track -> the request that its task serves.
+        """
+        now = time.perf_counter_ns()
+        found: dict[int, RequestNow] = {}
+        for each in served_now(self.track_of, partial(complain, Stats())):  # by their begins
+            found.setdefault(each.track, RequestNow(each.name, (now - each.start) / 1e9, dict(each.args)))
+        return found
+
+    def _awaited(self, rows: dict[int, tuple[int, int]]) -> dict[int, list[int]]:
+        """
+        Track -> those that wait for it: for it alone, or for several of which it is one (gather).
+        """
+        recording = self._recording
+        found: dict[int, list[int]] = {}
+        waiting = {track: recording.waits[detail] for track, (_, detail) in rows.items()}
+        for track, wait in waiting.items():
+            if wait.task >= 0:
+                found.setdefault(wait.task, []).append(track)
+        for track in rows:
+            parent = recording.tracks[track].parent
+            if parent in waiting and waiting[parent].kind == "task" and waiting[parent].task < 0:
+                found.setdefault(track, []).append(parent)
+        return found
+
+
+class TaskWatch:
+    """
+    Looks at all tasks, one look at a time, and remembers since when each has been in its wait.
+
+    Args:
+        options: for the rules of the states.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = replace(options, state_frames="root", lines=False)
+        self._lock = threading.Lock()
+        self._waits: dict[Callable[[], Any], tuple[Callable[[], Any], float]] = {}
+
+    def look(self) -> list[TaskNow]:
+        """
+        Every task of every running loop.
+        """
+        with self._lock:
+            now = time.monotonic()
+            look = _Look(self._options)
+            waits: dict[Callable[[], Any], tuple[Callable[[], Any], float]] = {}
+            lasted = {}
+            for track, (task, waiter) in look.waiting().items():
+                before, since = self._waits.get(task, (nothing, now))
+                if before is nothing or before() is not waiter():
+                    since = now
+                else:
+                    lasted[track] = now - since
+                waits[task] = (waiter, since)
+            self._waits = waits
+        return look.tasks(self._options, lasted)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def as_json(tasks: list[TaskNow], most: int) -> bytes:
+    """
+    As JSON: ``{"count": ..., "tasks": [...]}``.
+
+    Args:
+        tasks: see `TaskNow`, whose fields these are.
+        most: so many are written, at most.
+    """
+    return orjson.dumps(
+        {"count": len(tasks), "tasks": tasks[:most]}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
+        default=str,
+    )  # fmt: skip
+
+
+def as_text(tasks: list[TaskNow], most: int) -> bytes:
+    """
+    For people: a paragraph a task.
+    """
+    lines = [f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}"]
+    loop = None
+    for task in tasks[:most]:
+        if task.loop != loop:
+            loop = task.loop
+            lines += ["", loop]
+        lines += ["", *_paragraph(task)]
+    if len(tasks) > most:
+        lines += ["", f"... and {len(tasks) - most} more: ask with limit={len(tasks)}"]
+    return ("\n".join(lines) + "\n").encode(errors="replace")
+
+
+def _paragraph(task: TaskNow) -> list[str]:
+    said = f"{task.name} {task.coroutine.rpartition('<locals>.')[2]}"
+    if task.request is not None:
+        said = f"{printable(task.request.name)} ({said})"
+    said += f": {task.state}"
+    if task.on:
+        said += f" on {task.on}"
+    if task.seconds is not None:
+        said += f", for {task.seconds:.1f} s at least"
+    lines = [f"  {said}"]
+    lines += [
+        f"      {call.function}  {call.file}:{call.line}" if call.file else f"      {call.function}"
+        for call in task.chain
+    ]
+    if task.request is not None:
+        facts = "".join(f", {name} {printable(value)}" for name, value in task.request.args.items())
+        lines.append(f"    serves it for {task.request.seconds:.1f} s{facts}")
+    if task.awaits:
+        lines.append(f"    awaits {task.awaits}")
+    if task.awaited_by:
+        lines.append(f"    awaited by {', '.join(task.awaited_by)}")
+    return lines

@@ -1,0 +1,56 @@
+"""
+The report of a trace in hand: of what it recorded, or of the file that it wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from fgtrace._options.options import READABLE, Options
+from fgtrace._options.parsing import refuse_unknown
+from fgtrace._output.captured_trace import Take
+from fgtrace.errors import ConfigError, TraceStateError
+from fgtrace.reports import Ask, Report, make_report, report
+
+__all__ = ["of_file", "of_take"]
+
+
+def of_take(take: Take, asked: Mapping[str, Any]) -> Report:
+    """
+    The report of what was recorded.
+
+    Raises:
+        ConfigError: a value is not allowed, there is no such task, or there are no states.
+        UnknownOptionError: there is no such option.
+    """
+    _need_states(take.options)
+    return make_report(take.timeline(), take.about, _ask(asked))
+
+
+def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
+    """
+    The report of what a trace with these options has written.
+
+    Raises:
+        ConfigError, UnknownOptionError: as of `of_take`.
+        TraceStateError: it cannot be read back.
+    """
+    _need_states(options)
+    format_ = options.effective_format
+    if hasattr(options.dst, "write") or format_ not in READABLE:
+        raise TraceStateError(
+            f"this trace was written as {format_} to {options.dst!r}, and cannot be read back: "
+            "ask while it runs, or write it as json or perfetto to a path"
+        )
+    return report(cast("str", options.dst), _ask(asked))
+
+
+def _ask(asked: Mapping[str, Any]) -> Ask:
+    refuse_unknown("fgtrace.Trace.report", asked, Ask.__slots__)
+    return Ask(**asked)
+
+
+def _need_states(options: Options) -> None:
+    if options.state_frames == "no":
+        raise ConfigError("state_frames", "no", "allowed is 'root' or 'leaf': a report is about states")

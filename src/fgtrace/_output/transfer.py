@@ -1,0 +1,142 @@
+"""
+A take on its way to another process: packed as plain values that `marshal` writes, and unpacked there.
+
+It is made while the program goes on, so each value is small: to write one keeps the interpreter for a
+fraction of a millisecond. Functions go with their code objects, as the other process asks these for
+lines and calls. Both sides are the same interpreter and the same version; nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any
+
+from fgtrace._model.values import Collection, FrameName, Gap, Request, ThreadLook, Wait
+from fgtrace._options.options import Options
+from fgtrace._output.captured_trace import Take
+from fgtrace._recording.entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
+from fgtrace._recording.recording import Recording
+from fgtrace._recording.spill import in_blocks
+from fgtrace._recording.window import Clipped
+
+__all__ = ["pack", "unpack"]
+
+#: Entries of a table, and bytes of an array, that are one value.
+_ENTRIES, _BYTES = 100, 1 << 18
+#: The columns of the table of stacks.
+_COLUMNS = ("parents", "elements")
+#: What a recording knows of itself in single numbers.
+_NUMBERS = ("observations", "cut", "collections_dropped", "requests_dropped")
+#: What the options of a file are, as far as drawing it asks.
+_OPTIONS = [each.name for each in fields(Options) if each.name not in ("dst", "labels")]
+
+
+def pack(take: Take) -> Iterator[tuple[str, Any]]:
+    """
+    The values, each with its name; the first is the take's own.
+    """
+    recording, options = take.recording, take.options
+    asked = {name: getattr(options, name) for name in _OPTIONS} | {"format": take.format}
+    clip = None
+    if isinstance(recording, Clipped):
+        clip = (recording.cut_at, recording.until, recording.first, recording.under_way)
+    numbers = {name: getattr(recording, name) for name in _NUMBERS}
+    yield "take", (asked, take.end, take.pid, take.about, numbers, clip)
+    tables = recording.tables()  # first: who keeps functions elsewhere fetches them now
+    for name, (packed, _) in _TABLES.items():
+        table = getattr(recording, name)
+        for start in range(0, len(table), _ENTRIES):
+            yield name, [packed(entry) for entry in table[start : start + _ENTRIES]]
+    for name, column in (*zip(_COLUMNS, tables, strict=True), ("counters", recording.counters)):
+        for block in in_blocks(column, _BYTES):
+            yield name, (column.typecode, block)
+    yield from (("rows", block) for block in recording.row_blocks())
+    yield from (("steps", block) for block in recording.step_blocks())
+
+
+def unpack(values: Iterator[tuple[str, Any]]) -> Take:
+    """
+    The take.
+    """
+    _, (asked, end, pid, about, numbers, clip) = next(values)
+    options = Options(**asked)
+    recording = Recording(options.max_memory) if clip is None else Clipped(options.max_memory)
+    for name, number in numbers.items():
+        setattr(recording, name, number)
+    if isinstance(recording, Clipped):
+        recording.cut_at, recording.until, recording.first, recording.under_way = clip
+    columns = dict(zip(_COLUMNS, recording.tables(), strict=True), counters=recording.counters)
+    for name in _COLUMNS:
+        del columns[name][:]
+    for name, value in values:
+        if name in columns:
+            columns[name].extend(array(*value).tolist())
+        elif name in _TABLES:
+            make = _TABLES[name][1]
+            getattr(recording, name).extend([make(entry) for entry in value])
+        else:
+            (recording.add_rows if name == "rows" else recording.add_steps)(value)
+            recording.trim()
+    return Take(recording, options, end, pid, about)
+
+
+def _plain(value: str | int) -> str | int:
+    """
+    A text or a number as such: a program's own kinds of them stay with it.
+    """
+    return str.__str__(value) if isinstance(value, str) else int(value)
+
+
+def _track(entry: TrackEntry) -> tuple[Any, ...] | None:
+    if entry is FORGOTTEN:
+        return None
+    args = {name: _plain(value) for name, value in entry.args.items()}
+    return (
+        entry.kind, _plain(entry.name), entry.start, entry.loop, entry.tid,
+        entry.root, entry.end, entry.parent, args,
+    )  # fmt: skip
+
+
+def _made_track(packed: tuple[Any, ...] | None) -> TrackEntry:
+    if packed is None:
+        return FORGOTTEN
+    kind, name, start, loop, tid, *rest = packed
+    entry = TrackEntry(kind, name, start, loop=loop, tid=tid)
+    entry.root, entry.end, entry.parent, entry.args = rest
+    return entry
+
+
+def _loop(entry: LoopEntry) -> tuple[Any, ...]:
+    return entry.type, entry.thread, entry.exact, entry.start, entry.end
+
+
+def _made_loop(packed: tuple[Any, ...]) -> LoopEntry:
+    type_, thread, exact, start, end = packed
+    entry = LoopEntry(type_, thread, exact=exact, start=start)
+    entry.end = end
+    return entry
+
+
+def _code(entry: CodeEntry) -> tuple[Any, ...]:
+    return entry.code, tuple(entry.name), entry.file, entry.line
+
+
+def _callback(entry: CallbackEntry) -> tuple[Any, ...]:
+    return tuple(entry.name), entry.file, entry.line
+
+
+#: Table -> how an entry is packed, and made again.
+_TABLES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "codes": (_code, lambda packed: CodeEntry(packed[0], FrameName(*packed[1]), *packed[2:])),
+    "callbacks": (_callback, lambda packed: CallbackEntry(FrameName(*packed[0]), *packed[1:])),
+    "tracks": (_track, _made_track),
+    "loops": (_loop, _made_loop),
+    "waits": (lambda wait: (wait.kind, wait.type, wait.task), lambda packed: Wait(*packed)),
+    "looks": (lambda look: look.cpu, ThreadLook),
+    "gaps": (tuple, Gap._make),
+    "collections": (tuple, Collection._make),
+    "requests": (tuple, Request._make),
+    "holders": (tuple, tuple),
+}

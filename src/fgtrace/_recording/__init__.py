@@ -1,0 +1,3 @@
+"""
+The recording: what collectors append to while the program runs, and windows and rings of it.
+"""

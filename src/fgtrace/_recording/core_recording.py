@@ -1,0 +1,296 @@
+"""
+A recording whose hot half is in C: what was noted there is fetched between ticks and afterwards.
+
+While the program runs, functions, stacks, rows and the numbers of tracks and waits are the C core's, so
+that what Python adds (see `fgtrace._sampling.core_sampler`) has a place among them. `absorb` fetches rows and
+notes, `settle` the tables; then it is a recording like any other.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from types import CodeType
+from typing import Any, TypeVar
+
+from fgtrace._model.values import Collection, FrameName, Gap, Wait, WaitKind
+from fgtrace._recording.recording import (
+    FORGOTTEN,
+    GONE,
+    CallbackEntry,
+    CodeEntry,
+    LoopEntry,
+    Recording,
+    TrackEntry,
+)
+
+__all__ = ["KINDS", "CoreRecording"]
+
+#: In the order of the C core's numbers (waits.c).
+KINDS: tuple[WaitKind, ...] = ("running", "runnable", "task", "thread", "io", "future")
+
+T = TypeVar("T")
+_Note = tuple[int, int, int, int, int, Any, Any]
+
+
+class CoreRecording(Recording):
+    """
+    The observations of one trace that a C core makes.
+
+    Args:
+        core: the core.
+        max_memory: as of `Recording`.
+    """
+
+    def __init__(self, core: Any, max_memory: int) -> None:
+        super().__init__(max_memory)
+        self.core = core
+        self._lock = threading.RLock()  # several threads of ours may fetch, and order matters
+        self._adoptions: list[tuple[int, int]] = []
+        self._labels: list[tuple[int, dict[str, str | int]]] = []
+        self._roots: dict[int, str] = {}
+        self._stubs: dict[int, CodeEntry] = {}
+        self._stub_ids: dict[FrameName, int] = {}
+        self._named: set[int] = set()
+        self._callbacks: list[tuple[int, str]] = []
+        self.waits += [Wait("running"), Wait("runnable")]
+        self._wait_ids.update({wait: place for place, wait in enumerate(self.waits)})
+        self._tell: tuple[Callable[[_Note], None], ...] = (  # in the order of tables.h
+            self._thread, self._task, self._name, self._end,
+            self._parent, self._loop, self._place, self._wait, self._gap, self._exact, self._callback,
+        )  # fmt: skip
+
+    # what Python's share of the work notes
+
+    def observe(self, time: int, track: int, stack: int, detail: int) -> None:
+        noted = self.core.observe(time, track, stack, detail)  # later, if the core has looked meanwhile
+        if stack == GONE:
+            self.tracks[track].end = noted
+
+    def code(self, code: CodeType, module: object) -> int:
+        index: int = self.core.code(code, module if type(module) is str else "")
+        self._code_ids[id(code)] = index  # the core keeps the code
+        return index
+
+    def named(self, name: FrameName, file: str) -> int:
+        """
+        As of `Recording`: the core knows code objects only, so it is given an empty one.
+        """
+        if name not in self._stub_ids:
+            stub = compile("", file or "<compiled>", "exec").replace(co_name=name.qualname or "?")
+            self._stub_ids[name] = self.core.code(stub, name.module)
+            self._stubs[id(stub)] = CodeEntry(None, name, file, 0)
+        return self._stub_ids[name]
+
+    def stack(self, elements: list[int]) -> int:
+        found: int = self.core.stack(elements)
+        return found
+
+    def wait(self, wait: Wait) -> int:
+        found = self._wait_ids.get(wait)
+        if found is None:
+            found = self._wait_ids[wait] = self.core.new_wait()
+            _put(self.waits, found, wait, Wait("future"))
+        return found
+
+    def track(self, entry: TrackEntry) -> int:
+        found: int = self.core.new_track()
+        self._put_track(found, entry)
+        return found
+
+    def adopt(self, above: int, child: int) -> None:
+        """
+        As of `Recording`, but later: the tracks may not be fetched yet.
+        """
+        self._adoptions.append((above, child))
+
+    def label(self, track: int, labels: dict[str, str | int]) -> None:
+        """
+        Arguments of a track that may not be fetched yet.
+        """
+        self._labels.append((track, labels))
+
+    def root(self, track: int, name: str) -> None:
+        """
+        The name of a task's coroutine, where the core could not read it.
+        """
+        self._roots[track] = name
+
+    # between ticks
+
+    def absorb_rows(self) -> None:
+        """
+        Fetch the observations. What was noted of tracks takes less memory in the core, and stays there.
+        """
+        with self._lock:
+            rows = self.core.take_rows()
+            self.observations += len(rows) // 32
+            self.add_rows(rows)
+            self.counters.frombytes(self.core.take_counters())
+
+    def absorb(self) -> None:
+        """
+        Fetch all that the core has noted.
+        """
+        with self._lock:
+            self.absorb_rows()
+            while notes := self.core.take_notes():  # some at a time: others wait for the interpreter
+                for note in notes:
+                    self._tell[note[0]](note)
+
+    def fetch(self) -> None:
+        """
+        As of `Recording`; what was said of tracks is with them then.
+        """
+        with self._lock:
+            self.add_steps(self.core.take_steps())
+            self.absorb()  # then: what steps and rows refer to was noted before them
+            self._settle_tracks()
+
+    def forget(self, tracks: Iterable[int]) -> None:
+        gone = list(tracks)
+        super().forget(gone)
+        self._named.difference_update(gone)
+
+    @property
+    def held(self) -> int:
+        found: int = self.core.stats()["held"]
+        return found + self._numbered_bytes()
+
+    def tables(self) -> tuple[array[int], array[int]]:
+        with self._lock:
+            for code, module in self.core.codes_since(len(self.codes)):
+                self.codes.append(self._stubs.get(id(code)) or _entry(code, module))
+            entries = self._callbacks[len(self.callbacks) :]
+            self.callbacks += [self._callback_entry(code, name) for code, name in entries]
+            self.cut = self.core.stats()["cut"]
+            parents, elements = self.core.nodes_since(0)
+            return array("I", parents), array("Q", elements)
+
+    # cold
+
+    def settle(self) -> None:
+        """
+        The trace is over: fetch the tables.
+        """
+        self._settle_tracks()
+        self._parents, self._elements = self.tables()
+
+    def _settle_tracks(self) -> None:
+        noted, self.collections_dropped = self.core.take_collections()
+        values = iter(array("q", noted))
+        self.collections += [Collection(*each) for each in zip(*[values] * 5, strict=True)]
+        known = len(self.tracks)  # of later ones the notes are not here yet
+        adoptions, self._adoptions = self._adoptions, []
+        for above, child in adoptions:
+            if max(above, child) < known:
+                super().adopt(above, child)
+            else:
+                self.adopt(above, child)
+        roots, self._roots = self._roots, {}
+        for track, name in roots.items():
+            if track >= known:
+                self._roots[track] = name
+            elif not self.tracks[track].root:
+                self.tracks[track].root = name
+        labels, self._labels = self._labels, []
+        for track, found in labels:
+            if track >= known:
+                self._labels.append((track, found))
+            else:
+                self.tracks[track].args.update(found)
+
+    # notes, in the order of tables.h: kind, track, time, number, ticks, name, root
+
+    def _put_track(self, track: int, entry: TrackEntry) -> None:
+        _put(self.tracks, track, entry, TrackEntry("task", "", 0))
+
+    def _thread(self, note: _Note) -> None:
+        _, track, time, native, *_ = note
+        self._put_track(track, TrackEntry("thread", f"thread {native}", time, tid=native))
+
+    def _task(self, note: _Note) -> None:
+        _, track, time, number, _, name, root = note
+        self._named.add(track)
+        default, loop = number >> 16, number & 0xFFFF
+        entry = TrackEntry("task", name or (f"Task-{default}" if default else ""), time, loop=loop)
+        entry.root = root or ""
+        self._put_track(track, entry)
+
+    def _name(self, note: _Note) -> None:
+        entry, name = self.tracks[note[1]], note[5]
+        if name == entry.name or entry is FORGOTTEN:
+            return
+        if note[1] not in self._named or note[3]:
+            self._named.add(note[1])
+        elif entry.kind == "thread":
+            entry.args["former name"] = entry.name
+        else:
+            entry.args.setdefault("former name", entry.name)
+        entry.name = name
+
+    def _end(self, note: _Note) -> None:
+        self.tracks[note[1]].end = note[2]
+
+    def _parent(self, note: _Note) -> None:
+        self.adopt(note[3], note[1])
+
+    def _loop(self, note: _Note) -> None:
+        _put(self.loops, note[1], LoopEntry(note[5] or ""), LoopEntry(""))
+
+    def _place(self, note: _Note) -> None:
+        self.loops[note[1]].thread = note[5]
+
+    def _wait(self, note: _Note) -> None:
+        _, place, task, kind, _, name, _ = note
+        _put(self.waits, place, Wait(KINDS[kind], name or "", task), Wait("future"))
+
+    def _gap(self, note: _Note) -> None:
+        _, skipped, start, end, ticks, *_ = note
+        self.gaps.append(Gap(start, end, "skipped" if skipped else "late", ticks))
+
+    def _exact(self, note: _Note) -> None:
+        loop = self.loops[note[1]]
+        loop.exact = True
+        if note[3]:
+            loop.end = note[2]
+        else:
+            loop.start = note[2]
+
+    def _callback(self, note: _Note) -> None:
+        _put(self._callbacks, note[1], (note[3], note[5] or ""), (-1, ""))
+
+    def _callback_entry(self, code: int, name: str) -> CallbackEntry:
+        if code < 0:
+            return CallbackEntry(FrameName("", name), "", 0)
+        entry = self.codes[code]
+        return CallbackEntry(entry.name, entry.file, entry.line)
+
+    # steps stay in the core, and in its file
+
+    @property
+    def stepped(self) -> int:
+        found: int = self.core.steps_stats()[0]
+        return found
+
+    def step_blocks(self) -> Iterator[bytes]:
+        for number in count():
+            if (block := self.core.steps_block(number)) is None:
+                return
+            yield block
+
+
+def _put(items: list[T], place: int, item: T, empty: T) -> None:
+    """
+    Two sides give out numbers, so an item may come before one with a lower number.
+    """
+    while len(items) <= place:
+        items.append(empty)
+    items[place] = item
+
+
+def _entry(code: CodeType, module: Any) -> CodeEntry:
+    name = FrameName(module if type(module) is str else "", code.co_qualname)
+    return CodeEntry(code, name, code.co_filename, code.co_firstlineno)

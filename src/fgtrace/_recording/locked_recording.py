@@ -1,0 +1,51 @@
+"""
+A recording that several threads fill: the sampler's, and those whose loops note their own steps.
+
+Appending is one call of C and needs no lock. A table that grows does: two threads may meet the same
+new stack at once. That is rare, so the lock is taken only there.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from fgtrace._model.values import Wait
+from fgtrace._recording.recording import CallbackEntry, CodeEntry, LoopEntry, Recording, TrackEntry
+
+__all__ = ["SharedRecording"]
+
+
+class SharedRecording(Recording):
+    """
+    The same for several threads. Whoever holds its lock must not be interrupted by one who wants it.
+    """
+
+    def __init__(self, max_memory: int) -> None:
+        super().__init__(max_memory)
+        self._lock = threading.Lock()
+
+    def wait(self, wait: Wait) -> int:
+        with self._lock:
+            return super().wait(wait)
+
+    def track(self, entry: TrackEntry) -> int:
+        with self._lock:
+            return super().track(entry)
+
+    def callback(self, entry: CallbackEntry) -> int:
+        with self._lock:
+            return super().callback(entry)
+
+    def loop(self, entry: LoopEntry) -> int:
+        with self._lock:
+            return super().loop(entry)
+
+    def _add_code(self, key: object, entry: CodeEntry) -> int:
+        with self._lock:
+            found = self._code_ids.get(key)
+            return super()._add_code(key, entry) if found is None else found
+
+    def _add_node(self, key: int, parent: int, element: int) -> int:
+        with self._lock:
+            found = self._nodes.get(key)
+            return super()._add_node(key, parent, element) if found is None else found

@@ -1,0 +1,400 @@
+"""
+The recording: what the collectors noted, compactly, and the tables that give it meaning.
+
+The rules of this module
+- It is filled by hot code, under the GIL, by one thread: a look compares and appends integers.
+- Strong references are kept to code objects only. A task, a future, a loop or a frame that the
+  recording kept alive would change the program.
+- Identity, not equality: two code objects may be equal and yet different functions, and hashing
+  one costs a microsecond. The table goes by ``id()``, which is safe since it keeps the object.
+- Memory is bounded. The rows and steps, which grow with time, go to temporary files when they
+  exceed their half of ``max_memory``. The tables grow with the number of different stacks; when
+  they exceed theirs, a new stack is cut to the longest part that is known, and the cut is counted.
+
+Theory of operation: a stack is a node of a tree. A node is (parent node, element); an element
+is ``code index << 24 | instruction offset``. So equal stacks are one integer, and stacks that
+share their outer frames share nodes. A row is four integers: time, track, stack, detail. What
+``detail`` means depends on the track: for a task the index of a `Wait`, for a thread of a
+`ThreadLook`. Two stacks are special: `GONE` ends a track, `EMPTY` has no frames. A step of a
+task, where awaits are exact, is five integers: see `fgtrace._recording.step_records`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from copy import copy
+from types import CodeType
+from typing import Self
+
+from fgtrace._model.values import Collection, FrameName, Gap, RequestRow, ThreadLook, Wait
+from fgtrace._recording.entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
+from fgtrace._recording.spill import Spill, in_blocks
+from fgtrace._recording.step_records import STEP_BYTES, StepRecord, pack, unpack
+
+__all__ = [
+    "EMPTY",
+    "FORGOTTEN",
+    "GONE",
+    "OFFSET_BITS",
+    "CallbackEntry",
+    "CodeEntry",
+    "LoopEntry",
+    "Recording",
+    "TrackEntry",
+]
+
+OFFSET_BITS = 24
+_NODE_SHIFT = 48
+EMPTY = 0
+GONE = -1
+#: Measured size of a node: its dict entry, its key, and eight bytes in each of two arrays.
+_NODE_BYTES = 150
+_CODE_BYTES = 700
+TRACK_BYTES = 400
+#: Of a wait, with the two dictionaries that know it; of a loop.
+_WAIT_BYTES, _LOOP_BYTES = 500, 300
+_ROWS_BYTES = 1024 * 32
+_STEPS_BYTES = 8192 * STEP_BYTES
+#: Runs of the garbage collector that are kept; later ones are counted only.
+MOST_COLLECTIONS = 100_000
+#: The same of requests.
+MOST_REQUESTS = 100_000
+
+
+class Recording:
+    """
+    The observations of one trace with their tables.
+
+    Args:
+        max_memory: bytes; see the module's rules.
+
+    Attributes:
+        spills: whether `trim` moves anything; not where somebody takes out what was noted.
+        forgotten: how many tracks are no longer known.
+    """
+
+    def __init__(self, max_memory: int = 256 * 1024 * 1024) -> None:
+        self.codes: list[CodeEntry] = []
+        self.tracks: list[TrackEntry] = []
+        self.loops: list[LoopEntry] = []
+        self.waits: list[Wait] = []
+        self.looks: list[ThreadLook] = []
+        self.gaps: list[Gap] = []
+        self.counters: array[int] = array("q")
+        self.rows: array[int] = array("q")
+        self.steps: array[int] = array("q")
+        self.callbacks: list[CallbackEntry] = []
+        self.collections: list[Collection] = []
+        self.collections_dropped = 0
+        self.holders: list[tuple[str, str]] = []  # at the end: who waits for a lock, who holds it
+        self.requests: list[RequestRow] = []
+        self.requests_dropped = 0
+        self.observations = 0
+        self.cut = 0
+        self.spills = True
+        self.forgotten = 0
+        self._parents: array[int] = array("q", [-1])
+        self._elements: array[int] = array("q", [0])
+        self._nodes: dict[int, int] = {}
+        self._code_ids: dict[object, int] = {}
+        self._wait_ids: dict[Wait, int] = {}
+        self._look_ids: dict[ThreadLook, int] = {}
+        self._spilled_rows = Spill()
+        self._spilled_steps = Spill()
+        self._half = max_memory // 2
+        self._table_bytes = 0
+
+    # hot: called while the program runs
+
+    def observe(self, time: int, track: int, stack: int, detail: int) -> None:
+        """
+        Note that from this time on, a track has this stack and detail.
+        """
+        self.rows.extend((time, track, stack, detail))
+        self.observations += 1
+
+    def step(  # noqa: PLR0913, PLR0917 - a call with names would cost more
+        self, start: int, end: int, ready: int, track: int, waker: int, stack: int, detail: int
+    ) -> None:
+        """
+        Note a step of a task or a callback that has just ended: see `fgtrace._recording.step_records`.
+        """
+        self.steps.extend(pack(start, end, ready, track, waker, stack, detail))
+
+    def collection(self, collection: Collection) -> None:
+        """
+        Note a run of the garbage collector.
+        """
+        if len(self.collections) < MOST_COLLECTIONS:
+            self.collections.append(collection)
+        else:
+            self.collections_dropped += 1
+
+    def request(self, request: RequestRow) -> None:
+        """
+        Note a request that was served.
+        """
+        if len(self.requests) < MOST_REQUESTS:
+            self.requests.append(request)
+        else:
+            self.requests_dropped += 1
+
+    def count(self, time: int, loop: int, value: int) -> None:
+        """
+        Note the length of a loop's ready queue.
+        """
+        self.counters.extend((time, loop, value))
+
+    def code(self, code: CodeType, module: object) -> int:
+        """
+        The index of a code object; known ones are found by `code_ids` without a call.
+        """
+        name = FrameName(module if type(module) is str else "", code.co_qualname)
+        return self._add_code(id(code), CodeEntry(code, name, code.co_filename, code.co_firstlineno))
+
+    def named(self, name: FrameName, file: str) -> int:
+        """
+        The index of a function that has no code object, such as Cython's.
+        """
+        found = self._code_ids.get(name)
+        return self._add_code(name, CodeEntry(None, name, file, 0)) if found is None else found
+
+    @property
+    def code_ids(self) -> dict[object, int]:
+        """
+        ``id(code)`` -> index: read by the walkers, filled by `code`.
+        """
+        return self._code_ids
+
+    def stack(self, elements: list[int]) -> int:
+        """
+        The node of a stack, given as elements from leaf to root.
+        """
+        node = EMPTY
+        nodes = self._nodes
+        for element in reversed(elements):
+            key = node << _NODE_SHIFT | element
+            found = nodes.get(key)
+            if found is None:
+                found = self._add_node(key, node, element)
+                if found < 0:
+                    return node
+            node = found
+        return node
+
+    def wait(self, wait: Wait) -> int:
+        """
+        The index of a wait.
+        """
+        found = self._wait_ids.get(wait)
+        if found is None:
+            found = self._wait_ids[wait] = len(self.waits)
+            self.waits.append(wait)
+        return found
+
+    def look(self, look: ThreadLook) -> int:
+        """
+        The index of a thread's look.
+        """
+        found = self._look_ids.get(look)
+        if found is None:
+            found = self._look_ids[look] = len(self.looks)
+            self.looks.append(look)
+        return found
+
+    def track(self, entry: TrackEntry) -> int:
+        """
+        Add a track; its id is returned.
+        """
+        self.tracks.append(entry)
+        self._table_bytes += TRACK_BYTES
+        return len(self.tracks) - 1
+
+    def adopt(self, above: int, child: int) -> None:
+        """
+        Note whose child a track is: once, and never of a track that came later.
+        """
+        tracks = self.tracks
+        if tracks[above] is FORGOTTEN or tracks[child] is FORGOTTEN:
+            return
+        if tracks[child].parent >= 0 or tracks[above].start > tracks[child].start:
+            return
+        at = above
+        while at >= 0 and at != child:
+            at = tracks[at].parent
+        if at != child:
+            tracks[child].parent = above
+
+    def callback(self, entry: CallbackEntry) -> int:
+        """
+        Add a function that loops call back; its index is returned.
+        """
+        self.callbacks.append(entry)
+        self._table_bytes += TRACK_BYTES
+        return len(self.callbacks) - 1
+
+    def loop(self, entry: LoopEntry) -> int:
+        """
+        Add an event loop; its index is returned.
+        """
+        self.loops.append(entry)
+        return len(self.loops) - 1
+
+    def _add_code(self, key: object, entry: CodeEntry) -> int:
+        index = self._code_ids[key] = len(self.codes)
+        self.codes.append(entry)
+        self._table_bytes += _CODE_BYTES
+        return index
+
+    def _add_node(self, key: int, parent: int, element: int) -> int:
+        if self._table_bytes > self._half:
+            self.cut += 1
+            return -1
+        self._table_bytes += _NODE_BYTES
+        node = self._nodes[key] = len(self._parents)
+        self._parents.append(parent)
+        self._elements.append(element)
+        return node
+
+    # between ticks
+
+    def add_rows(self, rows: bytes) -> None:
+        """
+        Observations from elsewhere, four numbers of 64 bits each, later than all that are here.
+        """
+        self.rows.frombytes(rows)
+
+    def add_steps(self, steps: bytes) -> None:
+        """
+        Steps from elsewhere, five numbers of 64 bits each, later than all that are here.
+        """
+        self.steps.frombytes(steps)
+
+    def trim(self) -> None:
+        """
+        Move rows and steps to temporary files if they exceed their share of the memory.
+
+        Raises:
+            OSError: no room there; they stay in memory.
+        """
+        if not self.spills or (len(self.rows) + len(self.steps)) * 8 <= self._half:
+            return
+        # Loops of other threads may note something at any time, and cannot while their array is written.
+        rows, self.rows = self.rows, array("q")
+        steps, self.steps = self.steps, array("q")
+        try:
+            self._spilled_rows.write(rows)
+            rows = array("q")
+            self._spilled_steps.write(steps)
+        except OSError:
+            self.rows, self.steps = rows + self.rows, steps + self.steps
+            raise
+
+    def fetch(self) -> None:
+        """
+        Have here all that was noted elsewhere: nothing, unless a core notes it.
+        """
+
+    def forget(self, tracks: Iterable[int]) -> None:
+        """
+        Of these tracks nothing will be asked any more; their numbers stay taken.
+        """
+        for track in tracks:
+            if self.tracks[track] is not FORGOTTEN:
+                self.tracks[track] = FORGOTTEN
+                self.forgotten += 1
+                self._table_bytes -= TRACK_BYTES
+
+    @property
+    def held(self) -> int:
+        """
+        Bytes of what is never given back: tables, but no living tracks, rows or steps.
+        """
+        tables = len(self._parents) * _NODE_BYTES + len(self.codes) * _CODE_BYTES
+        return tables + self._numbered_bytes()
+
+    def _numbered_bytes(self) -> int:
+        waits, callbacks = len(self.waits) * _WAIT_BYTES, len(self.callbacks) * TRACK_BYTES
+        return waits + callbacks + len(self.loops) * _LOOP_BYTES + len(self.tracks) * 8
+
+    def tables(self) -> tuple[array[int], array[int]]:
+        """
+        The parent and the element of each node, as they grow.
+        """
+        return self._parents, self._elements
+
+    @property
+    def spilled(self) -> int:
+        """
+        Bytes that are in temporary files.
+        """
+        return self._spilled_rows.size + self._spilled_steps.size
+
+    @property
+    def stepped(self) -> int:
+        """
+        How many steps were noted.
+        """
+        return (self._spilled_steps.size + len(self.steps) * 8) // STEP_BYTES
+
+    # cold: after the trace
+
+    def read(self) -> Iterator[tuple[int, int, int, int]]:
+        """
+        Every observation (time, track, stack, detail) in the order of time.
+        """
+        for block in self.row_blocks():
+            values = iter(array("q", block))
+            yield from zip(values, values, values, values, strict=True)
+
+    def read_steps(self) -> Iterator[StepRecord]:
+        """
+        Every step (start, end, ready, track, waker, stack, detail) in the order of its end.
+        """
+        for block in self.step_blocks():
+            yield from unpack(block)
+
+    def row_blocks(self) -> Iterator[bytes]:
+        """
+        The observations as they are in memory, four numbers of 64 bits each, block by block.
+        """
+        yield from self._spilled_rows.blocks(_ROWS_BYTES)
+        yield from in_blocks(self.rows, _ROWS_BYTES)
+
+    def step_blocks(self) -> Iterator[bytes]:
+        """
+        The steps likewise, `STEP_BYTES` each.
+        """
+        yield from self._spilled_steps.blocks(_STEPS_BYTES)
+        yield from in_blocks(self.steps, _STEPS_BYTES)
+
+    def snapshot(self) -> Self:
+        """
+        What was noted so far, to be read while more is noted; not to be asked for during `trim`.
+        """
+        found = copy(self)
+        # rows and steps first: what they refer to is in the tables before
+        for name in ("rows", "steps", "counters", "gaps", "collections", "tracks", "loops"):
+            setattr(found, name, getattr(self, name)[:])
+        found._spilled_rows, found._spilled_steps = copy(self._spilled_rows), copy(self._spilled_steps)
+        return found
+
+    def elements(self, stack: int) -> list[tuple[int, int]]:
+        """
+        A stack as (code index, instruction offset), from root to leaf.
+        """
+        found = []
+        while stack > EMPTY:
+            element = self._elements[stack]
+            found.append((element >> OFFSET_BITS, element & (1 << OFFSET_BITS) - 1))
+            stack = self._parents[stack]
+        found.reverse()
+        return found
+
+    def close(self) -> None:
+        """
+        Give back the temporary files, if there are any.
+        """
+        self._spilled_rows.close()
+        self._spilled_steps.close()

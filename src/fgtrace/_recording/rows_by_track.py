@@ -1,0 +1,154 @@
+"""
+Rows of numbers, kept apart by track: what is too much for memory waits in a temporary file.
+
+Tracks take turns while a trace is drawn or read; many formats want each of them in one piece.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import chain
+from typing import TypeAlias
+
+from fgtrace._recording.spill import Spill
+
+__all__ = ["ByTrack", "Numbers"]
+
+Numbers: TypeAlias = "array[int]"  # text: 3.11 knows no parameters of it at run time
+Row = tuple[int, ...]
+
+#: Numbers that wait in memory: 16 MiB.
+MOST_WAITING = 1 << 21
+#: Rows in a block, or in those of all runs of a track together, unless they are very many.
+CHUNK = 1000
+FEWEST = 50
+_SIZE = 8
+
+
+class ByTrack:
+    """
+    Rows of numbers by track.
+
+    Args:
+        width: numbers in a row.
+        sort: whether rows are wanted in the order of their numbers, and not in that in which they came.
+
+    Attributes:
+        tracks: track id -> its rows that are in memory. Append there, then tell `grown`.
+    """
+
+    def __init__(self, width: int, *, sort: bool = False) -> None:
+        self.tracks: dict[int, Numbers] = {}
+        self._width = width
+        self._sort = sort
+        self._spill = Spill()
+        self._spilled: dict[int, Numbers] = {}  # where each run begins and ends, in turn
+        self._waiting = 0
+
+    def rows(self, track: int) -> Numbers:
+        """
+        The rows of a track that are in memory; it stays the same array.
+        """
+        found = self.tracks.get(track)
+        if found is None:
+            found = self.tracks[track] = array("q")
+        return found
+
+    def grown(self, rows: int) -> None:
+        """
+        So many rows were appended.
+
+        Raises:
+            OSError: no room for the temporary file.
+        """
+        self._waiting += rows
+        if self._waiting * self._width <= MOST_WAITING:
+            return
+        self.settle()
+        for track, waiting in self.tracks.items():
+            if waiting:
+                start = self._spill.size
+                self._spill.write(waiting)
+                self._spilled.setdefault(track, array("q")).extend((start, self._spill.size))
+                del waiting[:]
+        self._waiting = 0
+
+    def settle(self) -> None:
+        """
+        Bring in order what is in memory; to be called before it is read.
+        """
+        if self._sort:
+            for waiting in self.tracks.values():
+                waiting[:] = array("q", chain.from_iterable(sorted(_rows(waiting, self._width))))
+
+    def blocks(self, track: int) -> Iterator[Numbers]:
+        """
+        All rows of a track, in blocks of at most a thousand; sorted ones begin anew now and then.
+        """
+        for run in self._runs(track):
+            yield from run
+
+    def each(self, track: int) -> Iterator[Row]:
+        """
+        All rows of a track, one by one, as `blocks`.
+        """
+        for block in self.blocks(track):
+            yield from _rows(block, self._width)
+
+    def merged(self, track: int) -> Iterator[list[Row]]:
+        """
+        All rows of a track that sorts, in order, in lists of no certain length.
+        """
+        runs = [map(self._listed, run) for run in self._runs(track)]
+        heads = [(next(run), run) for run in runs]
+        while len(heads) > 1:
+            last = min(block[-1] for block, _ in heads)  # what is not above it, no later block has
+            batch: list[Row] = []
+            left = []
+            for block, run in heads:
+                cut = bisect_right(block, last)
+                batch += block[:cut]
+                rest = block[cut:] or next(run, [])
+                if rest:
+                    left.append((rest, run))
+            batch.sort()
+            yield batch
+            heads = left
+        for block, run in heads:
+            yield block
+            yield from run
+
+    def _listed(self, rows: Numbers) -> list[Row]:
+        return list(_rows(rows, self._width))
+
+    def _runs(self, track: int) -> list[Iterator[Numbers]]:
+        found = self._spilled.get(track, ())
+        places, rows = iter(found), max(FEWEST, 2 * CHUNK // (len(found) + 2))
+        runs = [self._stored(start, end, rows) for start, end in zip(places, places, strict=True)]
+        waiting = self.tracks.get(track)
+        return [*runs, self._cut(waiting)] if waiting else runs
+
+    def _stored(self, start: int, end: int, rows: int) -> Iterator[Numbers]:
+        step = rows * self._width * _SIZE
+        for at in range(start, end, step):
+            found = array("q")
+            found.frombytes(self._spill.read(at, min(end, at + step)))
+            yield found
+
+    def _cut(self, rows: Numbers) -> Iterator[Numbers]:
+        step = CHUNK * self._width
+        for at in range(0, len(rows), step):
+            yield rows[at : at + step]
+
+    def close(self) -> None:
+        """
+        Give the temporary file back, if there is one.
+        """
+        self._spill.close()
+
+
+def _rows(numbers: Numbers, width: int) -> Iterator[Row]:
+    values = iter(numbers)
+    return zip(*[values] * width, strict=True)

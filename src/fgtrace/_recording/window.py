@@ -1,0 +1,201 @@
+"""
+A part of a ring as a recording of its own, whose time begins at the cut: what a dump draws.
+
+It is made while the recording goes on, so it holds what nobody changes: the chunks, and copies of the
+tracks. Stacks, functions and waits are the recording's own, for there they only grow.
+
+At the cut each track that lives begins with what it was doing: a row at 0. A step that began before the cut
+begins there; who woke it is no longer known.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Literal
+
+from fgtrace._model.values import Request
+from fgtrace._recording.recording import FORGOTTEN, GONE, Recording, TrackEntry
+from fgtrace._recording.ring import ROW, STEP, Past, Ring, ended_in
+from fgtrace._recording.spill import in_blocks
+from fgtrace._recording.step_records import CALLBACK, NOBODY, STEP_BYTES, StepRecord, unpack
+
+__all__ = ["Clipped", "Window"]
+
+_Row = tuple[int, int, int, int]
+#: Rows, or steps, of a block.
+_A_BLOCK = 1024
+
+
+class Clipped(Recording):
+    """
+    A recording that begins at a cut: tables, tracks and all else are as of then, but rows and steps reach
+    back beyond it, on a clock of their own.
+
+    Attributes:
+        cut_at, until: where it begins, and where it ends, on that clock (ns).
+        first: the rows at the cut.
+        under_way: steps that are under way at the end, see `fgtrace._recording.step_records`.
+    """
+
+    cut_at = until = 0
+    first: list[_Row] = []  # noqa: RUF012 - never changed, but replaced
+    under_way = b""
+
+    def read(self) -> Iterator[_Row]:
+        yield from self.first
+        cut, tracks = self.cut_at, self.tracks
+        for time, track, stack, detail in super().read():
+            if time > cut and tracks[track] is not FORGOTTEN:
+                yield time - cut, track, stack, detail
+
+    def read_steps(self) -> Iterator[StepRecord]:
+        cut, tracks = self.cut_at, self.tracks
+        for start, end, ready, track, waker, stack, detail in self._all_steps():
+            if end > cut and (track >= CALLBACK or tracks[track] is not FORGOTTEN):
+                woken = ready - cut if ready > cut else min(ready, 0)
+                by = waker if ready > cut else NOBODY
+                yield max(0, start - cut), end - cut, woken, track, by, stack, detail
+
+    def _all_steps(self) -> Iterator[StepRecord]:
+        """
+        The steps that have ended, then those that are under way, unless they ended while that was asked.
+        """
+        going = {(step[0], step[3]): step for step in unpack(self.under_way)}
+        for step in super().read_steps():
+            going.pop((step[0], step[3]), None)
+            yield step
+        for start, _, ready, track, waker, stack, detail in going.values():
+            yield start, self.until, ready, track, waker, stack, detail
+
+
+class Window(Clipped):
+    """
+    What a ring has from some time on.
+
+    Args:
+        ring: just rolled; nobody may change it until this is made.
+        cut: where to begin, ns on the ring's clock; earlier than the ring begins: there.
+        under_way: steps that are under way, see `fgtrace._recording.step_records`.
+        served: requests that are under way.
+
+    Attributes:
+        length: how long it is, ns.
+    """
+
+    def __init__(self, ring: Ring, cut: int, under_way: bytes = b"", served: Iterable[Request] = ()) -> None:
+        super().__init__()
+        recording = ring.recording
+        self.cut_at, self.until = max(cut, ring.start), ring.end
+        self.length = self.until - self.cut_at
+        self._chunks = [chunk for chunk in ring.chunks if chunk.end > self.cut_at]
+        self.under_way = under_way
+        self._parents, self._elements = recording.tables()
+        self.codes, self.callbacks = recording.codes, recording.callbacks
+        self.waits, self.looks = recording.waits, recording.looks
+        self.tracks = [self._track(entry) for entry in recording.tracks]
+        self._let_live()
+        for entry in self.tracks:
+            if entry is not FORGOTTEN and entry.parent >= 0 and self.tracks[entry.parent] is FORGOTTEN:
+                entry.parent = -1
+        self.loops = [entry.since(self.cut_at) for entry in recording.loops]
+        self.first = list(self._first_rows(ring))
+        self._clip(ring)
+        self.requests = list(self._served(served))
+        self.collections_dropped = recording.collections_dropped
+        self.observations = len(self.first) + sum(len(chunk.rows) for chunk in self._chunks) // 4
+
+    def row_blocks(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            yield from in_blocks(chunk.rows, _A_BLOCK * 32)
+
+    def step_blocks(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            yield from in_blocks(chunk.steps, _A_BLOCK * STEP_BYTES)
+
+    def _track(self, entry: TrackEntry) -> TrackEntry:
+        is_over = 0 <= entry.end <= self.cut_at
+        return (
+            FORGOTTEN
+            if entry is FORGOTTEN or is_over or entry.start > self.until
+            else entry.since(self.cut_at)
+        )
+
+    def _let_live(self) -> None:
+        """
+        A track may have ended since its rows were taken: then it lives until the end of the window.
+        """
+        ended: set[int] = set()
+        for chunk in self._chunks:
+            ended.update(ended_in(chunk.rows, ROW), ended_in(chunk.steps, STEP))
+        for number, entry in enumerate(self.tracks):
+            if entry is not FORGOTTEN and entry.end >= 0 and number not in ended:
+                entry.end = -1
+
+    def _first_rows(self, ring: Ring) -> Iterator[_Row]:
+        """
+        What each track was doing at the cut. Of one whose steps are noted that is how its last step
+        suspended, and what it was seen to run in the next one.
+        """
+        ended = {}
+        for track, (steps, place) in _last(ring.steps, self._before(ring, "steps")).items():
+            if track < CALLBACK and self.tracks[track] is not FORGOTTEN:
+                _, ended[track], _, _, _, stack, detail = next(unpack(steps[place : place + 5].tobytes()))
+                yield 0, track, stack, detail
+        for track, (rows, place) in _last(ring.rows, self._before(ring, "rows")).items():
+            time, _, stack, detail = rows[place : place + 4]
+            if self.tracks[track] is not FORGOTTEN and stack != GONE and time > ended.get(track, -1):
+                yield 0, track, stack, detail
+
+    def _before(self, ring: Ring, name: Literal["rows", "steps"]) -> Iterator[array[int]]:
+        """
+        What the ring's chunks have from before the cut.
+        """
+        words, time = (4, 0) if name == "rows" else (5, 1)
+        for chunk in ring.chunks:
+            found: array[int] = getattr(chunk, name)
+            if chunk.end <= self.cut_at:
+                yield found
+            else:
+                yield found[: bisect_right(found[time::words], self.cut_at) * words]
+                return
+
+    def _served(self, under_way: Iterable[Request]) -> Iterator[Request]:
+        cut, tracks = self.cut_at, self.tracks
+        ended = chain.from_iterable(chunk.requests for chunk in self._chunks)
+        for each in chain(map(Request._make, ended), under_way):
+            is_known = each.track < len(tracks) and tracks[each.track] is not FORGOTTEN
+            if is_known and not 0 <= each.end <= cut:
+                yield each._replace(start=each.start - cut, end=max(each.end - cut, -1))
+
+    def _clip(self, ring: Ring) -> None:
+        cut = self.cut_at
+        counters = dict(ring.counters)
+        for chunk in ring.chunks:
+            values = iter(chunk.counters)
+            for time, loop, value in zip(values, values, values, strict=False):
+                if time <= cut:
+                    counters[loop] = value
+                else:
+                    self.counters.extend((time - cut, loop, value))
+        first = [number for loop, value in counters.items() for number in (0, loop, value)]
+        self.counters = array("q", first) + self.counters
+        for chunk in self._chunks:
+            for gap in chunk.gaps:
+                if gap.end > cut:
+                    self.gaps.append(gap._replace(start=max(0, gap.start - cut), end=gap.end - cut))
+            for run in chunk.collections:
+                if run.end > cut:
+                    self.collections.append(run._replace(start=max(0, run.start - cut), end=run.end - cut))
+
+
+def _last(past: Past, later: Iterable[array[int]]) -> dict[int, tuple[array[int], int]]:
+    """
+    Track -> where its last row is.
+    """
+    found = {}
+    for rows in (past.rows, *later):
+        found.update({track: (rows, place) for track, place in Past(past.shape, rows).last().items()})
+    return found

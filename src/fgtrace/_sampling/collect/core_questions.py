@@ -1,0 +1,138 @@
+"""
+What the C core cannot judge: uncommon waiters, chains through compiled coroutines, tasks that are of Python.
+
+All of that is policy that the Python collectors have, so they are used, on what lives yet.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType, ModuleType
+from typing import Any
+
+from fgtrace._options.options import Options
+from fgtrace._recording.core_recording import KINDS, CoreRecording
+from fgtrace._sampling.collect.await_chain import Walker, is_running
+from fgtrace._sampling.collect.task_discovery import LoopFinder, TaskSource
+from fgtrace._sampling.collect.tasks import TaskCollector, labels_of, root_name
+from fgtrace._sampling.collect.waiters import WaitReader, owner_of
+
+__all__ = ["Answerer", "CoreTaskCollector"]
+
+#: Whether native tasks are in lists of the interpreter, and its sets have the others only.
+NATIVE_LISTS = sys.version_info[:2] >= (3, 14)
+WAIT, CHAIN, OWNER, LABELS = range(4)  # in the order of core.h
+RUNNING, RUNNABLE = range(2)
+AS_IT_IS = -2
+
+
+class Answerer:
+    """
+    Reads what the core could not, from what lives yet.
+    """
+
+    def __init__(
+        self, recording: CoreRecording, tasks: ModuleType, finder: LoopFinder, options: Options
+    ) -> None:
+        self._recording = recording
+        self._core = recording.core
+        self._reader = WaitReader(tasks)
+        self._walker = Walker(recording)
+        self._options = options
+        self._foreign = _ForeignCollector(recording, tasks, finder=finder, labels=options.labels)
+
+    def look(self, now: int) -> None:
+        """
+        Look at the tasks that are of Python.
+        """
+        self._foreign.look(now, sys._current_frames())
+
+    def track_of(self, task: Any) -> int:
+        """
+        A task's track, -1 where it was not seen.
+        """
+        return self._foreign.track_of(task)
+
+    def close(self, now: int) -> None:
+        """
+        The trace ends.
+        """
+        self._foreign.close(now)
+
+    def answer(self, kind: int, task: Any, waiter: Any, row: int, _time: int, track: int) -> None:
+        """
+        Answer one question of the core's, if it is still one.
+        """
+        if kind == OWNER:
+            self._adopt(self._core.track_of(owner_of(task)), [track])
+        elif kind == LABELS:
+            self._recording.label(track, labels_of(task, self._options.labels))
+        elif task._fut_waiter is waiter:
+            if kind == CHAIN:
+                self._recording.root(track, root_name(task.get_coro()))
+            if waiter is None and is_running(task.get_coro()):
+                self._core.amend(task, row, AS_IT_IS, RUNNING)
+            else:
+                self._amend(kind, task, waiter, row, track)
+
+    def _amend(self, kind: int, task: Any, waiter: Any, row: int, track: int) -> None:
+        elements, leaf = self._walker.chain(task.get_coro())
+        detail = RUNNABLE
+        if waiter is not None and not waiter.done():
+            wait, behind = self._reader.read(waiter, leaf)
+            tracks = [self._core.track_of(each) for each in behind]
+            self._adopt(track, tracks)
+            detail = self._core.wait_number(
+                KINDS.index(wait), type(waiter), tracks[0] if len(tracks) == 1 else -1
+            )
+        stack = self._recording.stack(elements) if kind == CHAIN else AS_IT_IS
+        if task._fut_waiter is waiter:  # else it ran while we looked
+            self._core.amend(task, row, stack, detail)
+
+    def _adopt(self, above: int, children: list[int]) -> None:
+        for child in children:
+            if above >= 0 and child >= 0:
+                self._recording.adopt(above, child)
+
+
+class CoreTaskCollector(TaskCollector):
+    """
+    The Python collector, writing into a recording whose hot half is in C.
+    """
+
+    _recording: CoreRecording
+
+    def _number(self, loop: Any) -> int:
+        found: int = self._recording.core.loop(loop)
+        self._recording.absorb()
+        return found
+
+    def track_of(self, task: Any) -> int:
+        found = super().track_of(task)
+        return self._recording.core.track_of(task) if found < 0 else found
+
+    def _ready(self, now: int) -> None:
+        """
+        The core counts the ready queues.
+        """
+
+
+class _ForeignCollector(CoreTaskCollector):
+    """
+    Looks at the tasks that are of Python: a subclass of ``_PyTask``, another library's.
+    """
+
+    def __init__(self, recording: CoreRecording, tasks: ModuleType, **rest: Any) -> None:
+        super().__init__(recording, **rest)
+        self._tasks = tasks
+
+    def _references(self, frames: dict[int, FrameType]) -> list[Any]:
+        if self._source is None:
+            self._source = TaskSource(self._finder, self._tasks)
+            self._reader = WaitReader(self._tasks)
+        if not NATIVE_LISTS:
+            found: list[Any] = self._recording.core.foreign()
+            return found
+        return [
+            reference for reference in self._source.listed() if not isinstance(reference(), self._tasks.Task)
+        ]

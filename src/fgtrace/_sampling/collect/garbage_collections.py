@@ -1,0 +1,76 @@
+"""
+Notes the garbage collector's runs, so that a pause is not blamed on the code that it fell into.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from fgtrace._model.values import Collection
+from fgtrace._recording.recording import Recording
+
+__all__ = ["CollectionNotes", "CollectionWatch", "forget_collections"]
+
+_watching: list[CollectionWatch] = []
+
+
+class CollectionWatch:
+    """
+    One entry in ``gc.callbacks``, from `start` to `stop`.
+
+    Args:
+        callback: what is called, as the module `gc` has it.
+    """
+
+    def __init__(self, callback: Callable[[str, dict[str, Any]], object]) -> None:
+        self._callback = callback
+
+    def start(self) -> None:
+        """
+        Begin.
+        """
+        gc.callbacks.append(self._callback)
+        _watching.append(self)
+
+    def stop(self) -> None:
+        """
+        Call it no more.
+        """
+        if self in _watching:
+            _watching.remove(self)
+            gc.callbacks[:] = [each for each in gc.callbacks if each is not self._callback]
+
+
+class CollectionNotes:
+    """
+    A callback that writes each run down; the C core has its own.
+
+    Args:
+        recording: where to.
+        now: the time, ns on the trace's clock.
+    """
+
+    def __init__(self, recording: Recording, now: Callable[[], int]) -> None:
+        self._recording = recording
+        self._now = now
+        self._began = -1
+
+    def __call__(self, phase: str, info: dict[str, Any]) -> None:
+        if phase == "start":
+            self._began = self._now()
+        elif self._began >= 0:
+            generation, collected = info.get("generation", 0), info.get("collected", 0)
+            thread = threading.get_native_id()
+            self._recording.collection(Collection(self._began, self._now(), thread, generation, collected))
+            self._began = -1
+
+
+def forget_collections() -> None:
+    """
+    In the child of a fork, where nothing is traced.
+    """
+    for watch in tuple(_watching):
+        watch.stop()

@@ -1,0 +1,184 @@
+"""
+Requests by name: which task serves which request, from when to when.
+
+A middleware tells when a request begins and ends in its task, also while nothing is traced: a trace that
+starts in the midst of a request knows it too. That costs a small object and an entry in a table. What the
+request is called is asked when it ends and a trace runs, or when the trace ends: only then has the
+framework found the route.
+
+The table has weak references: the object itself is the coroutine's that serves the request, so an orphaned
+one goes as it would have gone.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from fgtrace._model.values import Request, RequestRow
+from fgtrace._recording.recording import Recording
+
+__all__ = ["RequestWatch", "Serving", "begin_request", "end_request", "served_now"]
+
+#: Characters of a name or an argument.
+LONGEST_TEXT = 200
+#: What is asked for a request's name, its path, and its headers ``X-Request-ID`` and ``traceparent``.
+Describe = Callable[[Any], tuple[str, str, str, str]]
+
+_under_way: dict[int, Callable[[], Serving | None]] = {}
+_watches: tuple[RequestWatch, ...] = ()
+
+
+class Serving:
+    """
+    A request that a task serves.
+    """
+
+    __slots__ = ("__weakref__", "describe", "start", "subject", "task", "trace_id")
+
+    def __init__(self, task: Any, describe: Describe, subject: Any) -> None:
+        self.task = weakref.ref(task)
+        self.start = time.perf_counter_ns()
+        self.describe = describe
+        self.subject = subject
+        self.trace_id = ""
+
+
+def begin_request(task: Any, describe: Describe, subject: Any) -> Serving:
+    """
+    From now on this task serves a request.
+
+    Args:
+        task: the current one.
+        describe: see `Describe`; it is given ``subject``.
+        subject: the request, as the framework has it.
+
+    Returns:
+        What `end_request` takes; it must live in the coroutine that serves.
+    """
+    serving = Serving(task, describe, subject)
+    if _watches:
+        serving.trace_id = _trace_id()
+    _under_way[id(serving)] = weakref.ref(serving)
+    return serving
+
+
+def end_request(serving: Serving) -> None:
+    """
+    It was served.
+    """
+    del _under_way[id(serving)]
+    if _watches:
+        end = time.perf_counter_ns()
+        serving.trace_id = serving.trace_id or _trace_id()
+        for watch in _watches:
+            watch.note(serving, end)
+
+
+def served_now(track_of: Callable[[Any], int], failed: Callable[[str, Exception], None]) -> list[Request]:
+    """
+    The requests that are being served, without a trace; their times are those of `time.perf_counter_ns`.
+
+    Args:
+        track_of: as of `RequestWatch`.
+        failed: as of `RequestWatch`.
+    """
+    return RequestWatch(Recording(), track_of, time.perf_counter_ns, failed).under_way()
+
+
+def _trace_id() -> str:
+    """
+    OpenTelemetry's trace id of what runs here, where the program has imported that.
+    """
+    module = sys.modules.get("opentelemetry.trace")
+    try:
+        context = module.get_current_span().get_span_context() if module is not None else None
+        return format(context.trace_id, "032x") if context is not None and context.is_valid else ""
+    except Exception:  # another library's, of whatever version: the request goes on, without the id
+        return ""
+
+
+class RequestWatch:
+    """
+    Notes the requests of one trace, from `start` to `stop`.
+
+    Args:
+        recording: where to.
+        track_of: a task's track, -1 where it was not seen.
+        now: the time, ns on the trace's clock.
+        failed: is told what failed.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        track_of: Callable[[Any], int],
+        now: Callable[[], int],
+        failed: Callable[[str, Exception], None],
+    ) -> None:
+        self._recording = recording
+        self._track_of = track_of
+        self._now = now
+        self._failed = failed
+        self._zero = 0
+
+    def start(self) -> None:
+        """
+        Begin.
+        """
+        global _watches  # noqa: PLW0603 - exchanged as a whole, since loops of other threads read it
+        self._zero = time.perf_counter_ns() - self._now()
+        _watches = (*_watches, self)
+
+    def stop(self) -> None:
+        """
+        End, and note what is under way.
+        """
+        if self._forget():
+            for request in self.under_way():
+                self._recording.request(request)
+
+    def under_way(self) -> list[Request]:
+        """
+        The requests that are being served, by their begins.
+        """
+        serving = [reference() for reference in tuple(_under_way.values())]
+        found = [self._request(each, -1) for each in serving if each is not None]
+        return [Request._make(each) for each in found if each is not None]
+
+    def note(self, serving: Serving, end: int) -> None:
+        """
+        Note a request that ended.
+        """
+        request = self._request(serving, end)
+        if request is not None:
+            self._recording.request(request)
+
+    def _request(self, serving: Serving, end: int) -> RequestRow | None:
+        """
+        A request, if its task has a track.
+        """
+        try:
+            task = serving.task()
+            track = self._track_of(task) if task is not None else -1
+            if track < 0:
+                return None
+            name, path, number, parent = serving.describe(serving.subject)
+        except Exception as error:  # the observer is a guest
+            self._forget()
+            self._failed("requests", error)
+            return None
+        zero, most = self._zero, LONGEST_TEXT
+        return (
+            track, serving.start - zero, end - zero if end >= 0 else -1,
+            name[:most], path[:most], number[:most], parent[:most], serving.trace_id,
+        )  # fmt: skip
+
+    def _forget(self) -> bool:
+        global _watches  # noqa: PLW0603 - as above
+        was_there = self in _watches
+        _watches = tuple(each for each in _watches if each is not self)
+        return was_there

@@ -1,0 +1,357 @@
+"""
+Looks at every asyncio task of every running loop: its whole await chain, and what it waits for.
+
+Theory of operation: a task whose waiter is the same future as at the last tick, and not done,
+has not run, so nothing of it changed: that comparison is all that an idle task costs. Otherwise
+the chain is walked and the waiter read. A task without a waiter is on a thread's stack
+(`is_running`) or waits for its turn.
+
+Identity: free lists hand the address of a dead future to the next one, and a strong reference to
+a waiter or a task would keep it alive. So both are held weakly, and compared as objects.
+
+Known weakness: between two ticks a task may have woken and begun another wait; ticks see the
+second only. And the interpreter may switch threads in the middle of a tick that takes longer
+than the switch interval, so the waiter is read again after each walk, and a torn walk is dropped.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from types import FrameType
+from typing import Any
+
+from fgtrace._model.values import Wait, WaitKind
+from fgtrace._recording.recording import GONE, LoopEntry, Recording, TrackEntry
+from fgtrace._sampling.collect.await_chain import Walker, is_running
+from fgtrace._sampling.collect.task_discovery import LoopFinder, TaskSource
+from fgtrace._sampling.collect.waiters import WaitReader, owner_of
+
+__all__ = [
+    "SeenLoop",
+    "SeenTask",
+    "TaskCollector",
+    "labels_of",
+    "nothing",
+    "rename",
+    "root_name",
+    "weakly",
+]
+
+
+def nothing() -> None:
+    """
+    Stands for the reference to the waiter of a task that has none.
+    """
+
+
+class SeenTask:
+    """
+    What was last seen of one task.
+    """
+
+    __slots__ = ("detail", "done", "exact", "stack", "track", "waiter")
+
+    def __init__(self, track: int) -> None:
+        self.track = track
+        self.waiter: Callable[[], Any] = nothing
+        self.stack = GONE
+        self.detail = -1
+        self.done = False
+        self.exact = False
+
+
+class SeenLoop:
+    """
+    What was last seen of one event loop.
+    """
+
+    __slots__ = ("index", "loop", "ready", "thread")
+
+    def __init__(self, index: int, loop: Any) -> None:
+        self.index = index
+        self.loop = weakref.ref(loop)
+        self.ready = -1
+        self.thread = 0
+
+
+class TaskCollector:
+    """
+    Notes every task's await chain and what it waits for.
+
+    Args:
+        recording: where to.
+        finder: knows running loops; the trace tells it of the one it was started in.
+        labels: context variables to note, where the interpreter shows a task's context.
+    """
+
+    name = "tasks"
+
+    def __init__(
+        self,
+        recording: Recording,
+        *,
+        finder: LoopFinder | None = None,
+        labels: Sequence[ContextVar[Any]] = (),
+    ) -> None:
+        self._recording = recording
+        self._walker = Walker(recording)
+        self._finder = finder or LoopFinder()
+        self._labels = labels
+        self._source: TaskSource | None = None
+        self._reader: WaitReader
+        self._seen: dict[Callable[[], Any], SeenTask] = {}
+        self._loops: dict[Callable[[], Any], SeenLoop] = {}
+        self._waits: dict[tuple[WaitKind, type, int], int] = {}
+        self._count = 0
+        self._running = recording.wait(Wait("running"))
+        self._runnable = recording.wait(Wait("runnable"))
+
+    def look(self, now: int, frames: dict[int, FrameType]) -> None:
+        references = self._references(frames)
+        seen = self._seen
+        known = len(seen)
+        changed = []
+        for reference in references:
+            task = reference()
+            if task is None:
+                continue
+            entry = seen.get(reference)
+            waiter = task._fut_waiter
+            if entry is None:
+                entry = self._first_sight(now, reference, task)
+                if entry is None:
+                    continue
+            elif (waiter is not None and entry.waiter() is waiter and not waiter.done()) or entry.done:
+                continue
+            changed.append((entry, task, waiter))
+        for entry, task, waiter in changed:  # now that every task has its track: a wait may name any
+            self._changed(now, entry, task, waiter, frames)
+        if len(references) != self._count or len(seen) != known:
+            self._count = len(references)
+            self._sweep(now, references)
+        self._ready(now)
+
+    def close(self, now: int) -> None:
+        for reference, entry in self._seen.items():
+            task = reference()
+            if task is not None:
+                rename(self._recording.tracks[entry.track], task)
+
+    def _references(self, frames: dict[int, FrameType]) -> list[Callable[[], Any]]:
+        if self._source is None:
+            tasks = sys.modules.get("asyncio.tasks")
+            if tasks is None or not hasattr(tasks, "_GatheringFuture"):  # not there, or half imported
+                return []
+            self._source = TaskSource(self._finder, tasks)
+            self._reader = WaitReader(tasks)
+        return self._source.references(frames)
+
+    def _first_sight(self, now: int, reference: Callable[[], Any], task: Any) -> SeenTask | None:
+        """
+        Give a task its track; None where it is done, or its loop has not been seen to run.
+
+        Nor has a task one that is just being collected: its weak references are gone, so from
+        Python 3.14 on, where there is a list of tasks, it looks like a new one.
+        """
+        loop = self._loop(task.get_loop())
+        if loop is None or task.done() or gc.is_finalized(task) or gc.is_finalized(task.get_coro()):
+            return None
+        entry = TrackEntry("task", task.get_name(), now, loop=loop.index)
+        if self._labels:
+            entry.args.update(labels_of(task, self._labels))
+        found = self._seen[reference] = SeenTask(self._recording.track(entry))
+        return found
+
+    def _changed(
+        self, now: int, entry: SeenTask, task: Any, waiter: Any, frames: dict[int, FrameType]
+    ) -> None:
+        coro = task.get_coro()
+        if waiter is None and (coro is None or task.done()):
+            self._gone(now, entry, task)
+            return
+        if waiter is None and is_running(coro):
+            elements, detail = self._on_thread(task, coro, frames), self._running
+        else:
+            elements, leaf = self._walker.chain(coro)
+            ready = waiter is None or waiter.done()
+            detail = self._runnable if ready else self._wait(task, waiter, leaf)
+            if task._fut_waiter is not waiter:  # torn: it ran while we looked
+                return
+        track = self._recording.tracks[entry.track]
+        rename(track, task)  # now: when it has ended it may be gone, and its name with it
+        if not track.root:
+            track.root = root_name(coro)
+            self._adopt(owner_of(task), [task])
+        self._note(now, entry, elements, detail, waiter)
+
+    def _note(self, now: int, entry: SeenTask, elements: list[int], detail: int, waiter: Any) -> None:
+        entry.waiter = nothing if waiter is None else weakly(waiter)
+        stack = self._recording.stack(elements)
+        if stack != entry.stack or detail != entry.detail:
+            entry.stack, entry.detail = stack, detail
+            self._recording.observe(now, entry.track, stack, detail)
+
+    def _on_thread(self, task: Any, coro: Any, frames: dict[int, FrameType]) -> list[int]:
+        """
+        A running task's frames: those on its thread, from its own coroutine to the leaf.
+        """
+        root = getattr(coro, "cr_frame", None) or getattr(coro, "gi_frame", None)
+        if not isinstance(root, FrameType):
+            return []
+        loop = self._loop(task.get_loop())
+        first = loop.thread if loop is not None else 0
+        for ident in sorted(frames, key=lambda ident: ident != first):
+            found = self._walker.frames(frames[ident], root)
+            if found:
+                if loop is not None and ident != first:
+                    self._settle(loop, ident)
+                return found
+        # The thread is inside a greenlet, whose frames do not lead back to the coroutine.
+        inner = self._walker.frames(frames[first]) if "greenlet" in sys.modules and first in frames else []
+        return [*inner, self._walker.element(root)]
+
+    def _wait(self, task: Any, waiter: Any, leaf: Any) -> int:
+        kind, behind = self._reader.read(waiter, leaf)
+        if behind:
+            self._adopt(task, behind)
+        key = (kind, type(waiter), self.track_of(behind[0]) if len(behind) == 1 else -1)
+        found = self._waits.get(key)
+        if found is None:
+            name = f"{key[1].__module__}.{key[1].__qualname__}"
+            found = self._waits[key] = self._recording.wait(Wait(kind, name, key[2]))
+        return found
+
+    def track_of(self, task: Any) -> int:
+        """
+        A task's track, -1 where it was not seen.
+        """
+        entry = self._seen.get(weakref.ref(task))
+        return -1 if entry is None else entry.track
+
+    def _adopt(self, parent: Any, children: Sequence[Any]) -> None:
+        """
+        Note whose children tasks are: once, and never of a task that came later.
+        """
+        above = -1 if parent is None else self.track_of(parent)
+        if above < 0:
+            return
+        for child in children:
+            track = self.track_of(child)
+            if track >= 0:
+                self._recording.adopt(above, track)
+
+    def _loop(self, loop: Any) -> SeenLoop | None:
+        reference = weakref.ref(loop)
+        found = self._loops.get(reference)
+        if found is None and self._is_shown(loop):
+            found = self._loops[reference] = SeenLoop(self._number(loop), loop)
+            self._settle(found, self._thread_of(loop))
+        return found
+
+    def _is_shown(self, loop: Any) -> bool:
+        """
+        Whether a loop that was not seen before is one that has tasks to show.
+        """
+        running: bool = loop.is_running()
+        return running
+
+    def _number(self, loop: Any) -> int:
+        type_ = type(loop)
+        return self._recording.loop(LoopEntry(f"{type_.__module__}.{type_.__qualname__}"))
+
+    def _thread_of(self, loop: Any) -> int:
+        ident = getattr(loop, "_thread_id", None)
+        if type(ident) is int:
+            return ident
+        return next((ident for ident, known in self._finder.found().items() if known is loop), 0)
+
+    def _settle(self, loop: SeenLoop, ident: int) -> None:
+        loop.thread = ident
+        thread = threading._active.get(ident)  # type: ignore[attr-defined]  # see threads.py
+        if thread is not None:
+            self._recording.loops[loop.index].thread = thread.name
+
+    def _ready(self, now: int) -> None:
+        """
+        Note the length of each loop's ready queue.
+        """
+        for known in list(self._loops.values()):
+            ready = getattr(known.loop(), "_ready", None)
+            if type(ready) is deque and len(ready) != known.ready:
+                known.ready = len(ready)
+                self._recording.count(now, known.index, known.ready)
+
+    def _sweep(self, now: int, references: list[Callable[[], Any]]) -> None:
+        """
+        End the tracks of tasks that are no longer there.
+        """
+        try:
+            here = set(references)
+        except TypeError:  # one that is gone before anybody looked at it has no hash
+            here = {each for each in references if _is_hashable(each)}
+        for reference in self._seen.keys() - here:
+            entry = self._seen.pop(reference)
+            if not entry.done:
+                self._gone(now, entry, reference())
+
+    def _gone(self, now: int, entry: SeenTask, task: Any) -> None:
+        entry.done = True
+        entry.waiter = nothing
+        track = self._recording.tracks[entry.track]
+        track.end = now
+        if task is not None:
+            rename(track, task)
+        self._recording.observe(now, entry.track, GONE, 0)
+
+
+def _is_hashable(reference: Callable[[], Any]) -> bool:
+    try:
+        hash(reference)
+    except TypeError:
+        return False
+    return True
+
+
+def weakly(waiter: Any) -> Callable[[], Any]:
+    """
+    A weak reference; where a future of the program's own allows none, it is looked at each tick.
+    """
+    try:
+        return weakref.ref(waiter)
+    except TypeError:
+        return nothing
+
+
+def labels_of(task: Any, labels: Sequence[ContextVar[Any]]) -> dict[str, str | int]:
+    """
+    The values of context variables in a task's context, where the interpreter shows it.
+    """
+    if not hasattr(task, "get_context"):
+        return {}
+    context = task.get_context()
+    found = {label.name: context.get(label) for label in labels}
+    return {name: value for name, value in found.items() if type(value) in (str, int)}
+
+
+def root_name(coro: Any) -> str:
+    """
+    The coroutine's own name: it is the wrapped function's where a decorator made it.
+    """
+    name = getattr(coro, "__qualname__", "")
+    return name if type(name) is str and name else type(coro).__name__
+
+
+def rename(track: TrackEntry, task: Any) -> None:
+    """
+    Note a task's name, and the first one where it was renamed.
+    """
+    name = task.get_name()
+    if name != track.name:
+        track.args.setdefault("former name", track.name)
+        track.name = name

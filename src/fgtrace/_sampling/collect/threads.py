@@ -1,0 +1,274 @@
+"""
+Looks at every thread: its frames, and whether its CPU clock moved.
+
+The CPU clock is what tells a thread that works from one that waits, whatever its frames say.
+Its id is made from the thread's native id (Linux: ``~tid << 3 | 6``, the kernel's encoding of
+"this thread, scheduler time"), not asked of ``pthread_getcpuclockid``: that call reads the
+memory of a thread that may be gone by then, while the kernel answers a stale id with an error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Container
+from types import FrameType
+
+from fgtrace._model.values import Cpu, ThreadLook
+from fgtrace._recording.recording import GONE, Recording, TrackEntry
+from fgtrace._sampling.collect.await_chain import Walker
+
+__all__ = ["LOOKS", "ThreadCollector", "cpu_clock"]
+
+#: Of a tick's length: below it a CPU clock counts as still, from it on as busy.
+STILL = 0.02
+BUSY = 0.9
+
+_CPU: tuple[Cpu, ...] = ("unknown", "busy", "some", "still", "starved")
+UNKNOWN, RAN, SOME, STOOD_STILL, STARVED = range(5)
+LOOKS = tuple(ThreadLook(cpu) for cpu in _CPU)
+ENDED, TOO_SOON, FROZEN = -1, -2, -3
+
+#: A thread that waits for the GIL wakes at each switch interval to ask for it, which takes it some
+#: microseconds. One whose clock did not move at all in so many intervals waits for something else.
+FROZEN_AFTER = 6
+
+#: A look that comes sooner than this (ns) after the last one, as it does after a late tick, tells
+#: nothing: the tracer itself held the interpreter, and nobody's clock moved.
+SOONEST = 500_000
+
+
+def cpu_clock(native_id: int) -> Callable[[], int] | None:
+    """
+    A reader of a thread's CPU time in ns, or None where the system has none.
+    """
+    if not sys.platform.startswith("linux") or native_id <= 0:
+        return None
+    clock = ~native_id << 3 | 6
+    return lambda: time.clock_gettime_ns(clock)
+
+
+class _Seen:
+    """
+    What was last seen of one thread.
+    """
+
+    __slots__ = ("clock", "cpu", "name", "path", "ran", "stack", "still", "thread", "time", "track")
+
+    def __init__(
+        self, track: int, thread: Callable[[], threading.Thread | None], clock: Callable[[], int] | None
+    ) -> None:
+        self.track = track
+        self.thread = thread
+        self.clock = clock
+        self.cpu = -1
+        self.time = -1
+        self.ran = -1
+        self.still = False
+        self.name: str | None = None
+        self.path: list[int] | None = None
+        self.stack = GONE
+
+
+def _nobody() -> None:
+    """
+    Stands for the reference to the Thread object of a thread that has none.
+    """
+
+
+class ThreadCollector:
+    """
+    Notes every thread's frames and CPU clock.
+
+    Args:
+        recording: where to.
+        hidden: idents of threads to leave out: the tracer's own.
+        clock_of: native id -> a reader of its CPU time.
+        clock: the time in ns at which a CPU clock is read; a late tick is noted as an earlier one.
+    """
+
+    name = "threads"
+
+    def __init__(
+        self,
+        recording: Recording,
+        *,
+        hidden: Container[int] = (),
+        clock_of: Callable[[int], Callable[[], int] | None] = cpu_clock,
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self._recording = recording
+        self._walker = Walker(recording)
+        self._hidden = hidden
+        self._clock_of = clock_of
+        self._clock = clock
+        self._looked = 0
+        self._seen: dict[int, _Seen] = {}
+        self._looks = [recording.look(look) for look in LOOKS]
+
+    def look(self, now: int, frames: dict[int, FrameType]) -> None:
+        seen = self._seen
+        active = threading._active  # type: ignore[attr-defined]  # enumerate() takes a lock of the program's
+        time_ = self._clock()
+        is_soon = time_ - self._looked < SOONEST
+        ran, paths = {}, {}
+        for ident, frame in frames.items():
+            if ident not in self._hidden:
+                known, thread = seen.get(ident), active.get(ident)
+                if known is None or known.thread() is not thread:
+                    known = self._identify(now, ident, thread)
+                # not `name`: the property may be the program's own
+                if thread is not None and thread._name is not known.name:
+                    self._rename(known, thread._name)
+                value = _ran(known, time_, is_soon)
+                if value != ENDED:
+                    ran[ident] = value
+                    paths[ident] = self._walker.frames(frame)
+        values = ran.values()
+        if RAN in values or SOME in values:
+            instead = STARVED
+            self._check(ran, (FROZEN,), STARVED)
+        else:
+            self._check(ran, (FROZEN, STOOD_STILL), UNKNOWN)
+            # A thread that came or went may have run: then there is no telling.
+            instead = TOO_SOON if UNKNOWN in values or len(seen) != len(ran) else STOOD_STILL
+        for ident, value in ran.items():
+            cpu = instead if value == STOOD_STILL else STOOD_STILL if value == FROZEN else value
+            self._note(now, seen[ident], paths[ident], cpu)
+        if len(seen) != len(ran):
+            for ident in [ident for ident in seen if ident not in ran]:
+                self._gone(now, ident)
+        self._looked = self._clock()
+
+    def _check(self, ran: dict[int, int], doubted: Container[int], then: int) -> None:
+        """
+        A clock may also stand still because the system gave its time to others.
+
+        Asked once for each time that a clock stops.
+        """
+        for ident, value in ran.items():
+            known = self._seen[ident]
+            if value in doubted and not known.still:
+                known.still = not _wants_to_run(self._recording.tracks[known.track].tid)
+                if not known.still:
+                    ran[ident] = then
+
+    def close(self, now: int) -> None:
+        """
+        Nothing is left to read: names are read at each look.
+        """
+
+    def _note(self, now: int, known: _Seen, path: list[int], ran: int) -> None:
+        if ran == TOO_SOON:
+            ran = known.ran if path == known.path else UNKNOWN
+        if path != known.path:
+            known.path = path
+            known.stack = self._recording.stack(path)
+        elif ran == known.ran:
+            return
+        known.ran = ran
+        self._recording.observe(now, known.track, known.stack, self._looks[ran])
+
+    def _identify(self, now: int, ident: int, thread: threading.Thread | None) -> _Seen:
+        """
+        Whose ident this is, when its Thread object is another than it was.
+
+        ``threading`` knows a thread a little later than it begins, and forgets it a little
+        before it ends: that is still the same thread. A new one may have an old one's ident,
+        but not its native id, and its CPU clock is not the old one's.
+        """
+        known = self._seen.get(ident)
+        if known is not None:
+            track = self._recording.tracks[known.track]
+            if thread is None and known.clock is not None:
+                return known
+            if thread is not None and thread.native_id == track.tid:
+                known.thread = weakref.ref(thread)
+                return known
+            self._gone(now, ident)
+        return self._first_sight(now, ident, thread)
+
+    def _first_sight(self, now: int, ident: int, thread: threading.Thread | None) -> _Seen:
+        native = thread.native_id if thread is not None else _native_id(ident)
+        track = self._recording.track(TrackEntry("thread", f"thread {native or ident}", now, tid=native or 0))
+        reference = weakref.ref(thread) if thread is not None else _nobody
+        known = self._seen[ident] = _Seen(track, reference, self._clock_of(native or 0))
+        return known
+
+    def _gone(self, now: int, ident: int) -> None:
+        known = self._seen.pop(ident)
+        track = self._recording.tracks[known.track]
+        track.end = now
+        self._recording.observe(now, known.track, GONE, 0)
+
+    def _rename(self, known: _Seen, name: str) -> None:
+        track = self._recording.tracks[known.track]
+        if known.name is not None and name != track.name:
+            track.args["former name"] = track.name
+        known.name = track.name = name
+
+
+def _native_id(ident: int) -> int | None:
+    """
+    The native id of a thread that ``threading`` does not know, asked once, at first sight.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return ~(time.pthread_getcpuclockid(ident) >> 3)
+    except OSError:
+        return None
+
+
+def _ran(known: _Seen, now: int, is_soon: bool) -> int:  # noqa: FBT001
+    """
+    What the thread's CPU clock did since the last look.
+    """
+    if known.clock is None:
+        return UNKNOWN
+    try:
+        cpu = known.clock()
+    except OSError:
+        if known.time >= 0:
+            return ENDED  # if the ident is still in use, it is another thread's: see the next tick
+        known.clock = None  # a system that does not tell
+        return UNKNOWN
+    elapsed, used = now - known.time, cpu - known.cpu
+    first = known.time < 0
+    if is_soon and not first:
+        return TOO_SOON
+    known.time, known.cpu = now, cpu
+    if used >= elapsed * STILL:
+        known.still = False
+    return UNKNOWN if first else _judge(used, elapsed)
+
+
+def _judge(used: int, elapsed: int) -> int:
+    """
+    What it means that a CPU clock moved so far in such a time.
+    """
+    if used >= elapsed * BUSY:
+        return RAN
+    if used >= elapsed * STILL:
+        return SOME
+    frozen = used == 0 and elapsed >= FROZEN_AFTER * sys.getswitchinterval() * 1e9
+    return FROZEN if frozen else STOOD_STILL
+
+
+def _wants_to_run(native_id: int) -> bool:
+    """
+    Whether the system would run a thread if it had a processor free (10 us).
+    """
+    try:
+        file = os.open(f"/proc/self/task/{native_id}/stat", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return os.read(file, 100).rpartition(b") ")[2][:1] == b"R"
+    except OSError:  # it has ended since
+        return False
+    finally:
+        os.close(file)

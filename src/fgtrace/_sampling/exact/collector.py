@@ -1,0 +1,381 @@
+"""
+Notes every step of every task, as it begins and ends: the Python twin of exact awaits.
+
+Theory of operation: asyncio's loops run handles, one after the other, and a handle is a step of a task
+or a callback. The wrappers of
+`fgtrace._sampling.exact.python_hooks` tell when one begins and ends, and when one is
+scheduled: that is when its task was woken, by whoever is running in that thread just then. After a step
+its task is suspended, so its chain is walked and its waiter read at once. Ticks only find what there was
+before the trace, and sample the steps under way.
+
+This runs in the program's threads, in the midst of its steps: it raises nothing into them, and if
+something of ours fails, it is unplugged. A finalizer or a signal handler may run in the middle of it,
+and schedule something: that is let through unseen, for tables are being changed.
+
+What is under way when the trace begins was not seen to begin, and would not be seen to end. So a
+handle of ours is put into the loop's queue: where it runs, the step before it is over.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import weakref
+from array import array
+from collections.abc import Callable, Container
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+from fgtrace._recording.recording import EMPTY, GONE, LoopEntry, Recording
+from fgtrace._recording.step_records import NOBODY, THREAD, pack
+from fgtrace._sampling.collect.await_chain import is_running
+from fgtrace._sampling.collect.tasks import SeenLoop, SeenTask, TaskCollector, rename
+from fgtrace._sampling.exact.callback_names import Callbacks, Steps
+from fgtrace._sampling.exact.open_steps import UnderWay, over, runs, source_of_handle
+from fgtrace._sampling.exact.python_hooks import listen, unlisten
+
+__all__ = ["ExactTaskCollector"]
+
+#: Handles that may wait in queues before those that never ran are looked for.
+MANY_QUEUED = 1000
+#: A search for eager tasks that took longer (ns) is repeated only after so many times its length.
+LONGEST_SEARCH, SEARCH_SHARE = 50_000, 20
+
+
+class ExactTaskCollector(TaskCollector):
+    """
+    As `TaskCollector`, with every step of the tasks of asyncio's own loops.
+
+    Args:
+        recording: where to; several threads write into it.
+        now: the time, ns on the trace's clock.
+        hidden: idents of the tracer's own threads.
+        failed: is told what failed.
+        rest: as of `TaskCollector`.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        *,
+        now: Callable[[], int],
+        hidden: Container[int],
+        failed: Callable[[str, Exception], None],
+        **rest: Any,
+    ) -> None:
+        super().__init__(recording, **rest)
+        self._now = now
+        self._hidden = hidden
+        self._failed = failed
+        self._lock = threading.Lock()
+        self._loop_lock = threading.Lock()
+        self._callbacks = Callbacks(recording)
+        self._is_open = self._has_begun = False
+        self._inside: set[int] = set()
+        self._under_way: dict[int, UnderWay] = {}
+        self._queued: dict[int, tuple[Callable[[], Any], int, int, bool]] = {}
+        self._next_search = 0
+
+    def begin(self) -> None:
+        """
+        Steps are noted from now on; tasks that are there already are looked at.
+        """
+        for name in ("asyncio.base_events", "asyncio.tasks"):  # that they come is likely enough
+            importlib.import_module(name)
+        self._base: type = sys.modules["asyncio.base_events"].BaseEventLoop
+        self._steps = Steps(sys.modules["asyncio.tasks"])
+        ident = threading.get_ident()
+        self._is_open = listen(self)
+        if not self._is_open:
+            self._failed("awaits", RuntimeError("another tool's wrapper lies over ours in asyncio"))
+            return
+        self._inside.add(ident)
+        try:
+            self.look(0, sys._current_frames())
+            self._find_under_way(ident)
+        except Exception as error:  # the observer is a guest
+            self._unplug(error)
+        finally:
+            self._inside.discard(ident)
+        self._has_begun = True
+
+    def end(self) -> None:
+        """
+        Steps are noted no more.
+        """
+        self._is_open = False
+        unlisten(self)
+
+    def look(self, now: int, frames: dict[int, FrameType]) -> None:
+        super().look(now, frames)
+        for ident, step in list(self._under_way.items()):
+            if step.seen is not None and ident in frames:
+                self._sample(now, ident, step, frames[ident])
+        self._check_loops()
+        if len(self._queued) > MANY_QUEUED:
+            for key, entry in list(self._queued.items()):
+                if entry[0]() is None and self._queued.get(key) is entry:
+                    del self._queued[key]
+
+    def close(self, now: int) -> None:
+        self._recording.steps.frombytes(self.so_far(now))
+        self._under_way.clear()
+        super().close(now)
+
+    def so_far(self, now: int) -> bytes:
+        """
+        The steps that are under way, as if they ended now: see `fgtrace._recording.step_records`.
+        """
+        found = array("q")
+        for innermost in list(self._under_way.values()):
+            step: UnderWay | None = innermost
+            while step is not None:
+                stack, detail = step.stack, step.detail
+                if step.seen is not None:
+                    was_seen = step.seen.detail == self._running
+                    stack, detail = (step.seen.stack if was_seen else EMPTY), self._running
+                end = max(step.start, now)
+                found.extend(pack(step.start, end, step.ready, step.track, step.waker, stack, detail))
+                step = step.outer
+        return found.tobytes()
+
+    # what the hooks tell
+
+    def entered(self, handle: Any) -> None:
+        start, ident = self._now(), threading.get_ident()
+        if not self._is_open or ident in self._inside:
+            return
+        self._inside.add(ident)
+        try:
+            self._enter(handle, ident, start)
+        except Exception as error:  # the observer is a guest
+            self._unplug(error)
+        finally:
+            self._inside.discard(ident)
+
+    def left(self, handle: Any) -> None:
+        end, ident = self._now(), threading.get_ident()
+        step = self._under_way.get(ident)
+        if step is None or (step.handle is not handle and step.handle is not None):
+            return
+        if not self._is_open or ident in self._inside:
+            return
+        self._inside.add(ident)
+        try:
+            self._leave(ident, end)
+        except Exception as error:  # the observer is a guest
+            self._unplug(error)
+        finally:
+            self._inside.discard(ident)
+
+    def scheduled(self, handle: Any) -> None:
+        ident = threading.get_ident()
+        if not self._is_open or ident in self._inside or ident in self._hidden:
+            return
+        self._inside.add(ident)
+        try:
+            self._schedule(handle, ident)
+        except Exception as error:  # the observer is a guest
+            self._unplug(error)
+        finally:
+            self._inside.discard(ident)
+
+    def _unplug(self, error: Exception) -> None:
+        self.end()
+        self._failed("awaits", error)
+
+    def _enter(self, handle: Any, ident: int, start: int) -> None:
+        outer = self._under_way.get(ident)
+        if outer is not None and outer.handle is None and not runs(outer):
+            self._leave(ident, start)  # it ended before this one began
+            outer = None
+        loop = self._loop(handle._loop)
+        callback = handle._callback
+        if loop is None or callback is over:
+            return
+        if loop.thread != ident:
+            self._settle(loop, ident)
+            self._finder.add(ident, handle._loop)
+        queued = self._queued.pop(id(handle), None)
+        if queued is None or queued[0]() is not handle:
+            queued = None
+        step = UnderWay(handle, start, *((-1, NOBODY) if queued is None else queued[1:3]))
+        step.outer = outer
+        task = self._steps.task_of(callback)
+        if task is None:
+            source = source_of_handle(handle, queued)
+            step.of_callback(loop.index, self._callbacks.number(callback), source)
+        elif not self._is_known(step, task):
+            return
+        self._under_way[ident] = step
+
+    def _is_known(self, step: UnderWay, task: Any) -> bool:
+        """
+        Say whose step it is; False for a task that has ended.
+        """
+        reference = weakref.ref(task)
+        seen = self._seen.get(reference)
+        if seen is None:
+            time = step.ready if step.ready >= 0 else step.start
+            seen = self._first_sight(time, reference, task)
+            if seen is None:
+                return False
+            self._changed(time, seen, task, task._fut_waiter, {})
+        track = self._recording.tracks[seen.track]
+        if track.start == step.ready:  # a name that it was given right after it was made is its first
+            track.name = task.get_name()
+        step.of_task(reference, seen)
+        return True
+
+    def _leave(self, ident: int, end: int) -> None:
+        step = self._under_way.pop(ident, None)
+        if step is None:  # the trace has ended meanwhile
+            return
+        if step.outer is not None:
+            self._under_way[ident] = step.outer
+        seen, task = step.seen, step.reference()
+        if seen is not None:
+            step.stack, step.detail = self._after(task, seen)
+        if step.handle is not None and getattr(step.handle._loop, "_task_factory", None) is not None:
+            self._find_eager(step, end)
+        self._note_step(step, end)
+        if seen is not None and step.stack == GONE:
+            track = self._recording.tracks[seen.track]
+            track.end = max(end, step.start)
+            if task is not None:
+                rename(track, task)
+            self._seen.pop(step.reference, None)
+
+    def _after(self, task: Any, seen: SeenTask) -> tuple[int, int]:
+        """
+        The stack and the wait with which a task has suspended.
+        """
+        if task is None or task.done():
+            return GONE, 0
+        waiter = task._fut_waiter
+        elements, leaf = self._walker.chain(task.get_coro())
+        ready = waiter is None or waiter.done()
+        seen.detail = self._runnable if ready else self._wait(task, waiter, leaf)
+        seen.stack = self._recording.stack(elements)
+        return seen.stack, seen.detail
+
+    def _note_step(self, step: UnderWay, end: int) -> None:
+        start = step.start
+        self._recording.step(
+            start, max(start, end), step.ready, step.track, step.waker, step.stack, step.detail
+        )
+
+    def _schedule(self, handle: Any, ident: int) -> None:
+        now = self._now()
+        callback, runs_in = handle._callback, handle._loop._thread_id
+        is_elsewhere = runs_in is not None and runs_in != ident
+        step = self._under_way.get(ident)
+        waker = step.word if step is not None else THREAD if is_elsewhere else NOBODY
+        task = self._steps.task_of(callback)
+        if task is not None and self._steps.is_step(callback):
+            reference = weakref.ref(task)
+            if reference not in self._seen:
+                self._born(now, reference, task, step)
+        self._queued[id(handle)] = (weakref.ref(handle), now, waker, is_elsewhere)
+
+    def _born(self, now: int, reference: Callable[[], Any], task: Any, creator: UnderWay | None) -> None:
+        """
+        A task is new: it was made by the step that is under way here, and has not run.
+        """
+        seen = self._first_sight(now, reference, task)
+        if seen is not None:
+            if creator is not None and creator.seen is not None:
+                self._recording.adopt(creator.track, seen.track)
+            self._changed(now, seen, task, task._fut_waiter, {})
+
+    def _find_eager(self, step: UnderWay, end: int) -> None:
+        """
+        Tasks that began within a step and wait where it ends: no handle of theirs has run.
+
+        Where asking for all tasks is slow, it is not asked after each step.
+        """
+        began = self._now()
+        if began < self._next_search or self._source is None:
+            return
+        for reference in self._source.references({}):
+            task = None if reference in self._seen else reference()
+            if task is not None:
+                self._born(end, reference, task, step)
+        now = self._now()
+        self._next_search = now + (now - began) * SEARCH_SHARE if now - began > LONGEST_SEARCH else 0
+
+    # what the ticks do
+
+    def _find_under_way(self, ident: int) -> None:
+        """
+        Steps that were under way when the trace began: they are followed from there on.
+        """
+        for reference, seen in list(self._seen.items()):
+            task = reference()
+            if task is None or not seen.exact or not is_running(task.get_coro()):
+                continue
+            loop = self._loop(task.get_loop())
+            if loop is None or not loop.thread or loop.thread in self._under_way:
+                continue
+            step = UnderWay(None, 0, -1, NOBODY)
+            step.of_task(reference, seen)
+            self._under_way[loop.thread] = step
+            with suppress(RuntimeError):  # it was closed just now
+                if loop.thread == ident:
+                    task.get_loop().call_soon(over)
+                else:
+                    task.get_loop().call_soon_threadsafe(over)
+
+    def _sample(self, now: int, ident: int, step: UnderWay, frame: FrameType) -> None:
+        task = step.reference()
+        coro = None if task is None else task.get_coro()
+        root = getattr(coro, "cr_frame", None) or getattr(coro, "gi_frame", None)
+        elements = self._walker.frames(frame, root) if isinstance(root, FrameType) else []
+        if elements and step.seen is not None and self._under_way.get(ident) is step:
+            self._note(max(now, step.start), step.seen, elements, self._running, None)
+
+    def _check_loops(self) -> None:
+        for known in list(self._loops.values()):
+            entry, loop = self._recording.loops[known.index], known.loop()
+            if entry.exact and entry.end < 0 and (loop is None or loop.is_closed()):
+                entry.end = self._now()
+
+    def _first_sight(self, now: int, reference: Callable[[], Any], task: Any) -> SeenTask | None:
+        with self._lock:
+            found = self._seen.get(reference)
+            if found is None:
+                found = super()._first_sight(now, reference, task)
+                if found is not None:
+                    loop = self._recording.tracks[found.track].loop
+                    found.done = found.exact = self._recording.loops[loop].exact  # no tick looks at it
+        return found
+
+    def _sweep(self, now: int, references: list[Callable[[], Any]]) -> None:
+        for reference in set(self._seen) - set(references):
+            entry = self._seen.get(reference)
+            task = reference()
+            if entry is None or (entry.exact and task is not None and not task.done()):
+                continue  # it came after the list was made
+            self._seen.pop(reference, None)
+            if entry.exact or not entry.done:
+                self._gone(now, entry, task)
+
+    def _loop(self, loop: Any) -> SeenLoop | None:
+        found = self._loops.get(weakref.ref(loop))
+        if found is None:
+            with self._loop_lock:
+                found = super()._loop(loop)
+        return found
+
+    def _is_shown(self, loop: Any) -> bool:
+        return (self._is_open and isinstance(loop, self._base)) or super()._is_shown(loop)
+
+    def _number(self, loop: Any) -> int:
+        type_ = type(loop)
+        exact = self._is_open and isinstance(loop, self._base)
+        start = self._now() if self._has_begun else 0
+        return self._recording.loop(
+            LoopEntry(f"{type_.__module__}.{type_.__qualname__}", exact=exact, start=start)
+        )

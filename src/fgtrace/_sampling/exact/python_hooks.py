@@ -1,0 +1,119 @@
+"""
+The two methods of asyncio's own loops that exact awaits wrap: a handle runs, a handle is scheduled.
+
+The wrappers call what was there before, whatever that is, so that its meaning is kept: context,
+exception handler, ``SystemExit``. What listens is told before and after, and never raises.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from fgtrace._sampling.exact.monkeypatch import Patch
+
+__all__ = ["Listener", "forget_listeners", "listen", "unlisten"]
+
+
+class Listener(Protocol):
+    """
+    What wants to know; it is called in the loop's thread, or where something is scheduled.
+    """
+
+    def entered(self, handle: Any) -> None:
+        """
+        A handle is about to run.
+        """
+
+    def left(self, handle: Any) -> None:
+        """
+        It has run, or raised what ends the loop.
+        """
+
+    def scheduled(self, handle: Any) -> None:
+        """
+        A handle was put into its loop's queue.
+        """
+
+
+class _Hub:
+    """
+    Who listens: a tuple that is exchanged as a whole, since loops of other threads read it.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.listeners: tuple[Listener, ...] = ()
+        self.patches: tuple[tuple[Patch, Callable[[Any], Any]], ...] = ()
+
+
+_hub = _Hub()
+
+
+def listen(listener: Listener) -> bool:
+    """
+    Have a listener told; False where somebody's wrappers are in the way.
+    """
+    with _hub.lock:
+        if not _hub.patches:
+            events, base = sys.modules["asyncio.events"], sys.modules["asyncio.base_events"]
+            _hub.patches = (
+                (Patch(events.Handle, "_run"), _running),
+                (Patch(base.BaseEventLoop, "_call_soon"), _scheduling),
+            )
+        done: list[Patch] = []
+        for patch, make in _hub.patches:
+            if not patch.put(make):
+                for each in done:
+                    each.take_back()
+                return False
+            done.append(patch)
+        _hub.listeners = (*_hub.listeners, listener)
+    return True
+
+
+def unlisten(listener: Listener) -> None:
+    """
+    Tell a listener no more.
+    """
+    with _hub.lock:
+        if listener in _hub.listeners:
+            _hub.listeners = tuple(each for each in _hub.listeners if each is not listener)
+            for patch, _ in _hub.patches:
+                patch.take_back()
+
+
+def forget_listeners() -> None:
+    """
+    In the child of a fork: nobody listens.
+    """
+    _hub.lock = threading.RLock()
+    _hub.listeners = ()
+
+
+def _running(before: Callable[[Any], None]) -> Callable[[Any], None]:
+    def wrapped_run(self: Any) -> None:  # "wrapped": see `Resolver.visible`
+        for listener in _hub.listeners:
+            listener.entered(self)
+        try:
+            before(self)
+        finally:
+            for listener in _hub.listeners:  # also one that has come meanwhile
+                listener.left(self)
+            self = None  # else an exception's traceback would be a cycle, as in the stock method
+
+    return wrapped_run
+
+
+def _scheduling(before: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped_call_soon(self: Any, *args: Any, **kwargs: Any) -> Any:
+        handle = before(self, *args, **kwargs)
+        if handle._source_traceback:
+            del handle._source_traceback[-1]  # our own line, as each caller takes off its own
+        for listener in _hub.listeners:
+            listener.scheduled(handle)
+        return handle
+
+    return wrapped_call_soon

@@ -1,0 +1,99 @@
+"""
+Forks of the program: our threads are out of the way while one happens.
+
+A process with several threads is warned of from Python 3.12 on when it forks, a program whose
+warnings are errors would fail, and a lock that our thread held would stay locked in the child. So
+whoever has a thread is paused before a fork and resumed in the parent. In the child it is forgotten:
+the child is not traced.
+
+The hooks are set once, when the first trace starts, since ``os.register_at_fork`` knows no way back;
+with no trace at work they do nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from typing import Protocol
+
+from fgtrace._sampling.collect.garbage_collections import forget_collections
+from fgtrace._sampling.exact.core_hooks import forget_hooks
+from fgtrace._sampling.exact.monkeypatch import forget_patches
+from fgtrace._sampling.exact.python_hooks import forget_listeners
+from fgtrace._sampling.switch_interval import forget as forget_interval
+
+__all__ = ["Pausable", "forget", "wait_for_end", "watch"]
+
+
+class Pausable(Protocol):
+    """
+    What has a thread.
+    """
+
+    def pause(self) -> None:
+        """
+        End the thread for a while.
+        """
+
+    def resume(self) -> None:
+        """
+        Go on after `pause`.
+        """
+
+
+#: In the order in which they began: who starts and stops others is paused before them.
+_at_work: weakref.WeakKeyDictionary[Pausable, None] = weakref.WeakKeyDictionary()
+_paused: list[Pausable] = []
+_hooked: list[bool] = []
+
+
+def watch(one: Pausable) -> None:
+    """
+    Pause this one while the program forks.
+    """
+    if not _hooked and hasattr(os, "register_at_fork"):
+        _hooked.append(True)
+        os.register_at_fork(before=_pause_all, after_in_parent=_resume_all, after_in_child=_forget_all)
+    _at_work[one] = None
+
+
+def forget(one: Pausable) -> None:
+    """
+    Its thread is gone for good.
+    """
+    _at_work.pop(one, None)
+
+
+def wait_for_end(native_id: int | None) -> None:
+    """
+    Wait until a joined thread is gone for the system as well, which Python asks before it warns.
+
+    It is on its last instructions; should it not be gone after 10 ms, a warning is the lesser evil.
+    """
+    path = f"/proc/self/task/{native_id}"
+    for _ in range(100):
+        if not os.path.exists(path):
+            return
+        time.sleep(0.0001)
+
+
+def _pause_all() -> None:
+    for one in list(_at_work):
+        one.pause()
+        _paused.append(one)
+
+
+def _resume_all() -> None:
+    while _paused:
+        _paused.pop().resume()
+
+
+def _forget_all() -> None:
+    forget_interval()
+    forget_hooks()
+    forget_listeners()
+    forget_patches()
+    forget_collections()
+    _paused.clear()
+    _at_work.clear()

@@ -1,0 +1,118 @@
+"""
+A thread of ours that does a small thing again and again, and is out of the way while the program forks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from fgtrace._sampling.forks import forget, wait_for_end, watch
+from fgtrace._sampling.python_sampler import own_threads
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """
+    Calls a function once a period, from `start` to `stop`.
+
+    Args:
+        name: of the thread.
+        period: seconds.
+        do: what to call.
+        failed: is told of what it raises; then it is called no more.
+
+    Attributes:
+        period: may be changed meanwhile.
+    """
+
+    def __init__(
+        self, name: str, period: float, do: Callable[[], object], failed: Callable[[Exception], object]
+    ) -> None:
+        self._name = name
+        self.period = period
+        self._do = do
+        self._failed = failed
+        self._is_over = False
+        from queue import Empty, SimpleQueue  # costs 1 ms to import, and few processes need it
+
+        self._calls: SimpleQueue[None] = SimpleQueue()  # whose put may interrupt itself
+        self._nobody = suppress(Empty)
+        self._switch = threading.Lock()  # between the program's forks and `stop`
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """
+        Begin.
+        """
+        self._begin()
+        watch(self)
+
+    def wake(self) -> None:
+        """
+        Have it called soon; a signal handler may do so, too.
+        """
+        if self._calls.empty():
+            self._calls.put(None)
+
+    def stop(self) -> None:
+        """
+        End; returns when the thread is gone, unless it is the one that asks.
+        """
+        with self._switch:
+            forget(self)
+            self._end()
+
+    def pause(self) -> None:
+        """
+        The program forks.
+        """
+        self._switch.acquire()
+        thread = self._end()
+        if thread is not None:
+            wait_for_end(thread.native_id)
+
+    def resume(self) -> None:
+        """
+        It has forked.
+        """
+        with suppress(RuntimeError):  # the interpreter ends, and allows no new thread
+            self._begin()
+        self._switch.release()
+
+    def _begin(self) -> None:
+        self._is_over = False
+        hidden = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(hidden,), name=self._name, daemon=True)
+        self._thread.start()
+        hidden.wait()  # else a tick could see it among the program's
+
+    def _end(self) -> threading.Thread | None:
+        self._is_over = True
+        self._calls.put(None)
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return None
+        thread.join()
+        return thread
+
+    def _run(self, hidden: threading.Event) -> None:
+        ident = threading.get_ident()
+        own_threads.add(ident)
+        hidden.set()
+        try:
+            while not self._is_over:
+                with self._nobody:
+                    self._calls.get(timeout=self.period)
+                if not self._is_over:
+                    self._do()
+        except Exception as error:  # the observer is a guest
+            self._failed(error)
+        finally:
+            own_threads.discard(ident)

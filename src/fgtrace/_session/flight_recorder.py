@@ -1,0 +1,354 @@
+"""
+The flight recorder: the last seconds are always there, and are written when somebody asks.
+
+Theory of operation: a sampler as of any trace, whose recording is emptied into a ring once a second
+(`fgtrace._recording.ring`). The ring forgets what is older. What it cannot forget are the recording's tables:
+stacks, functions, waits. When these have grown to their share of the memory, a second sampler begins
+beside the first; when it reaches back as far, the first one ends. So no moment is missing, and two are
+at work only for a while.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import math
+import os
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from fgtrace._formats.destination import make_sink
+from fgtrace._options.options import MIB, RECORDED, Destination, Options
+from fgtrace._options.parsing import refuse_unknown
+from fgtrace._output.metadata import metadata, paced
+from fgtrace._recording.ring import Ring
+from fgtrace._recording.window import Window
+from fgtrace._sampling.choose import AnySampler, make_sampler, tell_loop
+from fgtrace._sampling.periodic_thread import Worker
+from fgtrace._sampling.python_sampler import Stats, complain
+from fgtrace.errors import ConfigError, TraceStateError
+
+if TYPE_CHECKING:  # 20 ms, and a recorder's start is early enough
+    from fgtrace._output.captured_trace import Take
+
+__all__ = ["FlightRecorder", "FlightStats", "running"]
+
+#: Seconds between two looks at what was noted; of a short window an eighth.
+PERIOD = 1.0
+#: The tables' share of the memory; more, and twice what they were, and another sampler begins.
+TABLES_SHARE = 0.25
+
+_running: list[FlightRecorder] = []
+
+
+@dataclass(slots=True)
+class FlightStats:
+    """
+    How a flight recorder is doing.
+
+    Attributes:
+        seconds: how far back a dump reaches now.
+        memory: bytes that it takes, as far as it is counted.
+        observations: how many of them are in the window. tracks: threads and tasks.
+        generation: which sampler is at work, from 1; two of them overlap for a while.
+        shortened: whether the memory was too small for all of the window at the last look.
+        dumps: how many there were.
+        sampling: what the sampler did, and what it cost, since it began.
+    """
+
+    seconds: float = 0.0
+    memory: int = 0
+    observations: int = 0
+    tracks: int = 0
+    generation: int = 0
+    shortened: bool = False
+    dumps: int = 0
+    sampling: Stats = field(default_factory=Stats)
+
+
+class _Generation:
+    """
+    One sampler with its ring. Whoever calls this is alone.
+    """
+
+    def __init__(self, options: Options, length: int) -> None:
+        self.sampler: AnySampler = make_sampler(options)
+        self.sampler.recording.spills = False
+        self.ring = Ring(self.sampler.recording, length)
+        self.least = 0  # bytes of its tables when it took over
+
+    @property
+    def reach(self) -> int:
+        """
+        How far back it reaches, ns.
+        """
+        return self.ring.end - self.ring.start
+
+    def roll(self, budget: int) -> None:
+        """
+        Take in what is new, within so many bytes.
+        """
+        self.ring.roll(self.sampler.now(), budget)
+
+    def window(self, length: int, budget: int) -> Window:
+        """
+        The last so many ns.
+        """
+        under_way = self.sampler.under_way(self.sampler.now())  # first: see `Window`
+        self.roll(budget)
+        return Window(self.ring, self.ring.end - length, under_way, self.sampler.requests.under_way())
+
+
+class FlightRecorder:
+    """
+    Keeps the last seconds all the time, within its memory; `dump` writes them while it goes on.
+
+        recorder = fgtrace.FlightRecorder(seconds=30).start()
+        ...
+        recorder.dump("slow.pftrace")
+
+    As a context manager it runs from ``with`` to the end of the block. It ends with the process at the
+    latest, and is not there in a child process (after ``os.fork``).
+
+    Args:
+        seconds: how much to keep.
+        max_memory: bytes; what does not fit makes the window shorter (see `stats`).
+        options: as of `Config`, but for ``dst`` and ``format``, which `dump` takes.
+
+    Raises:
+        ConfigError: a value is not allowed.
+        UnknownOptionError: there is no such option.
+    """
+
+    def __init__(self, seconds: float = 30, *, max_memory: int = 64 * MIB, **options: Any) -> None:
+        _check_seconds(seconds)
+        for name in ("dst", "format"):
+            if name in options:
+                raise ConfigError(name, options[name], "allowed is none here: give it to dump()")
+        refuse_unknown("fgtrace.FlightRecorder", options, ("seconds", *RECORDED))
+        self.config = Options(max_memory=max_memory, **options)
+        self.seconds = seconds
+        self._length = round(seconds * 1e9)
+        self._lock = threading.RLock()
+        self._generations: list[_Generation] = []
+        self._stats = FlightStats()
+        self._worker = Worker("fgtrace recorder", min(PERIOD, seconds / 8), self._roll, self._fail)
+        self._pid = 0
+        self._is_stopped = False
+        self._longest = 0
+
+    def __repr__(self) -> str:
+        state = "running" if self.is_running else "stopped" if self._pid else "new"
+        return f"<fgtrace.FlightRecorder {state} seconds={self.seconds}>"
+
+    @property
+    def is_running(self) -> bool:
+        """
+        Whether it records, here in this process.
+        """
+        return bool(self._generations) and self._pid == os.getpid()
+
+    @property
+    def stats(self) -> FlightStats:
+        """
+        How it is doing, as of the last look (once a second).
+        """
+        with self._lock:
+            for generation in self._generations[:1]:
+                generation.sampler.measure()
+                self._stats.sampling = generation.sampler.stats
+            return replace(self._stats)
+
+    def start(self) -> Self:
+        """
+        Begin.
+
+        Raises:
+            TraceStateError: it was started before.
+        """
+        if self._pid:
+            raise TraceStateError("this flight recorder was started before; make another one")
+        # The import is better made now than when something has gone wrong.
+        importlib.import_module("fgtrace._output.captured_trace")
+        self._pid = os.getpid()
+        self._worker.start()
+        try:
+            with self._lock:
+                self._begin()
+        except BaseException:
+            self._worker.stop()
+            raise
+        atexit.register(self._at_exit)
+        _running.append(self)
+        return self
+
+    def stop(self) -> None:
+        """
+        End; what it had is gone. In a child process nothing is done.
+
+        Raises:
+            TraceStateError: it is not running.
+        """
+        if not self._pid or self._is_stopped:
+            raise TraceStateError("this flight recorder is not running")
+        self._is_stopped = True
+        if self in _running:
+            _running.remove(self)
+        atexit.unregister(self._at_exit)
+        if self._pid == os.getpid():
+            self._worker.stop()
+            self._end_all()
+        else:
+            self._generations.clear()
+
+    def dump(
+        self,
+        dst: Destination,
+        *,
+        seconds: float | None = None,
+        format: str | None = None,  # noqa: A002 - as of `Config`
+        reason: str = "",
+    ) -> float:
+        """
+        Write the last seconds, and go on. It blocks, and may be called in any thread.
+
+            recorder.dump("slow.json", seconds=10)
+
+        Args:
+            dst: where to, as of `Config`.
+            format: as of `Config`; None: by the path's suffix.
+            seconds: only so many.
+            reason: noted in the file.
+
+        Returns:
+            How many seconds they are: fewer than asked for, if it has not run so long.
+
+        Raises:
+            ConfigError: a value is not allowed.
+            TraceStateError: it is not running.
+            SinkError: the destination could not be opened or written.
+        """
+        options = replace(self.config, dst=dst, format=format)
+        take = self.cut(seconds, options, reason)
+        sink = make_sink(dst, take.format)
+        sink.begin()
+        sink.write(paced(take.pieces()))
+        return take.end / 1e9
+
+    def cut(self, seconds: float | None, options: Options, reason: str) -> Take:
+        """
+        The last seconds, while it goes on: see `dump`.
+
+        Raises:
+            ConfigError: the seconds are not allowed.
+            TraceStateError: it is not running.
+        """
+        _check_seconds(self.seconds if seconds is None else seconds)
+        from fgtrace._output.captured_trace import Take  # imported by `start`
+
+        length = self._length if seconds is None else round(seconds * 1e9)
+        with self._lock:
+            if not self.is_running:
+                raise TraceStateError("this flight recorder is not running")
+            generation = self._generations[0]
+            window = generation.window(length, self._budget(generation))
+            self._stats.dumps += 1
+            generation.sampler.measure()
+            flight = {"seconds": window.length / 1e9, "reason": reason}
+            began = time.time() - window.length / 1e9
+            about = metadata(options, generation.sampler, self._pid, began, flight=flight)
+            return Take(window, options, window.length, self._pid, about)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    # in the recorder's own thread
+
+    def _roll(self) -> None:
+        with self._lock:
+            for generation in reversed(self._generations):
+                generation.roll(self._budget(generation))
+            if self._generations:
+                self._renew()
+                self._note()
+
+    def _budget(self, generation: _Generation) -> int:
+        return self.config.max_memory - self._memory() + generation.ring.memory
+
+    def _renew(self) -> None:
+        """
+        See the module: begin another sampler, or end the old one; at once where two do not fit.
+        """
+        oldest, newest = self._generations[0], self._generations[-1]
+        most = self.config.max_memory
+        if oldest is not newest:
+            if newest.reach >= min(self._length, oldest.reach) or self._memory() > most:
+                self._end(oldest)
+                newest.least = newest.sampler.recording.held
+        elif newest.sampler.recording.held > max(most * TABLES_SHARE, 2 * newest.least):
+            self._begin()
+
+    def _memory(self) -> int:
+        return sum(each.ring.memory for each in self._generations)
+
+    def _begin(self) -> None:
+        generation = _Generation(self.config, self._length)
+        tell_loop(generation.sampler)
+        for known in self._generations:
+            for ident, loop in known.sampler.finder.found().items():
+                generation.sampler.finder.add(ident, loop)
+        generation.sampler.start()
+        self._generations.append(generation)
+        self._stats.generation += 1
+
+    def _end(self, generation: _Generation) -> None:
+        self._generations.remove(generation)
+        generation.sampler.stop()
+        self._stats.sampling = generation.sampler.stats
+        generation.sampler.recording.close()
+
+    def _note(self) -> None:
+        stats, oldest = self._stats, self._generations[0]
+        recording = oldest.sampler.recording
+        stats.seconds = oldest.reach / 1e9
+        stats.memory = self._memory()
+        stats.observations = sum(len(chunk.rows) for chunk in oldest.ring.chunks) // 4
+        stats.tracks = len(recording.tracks) - recording.forgotten
+        self._longest = max(self._longest, oldest.reach)
+        could = min(self._length, max(self._longest, oldest.sampler.now()) - round(2e9 * PERIOD))
+        stats.shortened = oldest.reach < could
+
+    def _end_all(self) -> None:
+        with self._lock:
+            while self._generations:
+                self._end(self._generations[0])
+
+    def _fail(self, error: Exception) -> None:
+        """
+        What nobody empties would grow: so that is the end.
+        """
+        for generation in self._generations:
+            complain(generation.sampler.stats, "recorder", error)
+        self._end_all()
+
+    def _at_exit(self) -> None:
+        if self.is_running:
+            self.stop()
+
+
+def running() -> FlightRecorder | None:
+    """
+    The flight recorder that was started last of those that run in this process; None: none does.
+    """
+    return next((recorder for recorder in reversed(_running) if recorder.is_running), None)
+
+
+def _check_seconds(seconds: object) -> None:
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not is_number or not 0 < float(seconds) < math.inf:  # type: ignore[arg-type]  # just checked
+        raise ConfigError("seconds", seconds, "allowed is a number above 0")

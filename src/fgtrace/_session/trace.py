@@ -1,0 +1,344 @@
+"""
+`trace`, `Config` and `Trace`: what a user holds in hand.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
+
+from fgtrace._formats.destination import make_sink
+from fgtrace._options.options import CHECKS, Destination, Options
+from fgtrace._options.parsing import refuse_unknown
+from fgtrace._output.metadata import in_thread, metadata, paced
+from fgtrace._sampling.choose import AnySampler, make_sampler, tell_loop
+from fgtrace._sampling.python_sampler import Stats
+from fgtrace.errors import SinkError, TraceStateError
+
+if TYPE_CHECKING:  # 20 ms, and only the end of a trace needs them
+    from fgtrace._output.captured_trace import Take
+    from fgtrace.reports import Report
+
+__all__ = ["Config", "Trace", "trace"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(Options):
+    __doc__ = Options.__doc__
+
+    def trace(self) -> Trace:
+        """
+        A trace with these options, not yet started.
+
+            config = fgtrace.Config(hz=200)
+            with config.trace():
+                work()
+        """
+        return Trace(self)
+
+
+def trace(dst: Destination | None = None, **options: Any) -> Trace:
+    """
+    A trace of this process, not yet started: use it with ``with``, ``async with`` or as a decorator.
+
+        async with fgtrace.trace("slow.json", hz=200):
+            await my_service()
+
+    Args:
+        dst: where the trace goes; None means ``fgtrace.json``.
+        options: see `Config`.
+
+    Raises:
+        ConfigError: an option has a value that is not allowed.
+        UnknownOptionError: there is no such option.
+    """
+    if dst is not None:
+        options["dst"] = dst
+    refuse_unknown("fgtrace.trace", options, CHECKS)
+    return Config(**options).trace()
+
+
+class Trace:
+    """
+    One trace: from `start` to `stop`, then a file.
+
+    As ``async with`` it writes the file in a thread, so that the event loop goes on meanwhile. As
+    a decorator it traces each call, of a function or a coroutine function; the file is that of
+    the last call.
+
+    While it runs, the interpreter's switch interval is 1 ms, and afterwards as before.
+
+    In a child process (after ``os.fork``) the trace is not there: `stop` does nothing.
+
+    Attributes:
+        config: the options.
+        stats: what it did and what it cost; complete after `stop`.
+
+    The idea of one timeline for all that a program does and does not do, with the state as a
+    frame, is Felix Geisendörfer's fgtrace for Go.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.stats = Stats()
+        self._sampler: AnySampler | None = None
+        self._pid = 0
+        self._began = 0.0
+        self._seconds = 0.0
+        self._stopped = False
+        self._obstacle: SinkError | None = None  # what would keep the trace from being written, as it starts
+        self._busy = threading.Lock()  # while it starts, and while it is written
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._stopped else "new" if self._sampler is None else "running"
+        return f"<fgtrace.Trace {state} dst={self.config.dst!r}>"
+
+    def start(self) -> Self:
+        """
+        Start.
+
+        Raises:
+            TraceStateError: it was started before.
+        """
+        if self._sampler is not None or self._stopped:
+            raise TraceStateError("this trace was started before; make another one with fgtrace.trace()")
+        from fgtrace._formats.write import encoder_of
+
+        # 20 ms, better spent now than when the interpreter ends
+        importlib.import_module("fgtrace._output.captured_trace")
+        encoder_of(str(self.config.effective_format))
+        self._pid = os.getpid()
+        self._began = time.time()
+        self._sampler = make_sampler(self.config)
+        self._sink = make_sink(self.config.dst, str(self.config.effective_format))
+        self._obstacle = self._sink.begin()
+        self.stats = self._sampler.stats
+        tell_loop(self._sampler)
+        with self._busy:
+            atexit.register(self._at_exit)
+            try:
+                self._sampler.start()
+            except BaseException:  # the system gives no thread: nothing is left behind
+                self._sampler = None
+                atexit.unregister(self._at_exit)
+                self._sink.abandon()
+                raise
+        return self
+
+    def stop(self, *, progress: Callable[[int, int], None] | None = None) -> None:
+        """
+        Stop, and write the trace.
+
+        Args:
+            progress: called with the observations written and their total, now and then.
+
+        Raises:
+            TraceStateError: it is not running.
+            SinkError: the destination could not be opened or written.
+        """
+        sampler = self._finish()
+        if sampler is not None:
+            self._write(sampler, progress)
+
+    def report(self, **asked: Any) -> Report:
+        """
+        Where the time went: while it runs what was recorded so far, afterwards what was written.
+
+            with fgtrace.trace("job.json") as trace:
+                work()
+            print(trace.report(top=3).to_json())
+
+        Args:
+            asked: see `fgtrace.reports.Ask`.
+
+        Raises:
+            ConfigError: a value is not allowed, or there is no such task.
+            TraceStateError: it was not started, or wrote no file of a format that can be read back.
+            OSError, TraceFormatError: its file cannot be read any more.
+        """
+        from fgtrace._output.live_report import of_file, of_take
+
+        if self._stopped:
+            return of_file(self.config, asked)
+        sampler = self._sampler
+        if sampler is None or os.getpid() != self._pid:
+            raise TraceStateError("this trace does not run, nor did it: there is nothing to report")
+        recording, end = sampler.snapshot()
+        return of_take(self._taken(sampler)._replace(recording=recording, end=end), asked)
+
+    def _stop_and_report(self, progress: Callable[[int, int], None], most: int) -> Report | None:
+        """
+        As `stop`, with what there is to report; None: no states, or more than ``most`` was observed.
+        """
+        from fgtrace._output.live_report import of_take
+
+        sampler, found = self._finish(), []
+        if sampler is not None:
+            seen = sampler.recording.observations + sampler.recording.stepped
+            wanted = seen <= most and self.config.state_frames != "no"
+            self._write(sampler, progress, also=[lambda take: found.append(of_take(take, {}))] * wanted)
+        return found[0] if found else None
+
+    def _take(self) -> Take | None:
+        """
+        Stop, and write nothing: who calls this writes what was recorded, and closes the recording. None: this
+        is a child process.
+
+        Raises:
+            TraceStateError: it is not running.
+        """
+        sampler = self._finish()
+        if sampler is None:
+            return None
+        self._sink.abandon()
+        atexit.unregister(self._at_exit)
+        return self._taken(sampler)
+
+    def abandon(self) -> None:
+        """
+        Stop, and write nothing; the destination is as before.
+
+        Raises:
+            TraceStateError: it is not running.
+        """
+        take = self._take()
+        if take is not None:
+            take.recording.close()
+
+    @property
+    def seconds(self) -> float:
+        """
+        How long it has been running, or ran; 0 before `start`.
+        """
+        return self._sampler.now() / 1e9 if self._sampler is not None else self._seconds
+
+    def _finish(self) -> AnySampler | None:
+        """
+        End the sampling; None in a child process, which has no sampler.
+        """
+        sampler, self._sampler = self._sampler, None
+        if sampler is None:
+            raise TraceStateError(
+                "this trace is not running" + (": it was stopped before" if self._stopped else "")
+            )
+        self._stopped = True
+        if os.getpid() != self._pid:
+            return None
+        sampler.stop()
+        self._seconds = sampler.end / 1e9
+        return sampler
+
+    def _write(
+        self,
+        sampler: AnySampler,
+        progress: Callable[[int, int], None] | None = None,
+        pace: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
+        also: Iterable[Callable[[Take], None]] = (),
+    ) -> None:
+        with self._busy:
+            try:
+                take = self._taken(sampler)
+                self._sink.write(pace(take.pieces(progress)))
+                for each in also:
+                    each(take)
+            finally:
+                sampler.recording.close()
+                atexit.unregister(self._at_exit)
+
+    def _taken(self, sampler: AnySampler) -> Take:
+        from fgtrace._output.captured_trace import Take  # imported by `start`
+
+        about = metadata(self.config, sampler, self._pid, self._began)
+        return Take(sampler.recording, self.config, sampler.end, self._pid, about)
+
+    def _at_exit(self) -> None:
+        """
+        The interpreter ends: write the trace, or let the writer end. Another thread may just be starting it.
+        """
+        with self._busy:
+            pass
+        with suppress(TraceStateError):
+            self._quietly(self.stop)
+        with self._busy:
+            pass
+
+    def _quietly(self, do: Callable[[], None]) -> None:
+        """
+        Do it where an error has nowhere to go but the log.
+        """
+        try:
+            do()
+        except SinkError as error:
+            import logging  # costs 10 ms to import, and is needed when something failed
+
+            logging.getLogger("fgtrace").warning("%s", error)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is None:
+            self.stop()
+        else:
+            self._quietly(self.stop)
+
+    async def __aenter__(self) -> Self:
+        return self.start()
+
+    async def __aexit__(self, kind: object, *rest: object) -> None:
+        sampler = self._finish()
+        if sampler is None:
+            return
+        failed = await in_thread(functools.partial(self._write, sampler, pace=paced))
+        if failed is not None and kind is None:
+            raise failed
+        if failed is not None:
+            self._quietly(functools.partial(_raise, failed))
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """
+        Trace each call of a function or coroutine function.
+
+            @fgtrace.trace("handler.json")
+            async def handler(request): ...
+
+        Raises:
+            TypeError: it is a generator function: its body does not run while it is called.
+        """
+        import inspect  # costs 15 ms to import, and only decorators need it
+
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__qualname__} is a generator function: say `with fgtrace.trace()` within it"
+            )
+        config = self.config
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def wrapped_coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
+                async with config.trace():
+                    return await function(*args, **kwargs)
+
+            return cast("Callable[P, R]", wrapped_coroutine)
+
+        @functools.wraps(function)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+            with config.trace():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+def _raise(error: BaseException) -> None:
+    raise error

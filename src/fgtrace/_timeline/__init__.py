@@ -1,0 +1,3 @@
+"""
+The timeline: a recording in, slices out. Pure: no clock, no thread, no bytes.
+"""

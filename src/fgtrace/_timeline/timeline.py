@@ -1,0 +1,202 @@
+"""
+The timeline: a recording in, slices out. Pure: no clock, no bytes.
+
+Theory of operation: for each track, the path of an observation is compared with the one before,
+from the outermost step inwards. What is the same goes on; what is not ends, and the rest of the
+new path begins. So equal samples merge, and slices nest by construction. Order and memory: see
+`fgtrace._timeline.slice_builder`. Where steps were noted, `fgtrace._timeline.exact_timeline` draws.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+
+from fgtrace._model.drawing import FOREVER, Edge, edges
+from fgtrace._model.values import LOCK_HELD, Counter, Flow, Frame, Instant, Slice, Track
+from fgtrace._options.options import Options
+from fgtrace._recording.recording import GONE, Recording
+from fgtrace._timeline.exact_timeline import ExactDrawing
+from fgtrace._timeline.identical_tasks import alike_in
+from fgtrace._timeline.slice_builder import BEGUN, OPEN, Lane
+from fgtrace._timeline.stack_resolver import Resolver
+from fgtrace._timeline.tracks import LOOP_PID, loop_order, make_tracks
+
+__all__ = ["Timeline"]
+
+PROGRESS_EVERY = 4096
+
+
+class Timeline:
+    """
+    What a viewer draws, made of one recording.
+
+    Args:
+        recording: complete; its times are ns on the trace's clock, from 0.
+        options: see `Options`.
+        end: the trace's end, ns.
+        pid: the process that was traced.
+
+    Attributes:
+        tracks: all tracks, in display order.
+        end: as given.
+        options: as given.
+    """
+
+    def __init__(self, recording: Recording, options: Options, end: int, pid: int) -> None:
+        self.end = end
+        found = make_tracks(recording, end, pid)
+        self.tracks, self._by_id = found.shown, found.by_id
+        self._recording = recording
+        self._first: dict[int, int] = {}
+        self._progress: Callable[[int, int], None] | None = None
+        self._resolver = Resolver(recording, options)
+        self._exact: ExactDrawing | None = None
+        self.options = options
+        self._found = found
+
+    def on_progress(self, progress: Callable[[int, int], None]) -> None:
+        """
+        Call this with the observations drawn and their total, now and then.
+        """
+        self._progress = progress
+
+    def alike(self) -> list[list[Track]]:
+        """
+        Tasks in groups of which exactly the same is drawn: see `fgtrace._timeline.identical_tasks`.
+        """
+        return alike_in(self._recording, self.tracks)
+
+    def slices(self) -> Iterator[Slice]:
+        """
+        The slices, one by one.
+        """
+        frames = self._resolver.frames
+        make = tuple.__new__  # what Slice() comes to, in half the time
+        for track, ready in self._parts(in_time=False):
+            values = iter(ready)
+            for start, end, depth, number in zip(values, values, values, values, strict=True):
+                if start != end:
+                    yield make(Slice, (track, start, end, depth, frames[number]))
+        yield from self._gaps()
+
+    def edges(self) -> Iterator[Edge]:
+        """
+        The same slices, as their begins and ends: see `fgtrace._model.drawing`.
+        """
+        frames = self._resolver.frames
+        stacks: dict[int, list[int]] = {}
+        make = tuple.__new__  # as in `slices`
+        for track, ready in self._parts(in_time=True):
+            stack = stacks.setdefault(track.id, [])
+            values = iter(ready)
+            for start, end, _, number in zip(values, values, values, values, strict=True):
+                if start == end:
+                    continue
+                until = end if start == BEGUN else start
+                while stack and stack[-1] <= until:
+                    yield make(Edge, (track, stack.pop(), None))
+                if start == BEGUN:
+                    stack.pop()
+                    yield make(Edge, (track, end, None))
+                else:
+                    stack.append(FOREVER if end == OPEN else end)
+                    yield make(Edge, (track, start, frames[number]))
+            while stack and stack[-1] != FOREVER:
+                yield make(Edge, (track, stack.pop(), None))
+        yield from edges(self._gaps())
+
+    def flows(self) -> Iterator[Flow]:
+        """
+        An arrow from each parent to its child's first slice, where the parent has one then; with
+        exact awaits also one from what woke a task to the step that it made next.
+
+        To be asked after `slices` or `edges`: an arrow without a slice at both its ends is an error.
+        """
+        for track in self.tracks:
+            parent = self._by_id.get(track.parent)
+            first = self._first.get(track.parent, self.end)
+            if parent is None or self._first.get(track.id) != track.start or self._is_exact(track):
+                continue
+            if first <= track.start < min(parent.end, track.end):
+                yield Flow("create_task", parent, track.start, track, track.start)
+        if self._exact is not None:
+            yield from self._exact.flows(self._first)
+
+    def instants(self) -> Iterator[Instant]:
+        """
+        The moments of which something is said. To be asked after `slices` or `edges`.
+        """
+        yield from self._exact.instants if self._exact is not None else ()
+        for waiting, holder in self._recording.holders:
+            found = [track for track in self._living if self._recording.tracks[track.id].name == waiting]
+            if len(found) == 1:  # else it is not known which of that name
+                yield Instant(LOCK_HELD, found[0], max(found[0].start, self.end - 1), (("by", holder),))
+
+    @property
+    def _living(self) -> list[Track]:
+        """
+        The tasks that are there as the trace ends.
+        """
+        return [track for track in self.tracks if track.kind == "task" and track.end == self.end]
+
+    def _is_exact(self, track: Track) -> bool:
+        return self._exact is not None and self._exact.draws(track.id)
+
+    def counters(self) -> Iterator[Counter]:
+        """
+        The length of each loop's ready queue.
+        """
+        values = iter(self._recording.counters)
+        pids = {loop: LOOP_PID + place for place, loop in enumerate(loop_order(self._recording))}
+        for time, loop, value in zip(values, values, values, strict=True):
+            yield Counter(pids[loop], "ready queue", max(0, time), value)
+
+    def _parts(self, *, in_time: bool) -> Iterator[tuple[Track, array[int]]]:
+        """
+        What can go, track by track: see `Lane`.
+        """
+        for track, ready in self._drawn(in_time=in_time):
+            if ready:
+                self._first.setdefault(track.id, ready[0])
+            yield track, ready
+
+    def _drawn(self, *, in_time: bool) -> Iterator[tuple[Track, array[int]]]:
+        if self._found.loops or self._recording.collections:
+            self._exact = ExactDrawing(self._recording, self.options, self._found, self._resolver, self.end)
+            yield from self._exact.parts(self._progress, in_time=in_time)
+            return
+        lanes: dict[int, Lane] = {}
+        tracks = self._recording.tracks
+        path, depth, serves = self._resolver.path, self._found.served.depth, bool(self._recording.requests)
+        for drawn, (time, track, stack, detail) in enumerate(self._recording.read()):
+            lane = lanes.get(track)
+            if lane is None:
+                lane = lanes[track] = self._lane(track, in_time=in_time)
+            if stack == GONE:
+                ready = lane.advance(time, ())
+                del lanes[track]
+            else:
+                around = depth(track, stack) if serves else 0
+                ready = lane.advance(time, path(tracks[track].kind, stack, detail), around)
+            if ready:
+                yield lane.track, ready
+            if self._progress is not None and drawn % PROGRESS_EVERY == 0:
+                self._progress(drawn, self._recording.observations)
+        for lane in lanes.values():
+            yield lane.track, lane.advance(self.end, ()) or array("q")
+
+    def _lane(self, track: int, *, in_time: bool) -> Lane:
+        outer = self._found.served.outer(track, self._resolver)
+        return Lane(self._by_id[track], in_time=in_time, outer=outer)
+
+    def _gaps(self) -> list[Slice]:
+        track = next((track for track in self.tracks if track.kind == "tracer"), None)
+        if track is None:
+            return []
+        return [
+            Slice(
+                track, gap.start, gap.end, 0, Frame(f"{gap.kind} ticks", "gap", args=(("ticks", gap.ticks),))
+            )
+            for gap in self._recording.gaps
+        ]

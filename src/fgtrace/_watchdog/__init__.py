@@ -1,0 +1,3 @@
+"""
+The debug hook: it watches loops and tasks, names the culprit, and dumps the flight recorder.
+"""

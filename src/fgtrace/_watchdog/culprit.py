@@ -1,0 +1,206 @@
+"""
+Who did it: the track that held an event loop, and in which functions, as one line says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from types import FrameType
+from typing import Any, NamedTuple
+
+from fgtrace._model.values import Frame, FrameName, Request, Wait
+from fgtrace._options.options import Options
+from fgtrace._options.parsing import printable
+from fgtrace._output.captured_trace import Take
+from fgtrace._recording.recording import GONE, Recording
+from fgtrace._recording.step_records import CALLBACK
+from fgtrace._sampling.collect.await_chain import Walker
+from fgtrace._sampling.collect.requests import served_now
+from fgtrace._sampling.python_sampler import Stats, complain
+from fgtrace._timeline.stack_resolver import Resolver, frame_name
+
+__all__ = ["Culprit", "of_error", "of_frame", "of_task", "who_held"]
+
+#: Functions that are named, of a longer chain the innermost.
+MOST_NAMES = 6
+#: What calls a callback.
+_CALLERS = {"asyncio.events.Handle._run", "asyncio.base_events.BaseEventLoop._run_once"}
+
+_Key = tuple[int, int, int]  # track, stack, detail
+
+
+class Culprit(NamedTuple):
+    """
+    ``who`` it is (``task 'Task-7' (GET /users/{id})``), and ``where``: ``main > handle > sleep
+    (app.py:12)``; ``is_thread``: it is no task and no callback that is known.
+    """
+
+    who: str
+    where: str
+    is_thread: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.who} in {self.where}" if self.where else self.who
+
+
+def who_held(take: Take, since: int, thread: int) -> Culprit:
+    """
+    What ran for most of the time from ``since`` (ns) to the take's end in a thread (its native id).
+
+    With exact awaits the steps say it; else the task that was seen running at most of the ticks. Where no
+    task was for half of that time, it is something else of that thread: a callback, a C function.
+    """
+    window = take.recording
+    held, stacks = _held(take, since, thread)
+    tasks = {track: time for track, time in held.items() if _kind(window, track) != "thread"}
+    best = max(tasks, key=tasks.__getitem__, default=-1)
+    if tasks.get(best, 0) * 2 < take.end - since:
+        best = next((track for track in held if track not in tasks), best)
+    if best < 0:
+        return Culprit("an event loop", "", is_thread=True)
+    if best >= CALLBACK:
+        name = frame_name(window.callbacks[best - CALLBACK].name)
+        threads = [key for key in stacks if _kind(window, key[0]) == "thread"]
+        return Culprit(f"callback {name}", _where(take, threads, stacks))
+    seen = [key for key in stacks if key[0] == best]
+    entry = window.tracks[best]
+    where = _where(take, seen, stacks)
+    request = _request(take, best, since)
+    return Culprit(_who(entry.kind, entry.name, request), where, is_thread=entry.kind == "thread")
+
+
+def _request(take: Take, track: int, since: int) -> Request | None:
+    """
+    What a task served for most of the time from ``since`` on; of those within one another the outermost.
+    """
+
+    def lasted(request: Request) -> int:
+        return (request.end if request.end >= 0 else take.end) - max(request.start, since)
+
+    found = [
+        each
+        for each in map(Request._make, take.recording.requests)
+        if each.track == track and lasted(each) > 0
+    ]
+    return max(sorted(found, key=lambda each: each.start), key=lasted, default=None)
+
+
+def _who(kind: str, name: str, request: Request | None) -> str:
+    """
+    ``task 'Task-7' (GET /users/{id}, request id 1f3)``.
+    """
+    said = f"{kind} {name!r}"
+    if request is None:
+        return said
+    ids = [f"{what} {value}" for what, value in request.args if what.endswith(" id")]
+    return f"{said} ({printable(', '.join([request.name, *ids]))})"
+
+
+def _kind(window: Recording, track: int) -> str:
+    return "callback" if track >= CALLBACK else window.tracks[track].kind
+
+
+def _held(take: Take, since: int, thread: int) -> tuple[dict[int, int], dict[_Key, int]]:
+    """
+    Track -> ns that it ran, where that is known by ticks or steps (of a callback: `CALLBACK` and its number);
+    and (track, stack, detail) -> ns that it was seen so.
+    """
+    window = take.recording
+    held: dict[int, int] = {}
+    stacks: dict[_Key, int] = {}
+    running = {number for number, wait in enumerate(window.waits) if wait.kind == "running"}
+    for start, end, key in _spans(take):
+        entry = window.tracks[key[0]]
+        is_it = key[2] in running if entry.kind == "task" else entry.tid == thread
+        if is_it and end > since:
+            stacks[key] = stacks.get(key, 0) + end - max(start, since)
+            if entry.kind == "thread" or not window.loops[entry.loop].exact:
+                held[key[0]] = held.get(key[0], 0) + end - max(start, since)
+    for start, end, _, track, _, stack, _ in window.read_steps():
+        if end > since:
+            who = CALLBACK + stack if track >= CALLBACK else track
+            held[who] = held.get(who, 0) + end - max(start, since)
+    return held, stacks
+
+
+def _spans(take: Take) -> Iterator[tuple[int, int, _Key]]:
+    last: dict[int, tuple[int, int, int]] = {}
+    for time, track, stack, detail in take.recording.read():
+        if track in last:
+            start, *seen = last[track]
+            yield start, time, (track, seen[0], seen[1])
+        last[track] = (time, stack, detail)
+    for track, (time, stack, detail) in last.items():
+        if stack != GONE:
+            yield time, take.end, (track, stack, detail)
+
+
+def _where(take: Take, seen: list[_Key], stacks: dict[_Key, int]) -> str:
+    """
+    Of what was seen the longest.
+    """
+    if not seen:
+        return ""
+    track, stack, detail = max(seen, key=stacks.__getitem__)
+    resolver = Resolver(take.recording, take.options)
+    return _chain(
+        [resolver.frames[step.number] for step in resolver.path(_kind(take.recording, track), stack, detail)]
+    )
+
+
+def of_task(task: Any, options: Options) -> Culprit:
+    """
+    A task, and what it awaits.
+    """
+    scratch = Recording()
+    elements, _ = Walker(scratch).chain(task.get_coro())
+    resolver = Resolver(scratch, options)
+    steps = resolver.path("task", scratch.stack(elements), scratch.wait(Wait("future")))
+    requests = served_now(lambda each: 0 if each is task else -1, partial(complain, Stats()))
+    who = _who("task", task.get_name(), next(iter(requests), None))
+    return Culprit(who, _chain([resolver.frames[step.number] for step in steps]))
+
+
+def of_error(context: dict[str, Any]) -> Culprit:
+    """
+    What an event loop's exception handler is told.
+    """
+    error, task = context.get("exception"), context.get("task") or context.get("future")
+    name = getattr(task, "get_name", None)
+    who = f"task {name()!r}" if callable(name) else "callback"
+    said = f"{context.get('message', '')}: {type(error).__name__}: {error}" if error is not None else ""
+    trace = error.__traceback__ if isinstance(error, BaseException) else None
+    frames = []
+    while trace is not None:
+        frames.append(_frame(trace.tb_frame, trace.tb_lineno))
+        trace = trace.tb_next
+    return Culprit(f"{who} ({said or context.get('message', '')})", _chain(frames))
+
+
+def of_frame(who: str, frame: FrameType | None) -> Culprit:
+    """
+    What a thread runs.
+    """
+    frames: list[Frame] = []
+    while frame is not None:
+        frames.append(_frame(frame, frame.f_lineno or 0))
+        frame = frame.f_back
+    return Culprit(who, _chain(frames[::-1]))
+
+
+def _frame(frame: FrameType, line: int) -> Frame:
+    module = frame.f_globals.get("__name__")
+    name = FrameName(module if type(module) is str else "", frame.f_code.co_qualname)
+    return Frame(frame_name(name), "python", frame.f_code.co_filename, line)
+
+
+def _chain(frames: list[Frame]) -> str:
+    shown = [frame for frame in frames if frame.category != "state"]
+    callers = [place for place, frame in enumerate(shown) if frame.name in _CALLERS]
+    shown = shown[callers[-1] + 1 :] if callers else shown  # what the loop is, everybody knows
+    names = [frame.name for frame in shown[-MOST_NAMES:]]
+    if len(shown) > MOST_NAMES:
+        names.insert(0, "...")
+    place = next((f" ({each.file}:{each.line})" for each in reversed(shown) if each.file), "")
+    return " > ".join(names) + place

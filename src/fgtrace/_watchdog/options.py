@@ -1,0 +1,206 @@
+"""
+What the debug hook may be told: in Python, on the command line, or by environment variables.
+
+The environment is read by `from_environment`, so only when somebody installs the hook.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from signal import Signals
+from typing import Any, Literal
+
+from fgtrace._options.options import CHECKS, FORMATS, MIB, RECORDED
+from fgtrace._options.parsing import FLAGS, nearest, number, refuse_unknown, text
+from fgtrace.errors import ConfigError
+
+__all__ = ["PREFIX", "VARIABLES", "HookOptions", "from_environment", "strangers"]
+
+#: Of the environment variables.
+PREFIX = "FGTRACE_"
+_NOTHING = ("", "no", "off", "none")
+#: Signals that no program can handle.
+_UNHANDLED = ("SIGKILL", "SIGSTOP")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookOptions:
+    """
+    What `fgtrace.install` watches, and where its dumps go.
+
+    Args:
+        folder: where the dumps go; it is made when the first one does.
+        seconds: how many of them a dump has: those before the trigger.
+        blocked: dump when an event loop is blocked for ``slow_callback_duration``.
+        slow_callback_duration: seconds; None: each loop's own, which is 0.1 in asyncio.
+        stuck: dump when a task is in one await for longer than so many seconds; None: never.
+        exceptions: dump when an exception reaches an event loop's exception handler.
+        signal: dump at this signal; None: at none. Its handler of before is called, too.
+        when: ``"debug"``: do nothing unless asyncio's debug mode is on.
+        max_files: dumps that are kept; the oldest go first.
+        max_bytes: their size together.
+        interval: seconds between two dumps; what happens sooner is only counted.
+        format: of the dumps, as of `Config`.
+        recorder: options of the `FlightRecorder`: ``hz``, ``awaits``, ``max_memory`` and so on.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+
+    folder: str | os.PathLike[str] = "fgtrace-dumps"
+    seconds: float = 30
+    blocked: bool = True
+    slow_callback_duration: float | None = None
+    stuck: float | None = None
+    exceptions: bool = True
+    signal: str | None = "SIGUSR2"
+    when: Literal["always", "debug"] = "always"
+    max_files: int = 20
+    max_bytes: int = 256 * MIB
+    interval: float = 10
+    format: str = "perfetto"
+    recorder: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, (allows, allowed) in _CHECKS.items():
+            value = getattr(self, name)
+            if not allows(value):
+                raise ConfigError(name, value, allowed)
+
+    @property
+    def signal_number(self) -> Signals | None:
+        """
+        The signal; None: none, or a system that has none of this name.
+        """
+        return Signals.__members__.get(self.signal) if self.signal is not None else None
+
+
+def _is_seconds(value: Any) -> bool:
+    return CHECKS["slow_callback_duration"][0](value)
+
+
+def _or_none(allows: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or allows(value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_folder(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike)) and os.fspath(value) not in ("", b"")
+
+
+def _is_signal(value: Any) -> bool:
+    return isinstance(value, str) and value in Signals.__members__ and value not in _UNHANDLED
+
+
+_SECONDS = "a number above 0 (seconds)"
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "folder": (_is_folder, "allowed is a path"),
+    "seconds": (_is_seconds, f"allowed is {_SECONDS}"),
+    "blocked": (_is_flag, "allowed is True or False"),
+    "slow_callback_duration": (_or_none(_is_seconds), f"allowed is {_SECONDS}, or None: each loop's own"),
+    "stuck": (_or_none(_is_seconds), f"allowed is {_SECONDS}, or None: never"),
+    "exceptions": (_is_flag, "allowed is True or False"),
+    "signal": (
+        _or_none(_is_signal),
+        "allowed is the name of a signal that can be handled, such as 'SIGUSR2', or None",
+    ),
+    "when": (lambda value: value in ("always", "debug"), "allowed is 'always' or 'debug'"),
+    "max_files": (_is_count, "allowed is a whole number above 0"),
+    "max_bytes": (_is_count, "allowed is a whole number of bytes above 0"),
+    "interval": (lambda value: value == 0 or _is_seconds(value), f"allowed is 0, or {_SECONDS}"),
+    "format": (lambda value: value in FORMATS, "allowed is " + " or ".join(map(repr, FORMATS))),
+}
+
+
+def _maybe(given: str) -> object:
+    return None if given.lower() in _NOTHING else given
+
+
+def _maybe_number(given: str) -> object:
+    return None if given.lower() in _NOTHING else number(given)
+
+
+def _flag(given: str) -> object:
+    return FLAGS.get(given.lower(), given)
+
+
+#: Option -> what makes a value of the text of ``FGTRACE_<OPTION>``; the latter ones are the recorder's.
+VARIABLES: dict[str, Callable[[str], object]] = {
+    "folder": text,
+    "seconds": number,
+    "blocked": _flag,
+    "slow_callback_duration": _maybe_number,
+    "stuck": _maybe_number,
+    "exceptions": _flag,
+    "signal": _maybe,
+    "when": text,
+    "max_files": number,
+    "max_bytes": number,
+    "interval": number,
+    "format": text,
+    "hz": number,
+    "awaits": text,
+    "max_memory": number,
+    "max_overhead": number,
+}
+
+
+#: Variables that others read: the core's choice, and how this project is built and tested.
+_OTHERS = ("CORE", "BUILD", "CFLAGS", "ASYNCIO_SUITE", "STRESS_SECONDS", "VIEWERS")
+_told: set[str] = set()
+
+
+def strangers(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """
+    A sentence of each variable that looks as if it were ours and is not, as a misspelt one does: once a
+    process.
+    """
+    known = [name.upper() for name in (*VARIABLES, *_OTHERS)]
+    ours = {name.removeprefix(PREFIX) for name in environment if name.startswith(PREFIX)}
+    found = []
+    for name in sorted(ours.difference(known, _told)):
+        meant = nearest(name, known)
+        _told.add(name)
+        said = f"nobody reads {PREFIX}{name} of the environment"
+        found.append(f"{said}: did you mean {PREFIX}{meant}?" if meant else said)
+    return found
+
+
+def from_environment(given: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> HookOptions:
+    """
+    The options: as given, else as the environment says, else their defaults.
+
+    Args:
+        given: options of the hook and of the recorder.
+        environment: where the variables are.
+
+    Raises:
+        ConfigError: a value is not allowed; one of the environment's is named by its variable.
+        UnknownOptionError: there is no such option.
+    """
+    known = (*_CHECKS, *(name for name in RECORDED if name not in _CHECKS))
+    refuse_unknown("fgtrace.install", given, known)
+    found: dict[str, Any] = {}
+    for name, read in VARIABLES.items():
+        value = environment.get(PREFIX + name.upper())
+        if value is not None and name not in given:
+            found[name] = read(value)
+            _check(name, found[name])
+    found.update(given)
+    own = {name: found.pop(name) for name in _CHECKS if name in found}
+    return HookOptions(**own, recorder=found)
+
+
+def _check(name: str, value: object) -> None:
+    allows, allowed = _CHECKS.get(name) or CHECKS[name]
+    if not allows(value):
+        raise ConfigError(PREFIX + name.upper(), value, allowed)

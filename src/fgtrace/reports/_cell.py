@@ -1,0 +1,210 @@
+"""
+Where the time of a notebook's cell went: slices in, a short table out. Pure.
+
+What counts is the cell, and the threads and tasks that came after it began. A cell is on its thread, or in
+a task that is suspended: while the task runs, the thread tells the same, and more of it. Time is counted
+once, for the innermost frame that was there, waits included: "it spent two seconds in ``sleep``".
+"""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+from urllib.parse import quote
+
+from fgtrace._model.states import RUNNING
+from fgtrace._model.values import Slice, Track
+
+__all__ = ["Before", "CellTimes", "Row", "cell_times"]
+
+#: The cell's own frame.
+CELL = "__main__.<module>"
+#: Functions that are shown, and which part of the whole is too little for that: one in so many.
+MOST_FUNCTIONS, LEAST = 10, 200
+#: A notebook's own machinery: it runs the cell, but what else it does is not the cell's.
+_MACHINERY = ("ipykernel.", "IPython.", "zmq.", "tornado.", "jupyter_client.", "prompt_toolkit.")
+#: The line of a cell that starts its trace.
+_BEGINS = "IPython.core.interactiveshell.InteractiveShell.run_line_magic"
+
+#: State and function.
+_Key = tuple[str, str]
+
+
+class Before(NamedTuple):
+    """
+    What was there before the cell: the native ids of threads, and the names of tasks.
+    """
+
+    threads: frozenset[int] = frozenset()
+    tasks: frozenset[str] = frozenset()
+
+    def has(self, track: Track) -> bool:
+        """
+        Whether this track's thread or task was there.
+        """
+        if track.kind == "thread":
+            return track.tid in self.threads
+        return bool({track.name, track.name.rpartition(" ")[0]} & self.tasks)
+
+
+class Row(NamedTuple):
+    """
+    A state, or a function with its state, and its time (ns).
+    """
+
+    name: str
+    state: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellTimes:
+    """
+    Where a cell's time went.
+
+    Args:
+        path: the trace.
+        link: the same, as a page beside the notebook finds it.
+        length: how long it was traced, ns.
+        tracks: how many tracks count.
+        states: time by state, the longest first.
+        functions: time by function and state, the longest first.
+    """
+
+    path: str
+    link: str
+    length: int
+    tracks: int
+    states: tuple[Row, ...]
+    functions: tuple[Row, ...]
+
+    def __str__(self) -> str:
+        lines = [f"fgtrace: {self._said()}", ""]
+        lines.extend(f"{_seconds(row.time)}{self._share(row):>6}  {row.name}" for row in self.states)
+        if self.functions:
+            lines.append("")
+        lines.extend(
+            f"{_seconds(row.time)}{self._share(row):>6}  {row.name}  ({row.state})" for row in self.functions
+        )
+        return "\n".join([*lines, "", f"{self.path}: open it at https://ui.perfetto.dev, or: fgtrace view"])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """
+        The same for a notebook, with a link to the trace.
+        """
+        rows = "".join(
+            f"<tr><td>{_seconds(row.time)}<td>{self._share(row)}<td>{html.escape(row.name)}"
+            f"<td>{html.escape(row.state)}"
+            for row in (*self.states, *self.functions)
+        )
+        path, link = html.escape(self.path), quote(self.link)
+        return (
+            f"<p>fgtrace: {html.escape(self._said())}; the trace: <a href='{link}' download>{path}</a>, for "
+            "<a href='https://ui.perfetto.dev' target='_blank'>ui.perfetto.dev</a></p>"
+            f"<table><tr><th>time<th>share<th>state or function<th>its state{rows}</table>"
+        )
+
+    def _said(self) -> str:
+        more = f", on {self.tracks} tracks" if self.tracks > 1 else ""
+        return f"{_seconds(self.length).strip()} traced{more}"
+
+    def _share(self, row: Row) -> str:
+        whole = sum(each.time for each in self.states)
+        return f"{100 * row.time / whole:.0f} %" if whole else ""
+
+
+def _seconds(time: int) -> str:
+    return f"{time / 1e9:7.3f} s"
+
+
+def cell_times(slices: Iterable[Slice], before: Before, length: int, path: str, link: str) -> CellTimes:
+    """
+    Where the time of a cell went.
+
+    Args:
+        slices: track by track; of each by start, the outer ones first.
+        before: what was there before.
+        length: how long it was traced, ns.
+        path: where the trace is.
+        link: the same, as a page beside the notebook finds it.
+    """
+    found = [_Times(track, rows) for track, rows in groupby(slices, key=lambda each: each.track)]
+    cells = [each for each in found if each.cell]
+    on_thread = any(each.track.kind == "thread" for each in cells)
+    others = [each for each in found if each.is_of_program and not before.has(each.track)]
+    times: Counter[_Key] = Counter()
+    for each in cells:
+        for key, time in each.cell.items():
+            if each.track.kind == "thread" or key[0] != RUNNING or not on_thread:
+                times[key] += time
+    for each in others:
+        times.update(each.all)
+    states: Counter[str] = Counter()
+    for (state, _), time in times.items():
+        states[state] += time
+    least = sum(states.values()) / LEAST
+    functions = [Row(name, state, time) for (state, name), time in times.most_common() if name]
+    return CellTimes(
+        path=path, link=link, length=length, tracks=bool(cells) + len(others),
+        states=tuple(Row(state, "", time) for state, time in states.most_common() if time >= least),
+        functions=tuple(row for row in functions[:MOST_FUNCTIONS] if row.time >= least),
+    )  # fmt: skip
+
+
+class _Times:
+    """
+    Of a track: the time by state and innermost function; the function is ``""`` where there is none.
+
+    Attributes:
+        track: which.
+        all: (state, function) -> ns.
+        cell: the same, only where the cell's own frame was there, too.
+        is_of_program: whether it is a thread or task without the notebook's machinery in it.
+    """
+
+    def __init__(self, track: Track, slices: Iterator[Slice]) -> None:
+        self.track = track
+        self.all: Counter[_Key] = Counter()
+        self.cell: Counter[_Key] = Counter()
+        self.is_of_program = track.kind in ("thread", "task")
+        still_open: list[Slice] = []
+        for each in slices:
+            while still_open and still_open[-1].end <= each.start:
+                still_open.pop()
+            time = each.end - each.start
+            self._add(still_open, -time)
+            still_open.append(each)
+            self._add(still_open, time)
+            self.is_of_program = self.is_of_program and not each.frame.name.startswith(_MACHINERY)
+        self.all, self.cell = +self.all, +self.cell
+
+    def _add(self, stack: list[Slice], time: int) -> None:
+        if not stack:
+            return
+        key = _key(stack)
+        self.all[key] += time
+        names = [each.frame.name for each in stack]
+        if (
+            names[-1] != _BEGINS
+            and CELL in names
+            and any(name.startswith(_MACHINERY) for name in names[: _last(names, CELL)])
+        ):
+            self.cell[key] += time
+
+
+def _last(names: list[str], name: str) -> int:
+    return len(names) - 1 - names[::-1].index(name)
+
+
+def _key(stack: list[Slice]) -> _Key:
+    state = stack[0].frame.name if stack[0].frame.category == "state" else "(no state)"
+    frame = stack[-1].frame
+    if frame.category == "state":
+        return state, ""
+    return state, "(the cell)" if frame.name == CELL else frame.name.removeprefix("__main__.")
