@@ -1,5 +1,5 @@
 """
-The house: a module imports only from lower floors or its own room, and stays small.
+The house is as ARCHITECTURE.md says: rooms, levels, the wall between the hot half and the cold one.
 """
 
 from __future__ import annotations
@@ -12,148 +12,176 @@ from pathlib import Path
 import pytest
 
 import fgtrace
+from house import Room, circle, climbs, imports_between_rooms, imports_of, modules, plan, room_of
 
 SOURCE = Path(fgtrace.__file__).parent
-PACKAGE = "fgtrace"
-LONGEST_MODULE = 400
-MEDIAN_MODULE = 190
 LONGEST_FUNCTION = 40
+MOST_PRIVATE_FOLDERS = 12
 
-#: Module or room -> floor; ARCHITECTURE.md says what each is for.
-FLOORS = {
-    "errors": 0, "_model": 0, "_version": 0,
-    "_states": 1, "_rules": 1, "_classify": 1, "_callee": 1, "_text": 1, "_config": 1, "_words": 1,
-    "_spill": 2, "_step_records": 2, "_entries": 2, "_recording": 2, "_resolve": 2, "_served": 2,
-    "_tracks": 2, "_by_track": 2, "_edges": 2, "_alike": 2, "_sharing": 2, "_perfetto": 2, "_ring": 2,
-    "_window": 2,
-    "_lane": 2, "_step_paths": 2, "_exact_lanes": 2, "_wakers": 2, "_exact_timeline": 2, "_timeline": 2,
-    "_clock": 3, "_collect": 3, "_encode": 3, "_decode": 3, "_sinks": 3,
-    "_convert": 4, "reports": 4, "_take": 4, "_reporting": 4,
-    "_gil": 4, "_forks": 4, "_sampler": 4, "_core_sampler": 4, "_cores": 4,
-    "_worker": 4, "_parcel": 4,
-    "_writing": 5, "_apart": 5, "_trace": 5, "_flight": 5,
-    "_hook_options": 5, "_dumps": 5, "_culprit": 5, "_errors_seen": 5, "_watch": 5,
-    "_debug_hook": 5, "debug": 5,
-    "_http": 6, "server": 6, "_cell": 6, "jupyter": 6,
-    "__init__": 6,
-    "testing": 7, "auto": 7, "pytest_plugin": 7, "asgi": 7, "aiohttp": 7, "wsgi": 7,
-    "cli": 8, "__main__": 8,
+ROOMS = plan((Path(__file__).parent.parent / "ARCHITECTURE.md").read_text(encoding="utf-8"))
+ARROWS = imports_between_rooms(SOURCE)
+MODULES = modules(SOURCE)
+
+#: Rooms that know nothing of the outside world, and what they may not import (`tempfile` is the spill's).
+PURE = {
+    "errors", "_model", "_options", "_classify", "_recording", "_timeline", "_formats", "_formats/read",
+    "_formats/write", "_formats/conversion", "reports",
 }  # fmt: skip
-
-#: The pure heart: nothing of the outside world below floor 3 (`tempfile` is the spill's).
 IMPURE = {
-    "time",
-    "threading",
-    "_thread",
-    "asyncio",
-    "socket",
-    "subprocess",
-    "signal",
-    "logging",
-    "gc",
-    "weakref",
+    "time", "threading", "_thread", "asyncio", "socket", "subprocess", "signal", "logging", "gc", "weakref",
+}  # fmt: skip
+#: Recordings that several threads write at once have locks.
+LOCKED = {
+    ("fgtrace._recording.core_recording", "threading"),
+    ("fgtrace._recording.locked_recording", "threading"),
 }
 
-REPOSITORY = Path(__file__).parent.parent
-MODULES = sorted(SOURCE.rglob("*.py"))
-IDS = [str(path.relative_to(SOURCE)) for path in MODULES]
+
+def test_every_module_lies_in_a_room() -> None:
+    """
+    The plan names every room that there is and no other; each says what it is for.
+    """
+    assert {room_of(name, SOURCE) for name in MODULES} == set(ROOMS)
+    assert all(room.purpose.strip() for room in ROOMS.values())
 
 
-def room_of(path: Path) -> str:
+def test_few_private_folders() -> None:
     """
-    The name in `FLOORS` of a file.
+    The package shows public modules and at most twelve private folders.
     """
-    first = path.relative_to(SOURCE).parts[0]
-    return first.removesuffix(".py")
+    shown = [path for path in SOURCE.iterdir() if path.name != "__pycache__"]
+    folders = [path for path in shown if path.is_dir() and path.name.startswith("_")]
+    assert len(folders) <= MOST_PRIVATE_FOLDERS
+    private = {path.name for path in shown if path.suffix == ".py" and path.name.startswith("_")}
+    assert private == {"__init__.py", "__main__.py", "_version.py"}
 
 
-def imports_of(path: Path) -> set[str]:
+def test_no_circle() -> None:
     """
-    Everything that a module imports, wherever in it.
+    No room imports, by whatever way, one that imports it.
     """
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}: relative imports hide where they go"
-            found.add(str(node.module))
-    return found
+    assert not circle(ARROWS)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=IDS)
-def test_imports_only_look_down(path: Path) -> None:
+def test_imports_go_down() -> None:
     """
-    A module imports from lower floors or its own room; where both are on a floor, by the table's order.
+    A module imports from its own room and from lower levels.
     """
-    room = room_of(path)
-    order = list(FLOORS)
-    assert room in FLOORS, f"{path.name} has no floor"
-    for name in imports_of(path):
-        if name == PACKAGE or not name.startswith(PACKAGE + "."):
-            assert name != PACKAGE or FLOORS[room] >= FLOORS["__init__"], f"{path.name} imports the face"
-            continue
-        target = name.split(".")[1]
-        lower = FLOORS[target] < FLOORS[room] or (
-            FLOORS[target] == FLOORS[room] and order.index(target) < order.index(room)
-        )
-        assert target == room or lower, (
-            f"{path.name} on floor {FLOORS[room]} imports {name} on floor {FLOORS[target]}"
-        )
+    assert not climbs(ARROWS, ROOMS)
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in MODULES if FLOORS[room_of(path)] < 3], ids=lambda path: path.name
-)
-def test_heart_is_pure(path: Path) -> None:
+def test_hot_never_imports_cold() -> None:
     """
-    Below floor 3 there is no clock, no thread, no socket.
+    What runs while the program runs does not know what is made of it afterwards.
     """
-    assert not imports_of(path) & IMPURE
+    assert {room.half for room in ROOMS.values()} == {"hot", "cold", "shared"}
+    hot = {name for name, room in ROOMS.items() if room.half in ("hot", "shared")}
+    assert not [each for (source, target), each in ARROWS.items() if source in hot and target not in hot]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=IDS)
-def test_size(path: Path) -> None:
+def test_heart_is_pure() -> None:
     """
-    No module is above 400 lines, and no function above 40.
+    In most rooms there is no clock, no thread, no socket.
     """
-    source = path.read_text(encoding="utf-8")
-    assert source.count("\n") <= LONGEST_MODULE
-    for node in ast.walk(ast.parse(source)):
+    found = {
+        (name, module)
+        for name, path in MODULES.items()
+        for module in imports_of(path, MODULES)
+        if room_of(name, SOURCE) in PURE and module.partition(".")[0] in IMPURE
+    }
+    assert found == LOCKED
+
+
+@pytest.fixture
+def made_up(tmp_path: Path) -> Path:
+    """
+    A small package with two rooms, a room within one of them, and a public module.
+    """
+    files = {
+        "__init__.py": "from pack.face import public",
+        "_low/__init__.py": "",
+        "_low/inside/deep.py": "",
+        "_low/values.py": "import os",
+        "_high/__init__.py": "",
+        "_high/work.py": "from pack._low import values\nfrom pack._low.inside.deep import x",
+        "face.py": "import pack._high.work",
+    }
+    for name, text in files.items():
+        path = tmp_path / "pack" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "pack"
+
+
+PLAN = {
+    name: Room(name, level, "cold", "it is made up")
+    for level, name in enumerate(("_low/inside", "_low", "_high", "face", "__init__"))
+}
+
+
+def test_rooms_of_a_made_up_package(made_up: Path) -> None:
+    """
+    A folder within a room is a room of its own; imports go from room to room.
+    """
+    arrows = imports_between_rooms(made_up)
+    assert set(arrows) == {
+        ("_high", "_low"), ("_high", "_low/inside"), ("face", "_high"), ("__init__", "face"),
+    }  # fmt: skip
+    assert not circle(arrows)
+    assert not climbs(arrows, PLAN)
+
+
+def test_circle_is_named(made_up: Path) -> None:
+    """
+    The two modules that close a circle between rooms are named, also where an import is in a function.
+    """
+    (made_up / "_low" / "values.py").write_text("def late():\n    from pack._high.work import thing\n")
+    arrows = imports_between_rooms(made_up)
+    assert sorted(circle(arrows)) == [
+        ("pack._high.work", "pack._low.values"), ("pack._low.values", "pack._high.work"),
+    ]  # fmt: skip
+    assert climbs(arrows, PLAN) == [("pack._low.values", "pack._high.work")]
+
+
+def test_import_by_name_counts(made_up: Path) -> None:
+    """
+    A module that is imported by its name as a string is imported.
+    """
+    (made_up / "_low" / "values.py").write_text("import_module('pack.face')")
+    assert climbs(imports_between_rooms(made_up), PLAN) == [("pack._low.values", "pack.face")]
+
+
+def test_import_within_a_level_is_named(made_up: Path) -> None:
+    """
+    Rooms of the same level do not know each other.
+    """
+    level = {name: room._replace(level=min(room.level, 2)) for name, room in PLAN.items()}
+    assert sorted(climbs(imports_between_rooms(made_up), level)) == [
+        ("pack", "pack.face"), ("pack.face", "pack._high.work"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_size(name: str) -> None:
+    """
+    No function has more than 40 lines.
+    """
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or 0) - node.body[0].lineno
             assert length <= LONGEST_FUNCTION, f"{node.name} has {length} lines"
 
 
-def test_median_size() -> None:
-    """
-    Most modules are small.
-    """
-    sizes = sorted(path.read_text(encoding="utf-8").count("\n") for path in MODULES)
-    assert sizes[len(sizes) // 2] <= MEDIAN_MODULE
-
-
 @pytest.mark.parametrize(
-    "path", [path for path in MODULES if room_of(path) not in ("cli", "__main__")], ids=lambda path: path.name
+    "name", sorted(name for name in MODULES if room_of(name, SOURCE) not in ("cli", "__main__"))
 )
-def test_only_the_command_line_prints_or_exits(path: Path) -> None:
+def test_only_the_command_line_prints_or_exits(name: str) -> None:
     """
     Below the command line nothing prints and nothing exits.
     """
-    calls = [
-        ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
-    ]
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not {"print", "sys.exit", "exit", "os._exit"} & set(calls)
-
-
-def test_architecture_page_names_every_room() -> None:
-    """
-    ARCHITECTURE.md has a line for each room, on its floor.
-    """
-    page = (REPOSITORY / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    for room, floor in FLOORS.items():
-        name = room if (SOURCE / room).is_dir() else f"{room}.py"
-        assert any(line.startswith(f"| {floor} |") and f"`{name}" in line for line in page.splitlines()), name
 
 
 IMPORT = """
@@ -193,7 +221,7 @@ def test_face() -> None:
     constants = [name for name in fgtrace.__all__ if name.isupper()]
     others = [name for name in fgtrace.__all__ if not name.isupper()]
     assert list(fgtrace.__all__) == sorted(constants) + sorted(others)
-    rooms = {room for room in FLOORS if not room.startswith("_")}
+    rooms = {room.partition("/")[0] for room in ROOMS if not room.startswith("_")}
     public = {name for name in vars(fgtrace) if not name.startswith("_")} - rooms - {"annotations"}
     assert public == set(fgtrace.__all__) - {"__version__"}
     for name in fgtrace.__all__:
