@@ -91,9 +91,9 @@ def imports_of(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
                 name = f"{node.module}.{alias.name}"
                 yield name if name in known else str(node.module)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            name = node.args[0]
-            if isinstance(name, ast.Constant):
-                yield str(name.value)
+            given = node.args[0]
+            if isinstance(given, ast.Constant) and given.value in known:  # the C core is none of them
+                yield str(given.value)
 
 
 def imports_between_rooms(package: Path) -> dict[tuple[str, str], Import]:
