@@ -26,7 +26,7 @@ import pytest
 
 import fgtrace
 from fgtrace._output import writer_process as _apart
-from fgtrace._output.captured_trace import Take
+from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._output.transfer import pack, unpack
 from fgtrace._output.writer_process import write_aside
 from live import DOORS, SECONDS, live, until
@@ -55,31 +55,35 @@ async def crowd() -> None:
 
 
 @contextmanager
-def taken(**options: object) -> Iterator[Take]:
+def taken(**options: object) -> Iterator[CapturedTrace]:
     """
-    A take of a crowd, closed afterwards.
+    A captured trace of a crowd, closed afterwards.
     """
     trace = fgtrace.trace(io.BytesIO(), hz=500, **options).start()
     asyncio.run(crowd())
-    take = trace._take()
-    assert take is not None
+    captured = trace._capture()
+    assert captured is not None
     try:
-        yield take
+        yield captured
     finally:
-        take.recording.close()
+        captured.recording.close()
 
 
-def lengthen(take: Take) -> None:
+def lengthen(captured: CapturedTrace) -> None:
     """
     Let it take some seconds to write.
     """
     for number in range(300_000):
-        take.recording.observe(take.end - 300_000 + number, 0, 1, number % len(take.recording.looks))
+        captured.recording.observe(
+            captured.end - 300_000 + number, 0, 1, number % len(captured.recording.looks)
+        )
 
 
-def written(take: Take, *, compress: bool = False, check: Callable[[], object] = lambda: None) -> bytes:
+def written(
+    captured: CapturedTrace, *, compress: bool = False, check: Callable[[], object] = lambda: None
+) -> bytes:
     with TemporaryFile() as file:
-        write_aside(take, file, compress=compress, check=check)
+        write_aside(captured, file, compress=compress, check=check)
         size = os.fstat(file.fileno()).st_size
         file.seek(0)
         assert size == len(file.read())
@@ -114,9 +118,9 @@ def test_bytes_are_the_same(core: str, awaits: str, starts: list[int]) -> None:
     """
     In every format it writes what would be written here.
     """
-    with taken(awaits=awaits, labels=(USER,)) as take:
+    with taken(awaits=awaits, labels=(USER,)) as captured:
         for format_ in FORMATS:
-            asked = take._replace(options=replace(take.options, format=format_))
+            asked = captured._replace(options=replace(captured.options, format=format_))
             found = written(asked)
             assert (gzip.decompress(found) if format_ == "pprof" else found) == b"".join(asked.pieces()), (
                 format_
@@ -133,8 +137,8 @@ def test_windows(core: str, awaits: str, starts: list[int]) -> None:
     with fgtrace.FlightRecorder(0.5, awaits=awaits, hz=500) as recorder:
         for _ in range(8):  # 80 ms each
             asyncio.run(crowd())
-        take = recorder.cut(0.3, fgtrace.Config(format="perfetto"), "")
-        assert written(take) == b"".join(take.pieces())
+        captured = recorder.cut(0.3, fgtrace.Config(format="perfetto"), "")
+        assert written(captured) == b"".join(captured.pieces())
     assert len(starts) == 1
 
 
@@ -142,17 +146,17 @@ def test_much(starts: list[int]) -> None:
     """
     What was moved to files comes back from there, and no value is so large that others wait for it.
     """
-    with taken(awaits="exact", max_memory=1 << 20) as take:
-        recording = take.recording
+    with taken(awaits="exact", max_memory=1 << 20) as captured:
+        recording = captured.recording
         for number in range(60_000):
-            recording.observe(take.end, 0, 1, number % len(recording.looks))
+            recording.observe(captured.end, 0, 1, number % len(recording.looks))
             if number % 1000 == 0:
                 recording.trim()
         assert recording.spilled
-        assert written(take) == b"".join(take.pieces())
-        sizes = {name: len(marshal.dumps(value)) for name, value in pack(take) if name != "codes"}
+        assert written(captured) == b"".join(captured.pieces())
+        sizes = {name: len(marshal.dumps(value)) for name, value in pack(captured) if name != "codes"}
         assert max(sizes.values()) < 400_000, sizes
-        there = unpack(iter(list(pack(take))))
+        there = unpack(iter(list(pack(captured))))
         assert there.recording.spilled
         there.recording.close()
     assert len(starts) == 1
@@ -162,9 +166,9 @@ def test_packed(starts: list[int]) -> None:
     """
     Packed where the client wants it, or the format is.
     """
-    with taken() as take:
-        assert gzip.decompress(written(take, compress=True)) == b"".join(take.pieces())
-        asked = take._replace(options=fgtrace.Config(format="perfetto.gz"))
+    with taken() as captured:
+        assert gzip.decompress(written(captured, compress=True)) == b"".join(captured.pieces())
+        asked = captured._replace(options=fgtrace.Config(format="perfetto.gz"))
         assert gzip.decompress(written(asked)) == b"".join(asked.pieces())
     assert len(starts) == 2
 
@@ -173,9 +177,9 @@ def test_little_is_written_here(starts: list[int], monkeypatch: pytest.MonkeyPat
     """
     A process is started where it is worth it.
     """
-    with taken() as take:
-        monkeypatch.setattr(_apart, "WORTH", take.recording.observations + take.recording.stepped + 1)
-        assert written(take) == b"".join(take.pieces())
+    with taken() as captured:
+        monkeypatch.setattr(_apart, "WORTH", captured.recording.observations + captured.recording.stepped + 1)
+        assert written(captured) == b"".join(captured.pieces())
     assert not starts
 
 
@@ -199,9 +203,9 @@ def test_gives_way(starts: list[int]) -> None:
             except (OSError, ValueError, IndexError):  # it has just ended
                 continue
 
-    with taken(awaits="exact") as take:
-        lengthen(take)
-        written(take, check=look)
+    with taken(awaits="exact") as captured:
+        lengthen(captured)
+        written(captured, check=look)
     assert ("19", "1000", True) in seen
 
 
@@ -242,8 +246,8 @@ def test_nobody_wants_it(starts: list[int]) -> None:
         if starts:
             raise KeyboardInterrupt
 
-    with taken() as take, TemporaryFile() as file, pytest.raises(KeyboardInterrupt):
-        write_aside(take, file, check=look)
+    with taken() as captured, TemporaryFile() as file, pytest.raises(KeyboardInterrupt):
+        write_aside(captured, file, check=look)
     assert len(starts) == 1
     assert not is_there(starts[0])
 
@@ -257,7 +261,7 @@ def test_without(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """
-    Where there can be no such process, or it ends too early, the take is written here.
+    Where there can be no such process, or it ends too early, the captured trace is written here.
     """
     broken = tmp_path / "python3"
     ends = "exec sleep 600" if fault == "killed" else "echo half\nexit 3"
@@ -271,19 +275,19 @@ def test_without(
             killed.append(starts[0])
             os.kill(starts[0], signal.SIGKILL)
 
-    with taken(max_overhead=1.0) as take:  # without a pause
+    with taken(max_overhead=1.0) as captured:  # without a pause
         if fault == "frozen":
             monkeypatch.setattr(sys, "frozen", True, raising=False)
         elif fault == "odd":  # what no code of a compiler has
-            entry = take.recording.codes[0]
+            entry = captured.recording.codes[0]
             assert entry.code is not None
             odd = entry.code.replace(co_consts=(object(), *entry.code.co_consts[1:]))
-            take.recording.codes[0] = entry._replace(code=odd)
+            captured.recording.codes[0] = entry._replace(code=odd)
         else:
             places = {"other": "/bin/sh", "absent": str(tmp_path / "python")}
             monkeypatch.setattr(sys, "executable", places.get(fault, str(broken)))
-        found = written(take, check=kill if fault == "killed" else lambda: None)
-        assert found == b"".join(take.pieces())
+        found = written(captured, check=kill if fault == "killed" else lambda: None)
+        assert found == b"".join(captured.pieces())
     assert ("failed, and is done here" in caplog.text) == (fault in ("broken", "killed"))
     assert not any(is_there(pid) for pid in starts)
 

@@ -19,7 +19,7 @@ from io import BytesIO
 from fgtrace._http.messages import Reply, plain
 from fgtrace._http.query import refusal
 from fgtrace._options.options import FORMATS, PACKED, Options
-from fgtrace._output.captured_trace import Take
+from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._output.writer_process import write_aside
 from fgtrace._session.flight_recorder import FlightRecorder
 from fgtrace._session.trace import Config, Trace
@@ -165,16 +165,16 @@ class _FileJob(Job):
             if gone is not None and gone():
                 raise Gone
 
-        take = self._take(gone)
+        captured = self._capture(gone)
         file = tempfile.TemporaryFile(prefix="fgtrace-")  # noqa: SIM115 - the reply closes it
         try:
-            write_aside(take, file, compress=self._compress, check=check)
+            write_aside(captured, file, compress=self._compress, check=check)
             self._check()
         except BaseException:
             file.close()
             raise
         finally:
-            take.recording.close()
+            captured.recording.close()
         headers = file_headers(self._format)
         if self._compress:
             headers["Content-Encoding"] = "gzip"
@@ -182,7 +182,7 @@ class _FileJob(Job):
         reply.on_close(self._release)
         return reply
 
-    def _take(self, gone: Callable[[], bool] | None) -> Take:
+    def _capture(self, gone: Callable[[], bool] | None) -> CapturedTrace:
         raise NotImplementedError
 
 
@@ -204,7 +204,7 @@ class TraceJob(_FileJob):
         self._options = options
         self._seconds = seconds
 
-    def _take(self, gone: Callable[[], bool] | None) -> Take:
+    def _capture(self, gone: Callable[[], bool] | None) -> CapturedTrace:
         values = {name: getattr(self._options, name) for name in Options.__slots__}
         trace = Trace(Config(**{**values, "dst": HttpReply()})).start()
         try:
@@ -212,10 +212,10 @@ class TraceJob(_FileJob):
         except BaseException:
             trace.abandon()
             raise
-        take = trace._take()
-        if take is None:  # a child process, which nobody waits for
+        captured = trace._capture()
+        if captured is None:  # a child process, which nobody waits for
             raise Gone
-        return take
+        return captured
 
 
 class DumpJob(_FileJob):
@@ -236,7 +236,7 @@ class DumpJob(_FileJob):
         self._recorder = recorder
         self._seconds = seconds
 
-    def _take(self, gone: Callable[[], bool] | None) -> Take:
+    def _capture(self, gone: Callable[[], bool] | None) -> CapturedTrace:
         options = replace(self._recorder.config, dst=HttpReply(), format=self._format)
         return self._recorder.cut(self._seconds, options, "")
 

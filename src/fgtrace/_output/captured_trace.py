@@ -1,5 +1,5 @@
 """
-A take: a recording that is complete, with all else that a file of it needs.
+A captured trace: a recording that is complete, with all else that a file of it needs.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from fgtrace._options.options import Options
 from fgtrace._recording.recording import Recording
 from fgtrace._timeline.timeline import Timeline
 
-__all__ = ["Take"]
+__all__ = ["CapturedTrace"]
 
 
-class Take(NamedTuple):
+class CapturedTrace(NamedTuple):
     """
-    What was taken, and how it is to be shown.
+    What was captured, and how it is to be shown.
 
     ``end``: of the recording, ns on its clock. ``pid``: the process that was traced. ``about``: what the
     file says of the trace.

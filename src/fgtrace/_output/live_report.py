@@ -9,14 +9,14 @@ from typing import Any, cast
 
 from fgtrace._options.options import READABLE, Options
 from fgtrace._options.parsing import refuse_unknown
-from fgtrace._output.captured_trace import Take
+from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace.errors import ConfigError, TraceStateError
 from fgtrace.reports import Ask, Report, make_report, report
 
-__all__ = ["of_file", "of_take"]
+__all__ = ["of_captured", "of_file"]
 
 
-def of_take(take: Take, asked: Mapping[str, Any]) -> Report:
+def of_captured(captured: CapturedTrace, asked: Mapping[str, Any]) -> Report:
     """
     The report of what was recorded.
 
@@ -24,8 +24,8 @@ def of_take(take: Take, asked: Mapping[str, Any]) -> Report:
         ConfigError: a value is not allowed, there is no such task, or there are no states.
         UnknownOptionError: there is no such option.
     """
-    _need_states(take.options)
-    return make_report(take.timeline(), take.about, _ask(asked))
+    _need_states(captured.options)
+    return make_report(captured.timeline(), captured.about, _ask(asked))
 
 
 def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
@@ -33,7 +33,7 @@ def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
     The report of what a trace with these options has written.
 
     Raises:
-        ConfigError, UnknownOptionError: as of `of_take`.
+        ConfigError, UnknownOptionError: as of `of_captured`.
         TraceStateError: it cannot be read back.
     """
     _need_states(options)

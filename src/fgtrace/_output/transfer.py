@@ -1,5 +1,5 @@
 """
-A take on its way to another process: packed as plain values that `marshal` writes, and unpacked there.
+A captured trace on its way to another process: packed as plain values that `marshal` writes, and unpacked there.
 
 It is made while the program goes on, so each value is small: to write one keeps the interpreter for a
 fraction of a millisecond. Functions go with their code objects, as the other process asks these for
@@ -15,7 +15,7 @@ from typing import Any
 
 from fgtrace._model.values import Collection, FrameName, Gap, Request, ThreadLook, Wait
 from fgtrace._options.options import Options
-from fgtrace._output.captured_trace import Take
+from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._recording.entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
 from fgtrace._recording.recording import Recording
 from fgtrace._recording.spill import in_blocks
@@ -33,17 +33,17 @@ _NUMBERS = ("observations", "cut", "collections_dropped", "requests_dropped")
 _OPTIONS = [each.name for each in fields(Options) if each.name not in ("dst", "labels")]
 
 
-def pack(take: Take) -> Iterator[tuple[str, Any]]:
+def pack(captured: CapturedTrace) -> Iterator[tuple[str, Any]]:
     """
-    The values, each with its name; the first is the take's own.
+    The values, each with its name; the first is the captured trace's own.
     """
-    recording, options = take.recording, take.options
-    asked = {name: getattr(options, name) for name in _OPTIONS} | {"format": take.format}
+    recording, options = captured.recording, captured.options
+    asked = {name: getattr(options, name) for name in _OPTIONS} | {"format": captured.format}
     clip = None
     if isinstance(recording, Clipped):
         clip = (recording.cut_at, recording.until, recording.first, recording.under_way)
     numbers = {name: getattr(recording, name) for name in _NUMBERS}
-    yield "take", (asked, take.end, take.pid, take.about, numbers, clip)
+    yield "about", (asked, captured.end, captured.pid, captured.about, numbers, clip)
     tables = recording.tables()  # first: who keeps functions elsewhere fetches them now
     for name, (packed, _) in _TABLES.items():
         table = getattr(recording, name)
@@ -56,9 +56,9 @@ def pack(take: Take) -> Iterator[tuple[str, Any]]:
     yield from (("steps", block) for block in recording.step_blocks())
 
 
-def unpack(values: Iterator[tuple[str, Any]]) -> Take:
+def unpack(values: Iterator[tuple[str, Any]]) -> CapturedTrace:
     """
-    The take.
+    The captured trace.
     """
     _, (asked, end, pid, about, numbers, clip) = next(values)
     options = Options(**asked)
@@ -79,7 +79,7 @@ def unpack(values: Iterator[tuple[str, Any]]) -> Take:
         else:
             (recording.add_rows if name == "rows" else recording.add_steps)(value)
             recording.trim()
-    return Take(recording, options, end, pid, about)
+    return CapturedTrace(recording, options, end, pid, about)
 
 
 def _plain(value: str | int) -> str | int:

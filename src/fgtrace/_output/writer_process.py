@@ -1,8 +1,8 @@
 """
-Writing a take in a process of its own, so that the program goes on as if nothing were written.
+Writing a captured trace in a process of its own, so that the program goes on as if nothing were written.
 
 To draw and encode a trace is Python's work, seconds of it, and within the program's own interpreter each
-moment of it is one that the program waits for. So the take goes to a file (see
+moment of it is one that the program waits for. So the captured trace goes to a file (see
 `fgtrace._output.transfer`), and an
 interpreter that is started for it makes the trace of it. It works with the lowest priority, so that it takes
 what processors have to spare; for a while, for somebody waits for the trace.
@@ -28,7 +28,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fgtrace._formats.destination import packing
 from fgtrace._options.options import PACKED
-from fgtrace._output.captured_trace import Take
+from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._output.metadata import PATIENCE, considerate, paced
 from fgtrace._output.transfer import pack, unpack
 
@@ -48,13 +48,17 @@ _CALL = "import sys; sys.path += sys.argv[1:]; from fgtrace._output.writer_proce
 
 
 def write_aside(
-    take: Take, file: IO[bytes], *, compress: bool = False, check: Callable[[], object] = lambda: None
+    captured: CapturedTrace,
+    file: IO[bytes],
+    *,
+    compress: bool = False,
+    check: Callable[[], object] = lambda: None,
 ) -> None:
     """
-    Write a take to a file: in a process of its own where there can be one, else here, with pauses.
+    Write a captured trace to a file: in a process of its own where there can be one, else here, with pauses.
 
     Args:
-        take: stays as it is.
+        captured: stays as it is.
         file: a real one, empty.
         compress: with gzip; formats that are packed anyway are in any case.
         check: called now and then; what it raises ends the writing, and comes out of this.
@@ -62,25 +66,27 @@ def write_aside(
     Raises:
         OSError: it could not be written.
     """
-    compress = compress or take.format in PACKED
-    if not _is_written_apart(take, file, compress, check):
-        pace = considerate(take.options.max_overhead, PATIENCE + take.end / 1e9)
+    compress = compress or captured.format in PACKED
+    if not _is_written_apart(captured, file, compress, check):
+        pace = considerate(captured.options.max_overhead, PATIENCE + captured.end / 1e9)
         with packing(file, compress=compress) as target:
-            for piece in pace(take.pieces()):
+            for piece in pace(captured.pieces()):
                 check()
                 target.write(piece)
         file.flush()  # who has only its number sees all of it
 
 
-def _is_written_apart(take: Take, file: IO[bytes], compress: bool, check: Callable[[], object]) -> bool:  # noqa: FBT001 - as above
-    if take.recording.observations + take.recording.stepped < WORTH:
+def _is_written_apart(
+    captured: CapturedTrace, file: IO[bytes], compress: bool, check: Callable[[], object]
+) -> bool:  # noqa: FBT001 - as above
+    if captured.recording.observations + captured.recording.stepped < WORTH:
         return False
     name = os.path.basename(sys.executable or "")
     if os.name != "posix" or getattr(sys, "frozen", False) or not name.startswith(("python", "pypy")):
         return False  # no interpreter of its own is at hand
     try:
         with TemporaryFile(prefix="fgtrace-") as parcel:
-            for value in paced(map(marshal.dumps, _sent(take, compress))):
+            for value in paced(map(marshal.dumps, _sent(captured, compress))):
                 parcel.write(value)
                 check()
             parcel.seek(0)
@@ -99,9 +105,9 @@ def _is_written_apart(take: Take, file: IO[bytes], compress: bool, check: Callab
     return is_whole
 
 
-def _sent(take: Take, compress: bool) -> Iterator[Any]:  # noqa: FBT001 - as of `write_aside`
-    yield compress, PATIENCE + take.end / 1e9
-    yield from pack(take)
+def _sent(captured: CapturedTrace, compress: bool) -> Iterator[Any]:  # noqa: FBT001 - as of `write_aside`
+    yield compress, PATIENCE + captured.end / 1e9
+    yield from pack(captured)
     yield None
 
 
@@ -144,7 +150,7 @@ def _is_whole(process: Popen[bytes], check: Callable[[], object]) -> bool:
 
 def main() -> None:
     """
-    Make a file, the standard output, of the take that comes by the standard input.
+    Make a file, the standard output, of the captured trace that comes by the standard input.
     """
     _give_way()
     values = iter(lambda: marshal.load(sys.stdin.buffer), None)  # noqa: S302 - it is from ourselves

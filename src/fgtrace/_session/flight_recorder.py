@@ -31,7 +31,7 @@ from fgtrace._sampling.python_sampler import Stats, complain
 from fgtrace.errors import ConfigError, TraceStateError
 
 if TYPE_CHECKING:  # 20 ms, and a recorder's start is early enough
-    from fgtrace._output.captured_trace import Take
+    from fgtrace._output.captured_trace import CapturedTrace
 
 __all__ = ["FlightRecorder", "FlightStats", "running"]
 
@@ -231,13 +231,13 @@ class FlightRecorder:
             SinkError: the destination could not be opened or written.
         """
         options = replace(self.config, dst=dst, format=format)
-        take = self.cut(seconds, options, reason)
-        sink = make_sink(dst, take.format)
+        captured = self.cut(seconds, options, reason)
+        sink = make_sink(dst, captured.format)
         sink.begin()
-        sink.write(paced(take.pieces()))
-        return take.end / 1e9
+        sink.write(paced(captured.pieces()))
+        return captured.end / 1e9
 
-    def cut(self, seconds: float | None, options: Options, reason: str) -> Take:
+    def cut(self, seconds: float | None, options: Options, reason: str) -> CapturedTrace:
         """
         The last seconds, while it goes on: see `dump`.
 
@@ -246,7 +246,7 @@ class FlightRecorder:
             TraceStateError: it is not running.
         """
         _check_seconds(self.seconds if seconds is None else seconds)
-        from fgtrace._output.captured_trace import Take  # imported by `start`
+        from fgtrace._output.captured_trace import CapturedTrace  # imported by `start`
 
         length = self._length if seconds is None else round(seconds * 1e9)
         with self._lock:
@@ -259,7 +259,7 @@ class FlightRecorder:
             flight = {"seconds": window.length / 1e9, "reason": reason}
             began = time.time() - window.length / 1e9
             about = metadata(options, generation.sampler, self._pid, began, flight=flight)
-            return Take(window, options, window.length, self._pid, about)
+            return CapturedTrace(window, options, window.length, self._pid, about)
 
     def __enter__(self) -> Self:
         return self.start()

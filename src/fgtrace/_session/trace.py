@@ -24,7 +24,7 @@ from fgtrace._sampling.python_sampler import Stats
 from fgtrace.errors import SinkError, TraceStateError
 
 if TYPE_CHECKING:  # 20 ms, and only the end of a trace needs them
-    from fgtrace._output.captured_trace import Take
+    from fgtrace._output.captured_trace import CapturedTrace
     from fgtrace.reports import Report
 
 __all__ = ["Config", "Trace", "trace"]
@@ -167,7 +167,7 @@ class Trace:
             TraceStateError: it was not started, or wrote no file of a format that can be read back.
             OSError, TraceFormatError: its file cannot be read any more.
         """
-        from fgtrace._output.live_report import of_file, of_take
+        from fgtrace._output.live_report import of_captured, of_file
 
         if self._stopped:
             return of_file(self.config, asked)
@@ -175,22 +175,24 @@ class Trace:
         if sampler is None or os.getpid() != self._pid:
             raise TraceStateError("this trace does not run, nor did it: there is nothing to report")
         recording, end = sampler.snapshot()
-        return of_take(self._taken(sampler)._replace(recording=recording, end=end), asked)
+        return of_captured(self._captured(sampler)._replace(recording=recording, end=end), asked)
 
     def _stop_and_report(self, progress: Callable[[int, int], None], most: int) -> Report | None:
         """
         As `stop`, with what there is to report; None: no states, or more than ``most`` was observed.
         """
-        from fgtrace._output.live_report import of_take
+        from fgtrace._output.live_report import of_captured
 
         sampler, found = self._finish(), []
         if sampler is not None:
             seen = sampler.recording.observations + sampler.recording.stepped
             wanted = seen <= most and self.config.state_frames != "no"
-            self._write(sampler, progress, also=[lambda take: found.append(of_take(take, {}))] * wanted)
+            self._write(
+                sampler, progress, also=[lambda captured: found.append(of_captured(captured, {}))] * wanted
+            )
         return found[0] if found else None
 
-    def _take(self) -> Take | None:
+    def _capture(self) -> CapturedTrace | None:
         """
         Stop, and write nothing: who calls this writes what was recorded, and closes the recording. None: this
         is a child process.
@@ -203,7 +205,7 @@ class Trace:
             return None
         self._sink.abandon()
         atexit.unregister(self._at_exit)
-        return self._taken(sampler)
+        return self._captured(sampler)
 
     def abandon(self) -> None:
         """
@@ -212,9 +214,9 @@ class Trace:
         Raises:
             TraceStateError: it is not running.
         """
-        take = self._take()
-        if take is not None:
-            take.recording.close()
+        captured = self._capture()
+        if captured is not None:
+            captured.recording.close()
 
     @property
     def seconds(self) -> float:
@@ -244,23 +246,23 @@ class Trace:
         sampler: AnySampler,
         progress: Callable[[int, int], None] | None = None,
         pace: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
-        also: Iterable[Callable[[Take], None]] = (),
+        also: Iterable[Callable[[CapturedTrace], None]] = (),
     ) -> None:
         with self._busy:
             try:
-                take = self._taken(sampler)
-                self._sink.write(pace(take.pieces(progress)))
+                captured = self._captured(sampler)
+                self._sink.write(pace(captured.pieces(progress)))
                 for each in also:
-                    each(take)
+                    each(captured)
             finally:
                 sampler.recording.close()
                 atexit.unregister(self._at_exit)
 
-    def _taken(self, sampler: AnySampler) -> Take:
-        from fgtrace._output.captured_trace import Take  # imported by `start`
+    def _captured(self, sampler: AnySampler) -> CapturedTrace:
+        from fgtrace._output.captured_trace import CapturedTrace  # imported by `start`
 
         about = metadata(self.config, sampler, self._pid, self._began)
-        return Take(sampler.recording, self.config, sampler.end, self._pid, about)
+        return CapturedTrace(sampler.recording, self.config, sampler.end, self._pid, about)
 
     def _at_exit(self) -> None:
         """

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from fgtrace._model.values import Frame, FrameName, Request, Wait
 from fgtrace._options.options import Options
 from fgtrace._options.parsing import printable
-from fgtrace._output.captured_trace import Take
+from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._recording.recording import GONE, Recording
 from fgtrace._recording.step_records import CALLBACK
 from fgtrace._sampling.collect.await_chain import Walker
@@ -44,43 +44,43 @@ class Culprit(NamedTuple):
         return f"{self.who} in {self.where}" if self.where else self.who
 
 
-def who_held(take: Take, since: int, thread: int) -> Culprit:
+def who_held(captured: CapturedTrace, since: int, thread: int) -> Culprit:
     """
-    What ran for most of the time from ``since`` (ns) to the take's end in a thread (its native id).
+    What ran for most of the time from ``since`` (ns) to the captured trace's end in a thread (its native id).
 
     With exact awaits the steps say it; else the task that was seen running at most of the ticks. Where no
     task was for half of that time, it is something else of that thread: a callback, a C function.
     """
-    window = take.recording
-    held, stacks = _held(take, since, thread)
+    window = captured.recording
+    held, stacks = _held(captured, since, thread)
     tasks = {track: time for track, time in held.items() if _kind(window, track) != "thread"}
     best = max(tasks, key=tasks.__getitem__, default=-1)
-    if tasks.get(best, 0) * 2 < take.end - since:
+    if tasks.get(best, 0) * 2 < captured.end - since:
         best = next((track for track in held if track not in tasks), best)
     if best < 0:
         return Culprit("an event loop", "", is_thread=True)
     if best >= CALLBACK:
         name = frame_name(window.callbacks[best - CALLBACK].name)
         threads = [key for key in stacks if _kind(window, key[0]) == "thread"]
-        return Culprit(f"callback {name}", _where(take, threads, stacks))
+        return Culprit(f"callback {name}", _where(captured, threads, stacks))
     seen = [key for key in stacks if key[0] == best]
     entry = window.tracks[best]
-    where = _where(take, seen, stacks)
-    request = _request(take, best, since)
+    where = _where(captured, seen, stacks)
+    request = _request(captured, best, since)
     return Culprit(_who(entry.kind, entry.name, request), where, is_thread=entry.kind == "thread")
 
 
-def _request(take: Take, track: int, since: int) -> Request | None:
+def _request(captured: CapturedTrace, track: int, since: int) -> Request | None:
     """
     What a task served for most of the time from ``since`` on; of those within one another the outermost.
     """
 
     def lasted(request: Request) -> int:
-        return (request.end if request.end >= 0 else take.end) - max(request.start, since)
+        return (request.end if request.end >= 0 else captured.end) - max(request.start, since)
 
     found = [
         each
-        for each in map(Request._make, take.recording.requests)
+        for each in map(Request._make, captured.recording.requests)
         if each.track == track and lasted(each) > 0
     ]
     return max(sorted(found, key=lambda each: each.start), key=lasted, default=None)
@@ -101,16 +101,16 @@ def _kind(window: Recording, track: int) -> str:
     return "callback" if track >= CALLBACK else window.tracks[track].kind
 
 
-def _held(take: Take, since: int, thread: int) -> tuple[dict[int, int], dict[_Key, int]]:
+def _held(captured: CapturedTrace, since: int, thread: int) -> tuple[dict[int, int], dict[_Key, int]]:
     """
     Track -> ns that it ran, where that is known by ticks or steps (of a callback: `CALLBACK` and its number);
     and (track, stack, detail) -> ns that it was seen so.
     """
-    window = take.recording
+    window = captured.recording
     held: dict[int, int] = {}
     stacks: dict[_Key, int] = {}
     running = {number for number, wait in enumerate(window.waits) if wait.kind == "running"}
-    for start, end, key in _spans(take):
+    for start, end, key in _spans(captured):
         entry = window.tracks[key[0]]
         is_it = key[2] in running if entry.kind == "task" else entry.tid == thread
         if is_it and end > since:
@@ -124,28 +124,31 @@ def _held(take: Take, since: int, thread: int) -> tuple[dict[int, int], dict[_Ke
     return held, stacks
 
 
-def _spans(take: Take) -> Iterator[tuple[int, int, _Key]]:
+def _spans(captured: CapturedTrace) -> Iterator[tuple[int, int, _Key]]:
     last: dict[int, tuple[int, int, int]] = {}
-    for time, track, stack, detail in take.recording.read():
+    for time, track, stack, detail in captured.recording.read():
         if track in last:
             start, *seen = last[track]
             yield start, time, (track, seen[0], seen[1])
         last[track] = (time, stack, detail)
     for track, (time, stack, detail) in last.items():
         if stack != GONE:
-            yield time, take.end, (track, stack, detail)
+            yield time, captured.end, (track, stack, detail)
 
 
-def _where(take: Take, seen: list[_Key], stacks: dict[_Key, int]) -> str:
+def _where(captured: CapturedTrace, seen: list[_Key], stacks: dict[_Key, int]) -> str:
     """
     Of what was seen the longest.
     """
     if not seen:
         return ""
     track, stack, detail = max(seen, key=stacks.__getitem__)
-    resolver = Resolver(take.recording, take.options)
+    resolver = Resolver(captured.recording, captured.options)
     return _chain(
-        [resolver.frames[step.number] for step in resolver.path(_kind(take.recording, track), stack, detail)]
+        [
+            resolver.frames[step.number]
+            for step in resolver.path(_kind(captured.recording, track), stack, detail)
+        ]
     )
 
 

@@ -24,7 +24,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from fgtrace._formats.destination import FileSink
-from fgtrace._output.captured_trace import Take
+from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._output.writer_process import write_aside
 from fgtrace._sampling.collect.task_discovery import LoopFinder
 from fgtrace._sampling.periodic_thread import Worker
@@ -46,12 +46,12 @@ _log = logging.getLogger("fgtrace")
 
 class _Trigger(NamedTuple):
     """
-    What went wrong: a word, a sentence, and who it was, as far as the take tells.
+    What went wrong: a word, a sentence, and who it was, as far as the captured trace tells.
     """
 
     reason: str
     said: str
-    culprit: Callable[[Take], object]  # None: it was nothing after all
+    culprit: Callable[[CapturedTrace], object]  # None: it was nothing after all
 
 
 class DebugHook:
@@ -229,20 +229,20 @@ class DebugHook:
     def _dump(self, trigger: _Trigger, now: float) -> None:
         path = self._dumps.new(trigger.reason, time.time())
         options = replace(self.recorder.config, dst=path, format=self.options.format)
-        take = self.recorder.cut(None, options, trigger.reason)
-        culprit = trigger.culprit(take)
+        captured = self.recorder.cut(None, options, trigger.reason)
+        culprit = trigger.culprit(captured)
         if culprit is None:
             return
         self._next = now + self.options.interval
-        take.about["fgtrace"]["flight"]["culprit"] = str(culprit)
+        captured.about["fgtrace"]["flight"]["culprit"] = str(culprit)
         sink = FileSink(path)
         sink.begin()
-        sink.fill(partial(write_aside, take))
+        sink.fill(partial(write_aside, captured))
         self.dumped += 1
         gone = self._dumps.prune()
         more, self._told = self.left_out - self._told, self.left_out
         _log.warning(
-            "%s: %s; the %.1f s before are in %s%s%s", trigger.said, culprit, take.end / 1e9, path,
+            "%s: %s; the %.1f s before are in %s%s%s", trigger.said, culprit, captured.end / 1e9, path,
             f" ({more} more since the last dump)" if more else "",
             f", which is too large to be kept: see max_bytes={self.options.max_bytes}"
             if os.path.basename(path) in gone else "",
@@ -256,9 +256,9 @@ def _of_blocked(blocked: Blocked) -> _Trigger:
     active = threading._active  # type: ignore[attr-defined]  # enumerate() takes a lock of the program's
     native = getattr(active.get(blocked.ident), "native_id", None) or 0
 
-    def culprit(take: Take) -> object:
-        since = take.end - round((time.perf_counter() - blocked.since) * 1e9)
-        found = who_held(take, max(0, since), native)
+    def culprit(captured: CapturedTrace) -> object:
+        since = captured.end - round((time.perf_counter() - blocked.since) * 1e9)
+        found = who_held(captured, max(0, since), native)
         return None if blocked.is_guess and found.is_thread else found
 
     said = f"was blocked for {blocked.seconds:.3f} s" if blocked.is_over else "is blocked"
