@@ -12,7 +12,7 @@ import time
 
 import fgtrace
 from fgtrace._sampling.core_sampler import CoreSampler
-from fgtrace._sampling.python_sampler import Sampler
+from fgtrace._sampling.python_sampler import PythonSampler
 
 TITLE = "One tick, by the number of suspended tasks"
 
@@ -32,7 +32,7 @@ async def measure(count: int, looks: int, core: str) -> tuple[float, float]:
     if core == "c":
         look = CoreSampler(options)._core.look
     else:
-        sampler = Sampler(options)
+        sampler = PythonSampler(options)
         sampler.ticker.restart()
         look = sampler.look
     costs = []

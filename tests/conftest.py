@@ -22,7 +22,7 @@ import pytest
 import fgtrace
 from fgtrace._sampling.choose import VARIABLE
 from fgtrace._sampling.collect.calibration import CoreError, load
-from fgtrace._sampling.python_sampler import own_threads
+from fgtrace._sampling.own_threads import own_threads
 from reading import Trace, is_unread, read
 from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace, ask_trace, trace_engine

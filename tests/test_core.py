@@ -31,7 +31,7 @@ from fgtrace._sampling import choose as _cores
 from fgtrace._sampling import core_sampler as _core_sampler
 from fgtrace._sampling.choose import VARIABLE, make_sampler
 from fgtrace._sampling.collect import calibration as _native
-from fgtrace._sampling.python_sampler import Sampler
+from fgtrace._sampling.python_sampler import PythonSampler
 from fgtrace.errors import ConfigError
 from reading import Trace
 
@@ -368,7 +368,7 @@ def test_calibration_fails(
         make_sampler(Options())
     monkeypatch.delenv(VARIABLE)
     with caplog.at_level(logging.INFO, "fgtrace"):
-        assert isinstance(make_sampler(Options()), Sampler)
+        assert isinstance(make_sampler(Options()), PythonSampler)
         trace = traced(_named)
         gc.collect()  # what calibration leaves is no trouble either
     assert [(record.name, record.levelname) for record in caplog.records] == [("fgtrace", "INFO")]
@@ -542,7 +542,7 @@ def test_no_leak(core: str) -> None:
     """
     Tasks, futures, functions and loops come and go under 100,000 looks: memory stays as it was.
     """
-    c = make_sampler(Options())._core  # type: ignore[union-attr]
+    c = make_sampler(Options())._core  # type: ignore[attr-defined]
     future_type = type("Uncommon", (asyncio.Future,), {})
     times = itertools.count()
     watched: list[weakref.ref[Any]] = []
@@ -596,7 +596,7 @@ def test_functions_are_kept_with_the_recording_only(core: str) -> None:
     What a core noted it keeps: code objects. They go when it goes, and nothing else was held.
     """
     sampler = make_sampler(Options())
-    c = sampler._core  # type: ignore[union-attr]
+    c = sampler._core  # type: ignore[attr-defined]
     codes: list[weakref.ref[Any]] = []
     modules: list[weakref.ref[Any]] = []
     for number in range(200):

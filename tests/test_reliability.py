@@ -25,7 +25,7 @@ import fgtrace
 from fgtrace._model.values import ThreadLook
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import Recording, TrackEntry
-from fgtrace._sampling.python_sampler import Sampler
+from fgtrace._sampling.python_sampler import PythonSampler
 from fgtrace._timeline.timeline import Timeline
 from fgtrace.testing import FakeClock
 from reading import Trace
@@ -373,7 +373,7 @@ def test_failing_collector_is_unplugged(caplog: pytest.LogCaptureFixture) -> Non
     """
     counting = Counting()
     clock = FakeClock(stop_at=50_000_000)
-    sampler = Sampler(Options(hz=100), clock=clock, collectors=[Broken(), counting])
+    sampler = PythonSampler(Options(hz=100), clock=clock, collectors=[Broken(), counting])
     with caplog.at_level(logging.WARNING, "fgtrace"):
         sampler.start()
         sampler._thread.join()
@@ -424,7 +424,7 @@ def test_late_tick_holds_from_when_it_was_due() -> None:
             pass
 
     clock = FakeClock(late=[0, 55_000_000], stop_at=75_000_000)
-    sampler = Sampler(Options(hz=100), clock=clock, recording=recording, collectors=[Script()])
+    sampler = PythonSampler(Options(hz=100), clock=clock, recording=recording, collectors=[Script()])
     sampler.start()
     sampler._thread.join()
     sampler.stop()

@@ -19,7 +19,7 @@ from __future__ import annotations
 from fgtrace._formats.read import load
 from fgtrace._model.values import Frame, Slice, Track
 from fgtrace._options.options import FORMATS
-from fgtrace._sampling.python_sampler import Stats
+from fgtrace._sampling.stats import Stats
 from fgtrace._session.flight_recorder import FlightRecorder, FlightStats
 from fgtrace._session.trace import Config, Trace, trace
 from fgtrace._version import __version__

@@ -28,7 +28,7 @@ from fgtrace._http.endpoints import Door
 from fgtrace._http.jobs import Job
 from fgtrace._http.messages import Ask, Reply, plain
 from fgtrace._sampling.forks import forget, wait_for_end, watch
-from fgtrace._sampling.python_sampler import own_threads
+from fgtrace._sampling.own_threads import own_threads
 
 __all__ = ["Listener"]
 

@@ -23,7 +23,7 @@ from fgtrace._recording.recording import GONE, Recording
 from fgtrace._sampling.collect.requests import served_now
 from fgtrace._sampling.collect.task_discovery import LoopFinder
 from fgtrace._sampling.collect.tasks import TaskCollector, nothing
-from fgtrace._sampling.python_sampler import Stats, complain
+from fgtrace._sampling.stats import Stats, complain
 from fgtrace._timeline.stack_resolver import Resolver
 from fgtrace._timeline.tracks import loop_name, loop_order, natural
 

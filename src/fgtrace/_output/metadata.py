@@ -13,8 +13,9 @@ from contextlib import suppress
 from typing import Any
 
 from fgtrace._options.options import Options
-from fgtrace._sampling.choose import AnySampler
-from fgtrace._sampling.python_sampler import Stats, own_threads
+from fgtrace._sampling.own_threads import own_threads
+from fgtrace._sampling.sampler import Sampler
+from fgtrace._sampling.stats import Stats
 from fgtrace._version import __version__
 
 __all__ = ["PATIENCE", "considerate", "in_thread", "metadata", "paced", "start_thread"]
@@ -29,7 +30,7 @@ SHORTEST_WORK = 0.001
 FREE = 0.1
 
 
-def metadata(options: Options, sampler: AnySampler, pid: int, began: float, **more: object) -> dict[str, Any]:
+def metadata(options: Options, sampler: Sampler, pid: int, began: float, **more: object) -> dict[str, Any]:
     """
     What a file says of its trace.
 

@@ -11,19 +11,19 @@ import threading
 from fgtrace._options.options import Options
 from fgtrace._sampling.collect.calibration import CoreError
 from fgtrace._sampling.core_sampler import CoreSampler
-from fgtrace._sampling.python_sampler import Sampler
+from fgtrace._sampling.python_sampler import PythonSampler
+from fgtrace._sampling.sampler import Sampler
 from fgtrace.errors import ConfigError
 
-__all__ = ["VARIABLE", "AnySampler", "make_sampler", "tell_loop"]
+__all__ = ["VARIABLE", "make_sampler", "tell_loop"]
 
 #: The environment variable that forces one.
 VARIABLE = "FGTRACE_CORE"
-AnySampler = Sampler | CoreSampler
 
 _told: list[str] = []
 
 
-def make_sampler(options: Options) -> AnySampler:
+def make_sampler(options: Options) -> Sampler:
     """
     A sampler with these options, not yet started.
 
@@ -34,17 +34,17 @@ def make_sampler(options: Options) -> AnySampler:
     if wanted not in ("", "c", "python"):
         raise ConfigError(VARIABLE, wanted, "allowed is 'c' or 'python'")
     if wanted == "python":
-        return Sampler(options)
+        return PythonSampler(options)
     try:
         return CoreSampler(options)
     except CoreError as error:
         if wanted == "c":
             raise ConfigError(VARIABLE, wanted, f"the C core cannot serve: {error}") from error
         _tell(str(error))
-        return Sampler(options)
+        return PythonSampler(options)
 
 
-def tell_loop(sampler: AnySampler) -> None:
+def tell_loop(sampler: Sampler) -> None:
     """
     Name the loop that runs here: a compiled one leaves no trace in the frames.
     """

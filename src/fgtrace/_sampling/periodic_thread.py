@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fgtrace._sampling.forks import forget, wait_for_end, watch
-from fgtrace._sampling.python_sampler import own_threads
+from fgtrace._sampling.own_threads import own_threads
 
 if TYPE_CHECKING:
     from queue import SimpleQueue

@@ -25,9 +25,10 @@ from fgtrace._options.parsing import refuse_unknown
 from fgtrace._output.metadata import metadata, paced
 from fgtrace._recording.ring import Ring
 from fgtrace._recording.window import Window
-from fgtrace._sampling.choose import AnySampler, make_sampler, tell_loop
+from fgtrace._sampling.choose import make_sampler, tell_loop
 from fgtrace._sampling.periodic_thread import Worker
-from fgtrace._sampling.python_sampler import Stats, complain
+from fgtrace._sampling.sampler import Sampler
+from fgtrace._sampling.stats import Stats, complain
 from fgtrace.errors import ConfigError, TraceStateError
 
 if TYPE_CHECKING:  # 20 ms, and a recorder's start is early enough
@@ -74,7 +75,7 @@ class _Generation:
     """
 
     def __init__(self, options: Options, length: int) -> None:
-        self.sampler: AnySampler = make_sampler(options)
+        self.sampler: Sampler = make_sampler(options)
         self.sampler.recording.spills = False
         self.ring = Ring(self.sampler.recording, length)
         self.least = 0  # bytes of its tables when it took over

@@ -19,8 +19,9 @@ from fgtrace._formats.destination import make_sink
 from fgtrace._options.options import CHECKS, Destination, Options
 from fgtrace._options.parsing import refuse_unknown
 from fgtrace._output.metadata import in_thread, metadata, paced
-from fgtrace._sampling.choose import AnySampler, make_sampler, tell_loop
-from fgtrace._sampling.python_sampler import Stats
+from fgtrace._sampling.choose import make_sampler, tell_loop
+from fgtrace._sampling.sampler import Sampler
+from fgtrace._sampling.stats import Stats
 from fgtrace.errors import SinkError, TraceStateError
 
 if TYPE_CHECKING:  # 20 ms, and only the end of a trace needs them
@@ -92,7 +93,7 @@ class Trace:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.stats = Stats()
-        self._sampler: AnySampler | None = None
+        self._sampler: Sampler | None = None
         self._pid = 0
         self._began = 0.0
         self._seconds = 0.0
@@ -225,7 +226,7 @@ class Trace:
         """
         return self._sampler.now() / 1e9 if self._sampler is not None else self._seconds
 
-    def _finish(self) -> AnySampler | None:
+    def _finish(self) -> Sampler | None:
         """
         End the sampling; None in a child process, which has no sampler.
         """
@@ -243,7 +244,7 @@ class Trace:
 
     def _write(
         self,
-        sampler: AnySampler,
+        sampler: Sampler,
         progress: Callable[[int, int], None] | None = None,
         pace: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
         also: Iterable[Callable[[CapturedTrace], None]] = (),
@@ -258,7 +259,7 @@ class Trace:
                 sampler.recording.close()
                 atexit.unregister(self._at_exit)
 
-    def _captured(self, sampler: AnySampler) -> CapturedTrace:
+    def _captured(self, sampler: Sampler) -> CapturedTrace:
         from fgtrace._output.captured_trace import CapturedTrace  # imported by `start`
 
         about = metadata(self.config, sampler, self._pid, self._began)

@@ -17,7 +17,7 @@ from fgtrace._recording.recording import GONE, Recording
 from fgtrace._recording.step_records import CALLBACK
 from fgtrace._sampling.collect.await_chain import Walker
 from fgtrace._sampling.collect.requests import served_now
-from fgtrace._sampling.python_sampler import Stats, complain
+from fgtrace._sampling.stats import Stats, complain
 from fgtrace._timeline.stack_resolver import Resolver, frame_name
 
 __all__ = ["Culprit", "of_error", "of_frame", "of_task", "who_held"]

@@ -20,7 +20,7 @@ import sys
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from fgtrace._sampling.python_sampler import Stats
+from fgtrace._sampling.stats import Stats
 from fgtrace._session.trace import Trace
 from fgtrace.cli._progress import Progress
 from fgtrace.cli._words import short

@@ -1,0 +1,77 @@
+"""
+What a sampler says of itself: its figures, and which parts of a trace failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fgtrace._options.options import Options
+from fgtrace._recording.recording import Recording
+
+__all__ = ["Stats", "awaits_of", "complain", "dropped"]
+
+
+@dataclass(slots=True)
+class Stats:
+    """
+    What a trace did, and what it cost.
+
+    Attributes:
+        ticks_asked: ticks that a clock which is never late would have taken.
+        ticks_taken, ticks_missed: how many of them there were, and how many not.
+        hz: the true rate, ticks a second.
+        hz_tasks: how often a second every task was looked at; below ``hz`` where there are so many
+            that a tick looks at a part of them.
+        overhead: the share of the wall clock that the ticks took.
+        pause_max: the longest tick, in seconds.
+        observations, steps, tracks: the size of the recording.
+        cut: stacks that were cut because the tables were full (see ``max_memory``).
+        core: ``"c"`` or ``"python"``: which collectors were at work.
+        failed: collectors that were unplugged, with the reason.
+    """
+
+    ticks_asked: int = 0
+    ticks_taken: int = 0
+    ticks_missed: int = 0
+    hz: float = 0.0
+    hz_tasks: float = 0.0
+    overhead: float = 0.0
+    pause_max: float = 0.0
+    observations: int = 0
+    steps: int = 0
+    tracks: int = 0
+    cut: int = 0
+    core: str = "python"
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def awaits_of(options: Options, recording: Recording) -> str:
+    """
+    ``exact``, ``sampled``, or ``exact; sampled (uvloop)`` where some loops could be sampled only.
+    """
+    if options.awaits != "exact":
+        return "sampled"
+    others = {loop.type.partition(".")[0] for loop in recording.loops if not loop.exact}
+    found = ["exact"] if any(loop.exact for loop in recording.loops) or not others else []
+    return "; ".join(found + ([f"sampled ({', '.join(sorted(others))})"] if others else []))
+
+
+def dropped(recording: Recording) -> dict[str, str]:
+    """
+    What there was too much of to keep it all.
+    """
+    counts = {"collections": recording.collections_dropped, "requests": recording.requests_dropped}
+    return {name: f"{count} were too many to keep" for name, count in counts.items() if count}
+
+
+def complain(stats: Stats, name: str, error: Exception) -> None:
+    """
+    Note in the trace, and log once, that a part of it failed.
+    """
+    import logging  # costs 10 ms to import, and is needed when something failed
+
+    stats.failed[name] = f"{type(error).__name__}: {error}"
+    logger = logging.getLogger("fgtrace")
+    if logger.hasHandlers():  # else nobody configured logging, and it would print to stderr
+        logger.warning("%s failed, the trace goes on without: %s", name, error, exc_info=error)
