@@ -175,7 +175,7 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
         ("fgtrace.debug.gone", False, True),
     ],
 )
-def test_lost_names_are_found(code: str, is_inside: bool, is_lost: bool) -> None:  # noqa: FBT001 - a case
+def test_lost_names_are_found(code: str, is_inside: bool, is_lost: bool) -> None:
     """
     The name of a file or module that is not there is found; other code is left alone.
     """
