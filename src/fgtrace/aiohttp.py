@@ -20,6 +20,7 @@ from aiohttp import web
 
 from fgtrace._http import PATHS, Ask, Door, Reply, make_door, place_of
 from fgtrace._output.metadata import in_thread
+from fgtrace._recording.wrappers import wrapper
 from fgtrace._sampling.collect.requests import begin_request, end_request
 
 __all__ = ["add_routes", "request_middleware"]
@@ -54,6 +55,7 @@ def add_routes(app: web.Application, prefix: str = "/debug", **options: Any) -> 
 
 
 @web.middleware
+@wrapper("request")
 async def request_middleware(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:

@@ -20,6 +20,7 @@ import anyio.lowlevel
 
 from fgtrace._http import Ask, Door, Job, Reply, make_door, place_of
 from fgtrace._output.metadata import start_thread
+from fgtrace._recording.wrappers import wrapper
 from fgtrace._sampling.collect.requests import begin_request, end_request
 
 __all__ = ["DebugApp", "DebugMiddleware", "RequestMiddleware"]
@@ -81,6 +82,7 @@ class DebugMiddleware:
         self._prefix = place_of(prefix)
         self._door = make_door("fgtrace.asgi.DebugMiddleware", options, "prefix")
 
+    @wrapper("call")
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """
         Answer a request, or hand it on.
@@ -113,6 +115,7 @@ class RequestMiddleware:
     def __init__(self, app: App) -> None:
         self._app = app
 
+    @wrapper("request")
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """
         Hand a request on.

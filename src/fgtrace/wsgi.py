@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from fgtrace._http import Ask, Door, Reply, make_door, place_of
+from fgtrace._recording.wrappers import wrapper
 
 __all__ = ["DebugApp", "DebugMiddleware"]
 
@@ -67,6 +68,7 @@ class DebugMiddleware:
         self._prefix = place_of(prefix)
         self._door = make_door("fgtrace.wsgi.DebugMiddleware", options, "prefix")
 
+    @wrapper("call")
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """
         Answer a request, or hand it on.

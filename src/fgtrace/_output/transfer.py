@@ -120,7 +120,7 @@ def _made_loop(packed: tuple[Any, ...]) -> LoopEntry:
 
 
 def _code(entry: CodeEntry) -> tuple[Any, ...]:
-    return entry.code, tuple(entry.name), entry.file, entry.line
+    return entry.code, tuple(entry.name), entry.file, entry.line, entry.wraps
 
 
 def _callback(entry: CallbackEntry) -> tuple[Any, ...]:

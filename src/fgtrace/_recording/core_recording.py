@@ -162,7 +162,7 @@ class CoreRecording(Recording):
     def tables(self) -> tuple[array[int], array[int]]:
         with self._lock:
             for code, module in self.core.codes_since(len(self.codes)):
-                self.codes.append(self._stubs.get(id(code)) or _entry(code, module))
+                self.codes.append(self._stubs.get(id(code)) or CodeEntry.of(code, module))
             entries = self._callbacks[len(self.callbacks) :]
             self.callbacks += [self._callback_entry(code, name) for code, name in entries]
             self.cut = self.core.stats()["cut"]
@@ -289,8 +289,3 @@ def _put(items: list[T], place: int, item: T, empty: T) -> None:
     while len(items) <= place:
         items.append(empty)
     items[place] = item
-
-
-def _entry(code: CodeType, module: Any) -> CodeEntry:
-    name = FrameName(module if type(module) is str else "", code.co_qualname)
-    return CodeEntry(code, name, code.co_filename, code.co_firstlineno)

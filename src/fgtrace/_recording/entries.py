@@ -5,22 +5,37 @@ What a recording's tables hold: functions, callbacks, tracks, loops.
 from __future__ import annotations
 
 from types import CodeType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from fgtrace._model.values import FrameName
+from fgtrace._recording.wrappers import Wraps, wraps_of
 
 __all__ = ["FORGOTTEN", "CallbackEntry", "CodeEntry", "LoopEntry", "TrackEntry"]
 
 
 class CodeEntry(NamedTuple):
     """
-    One function: its code object (None for compiled code without one) and its names.
+    One function: its code object (None for compiled code without one), its names, and what it wraps where it
+    is a wrapper of fgtrace.
     """
 
     code: CodeType | None
     name: FrameName
     file: str
     line: int
+    wraps: Wraps = ""
+
+    @classmethod
+    def of(cls, code: CodeType, module: object) -> Self:
+        """
+        Return the entry of a code object.
+
+        Args:
+            code: the code object.
+            module: ``__name__`` in the function's globals, which a program may have made anything.
+        """
+        name = FrameName(module if type(module) is str else "", code.co_qualname)
+        return cls(code, name, code.co_filename, code.co_firstlineno, wraps_of(code))
 
 
 class CallbackEntry(NamedTuple):

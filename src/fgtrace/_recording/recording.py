@@ -150,8 +150,7 @@ class Recording:
         """
         The index of a code object; known ones are found by `code_ids` without a call.
         """
-        name = FrameName(module if type(module) is str else "", code.co_qualname)
-        return self._add_code(id(code), CodeEntry(code, name, code.co_filename, code.co_firstlineno))
+        return self._add_code(id(code), CodeEntry.of(code, module))
 
     def named(self, name: FrameName, file: str) -> int:
         """

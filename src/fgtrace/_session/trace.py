@@ -19,6 +19,7 @@ from fgtrace._formats.destination import make_sink
 from fgtrace._options.options import CHECKS, Destination, Options
 from fgtrace._options.parsing import refuse_unknown
 from fgtrace._output.metadata import in_thread, metadata, paced
+from fgtrace._recording.wrappers import wrapper
 from fgtrace._sampling.choose import make_sampler, tell_loop
 from fgtrace._sampling.sampler import Sampler
 from fgtrace._sampling.stats import Stats
@@ -329,6 +330,7 @@ class Trace:
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
+            @wrapper("call")
             async def wrapped_coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
                 async with config.trace():
                     return await function(*args, **kwargs)
@@ -336,6 +338,7 @@ class Trace:
             return cast("Callable[P, R]", wrapped_coroutine)
 
         @functools.wraps(function)
+        @wrapper("call")
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
             with config.trace():
                 return function(*args, **kwargs)

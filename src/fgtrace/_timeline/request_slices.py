@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fgtrace._model.values import Frame, FrameName, Request
+from fgtrace._model.values import Frame, Request
 from fgtrace._recording.recording import Recording
 from fgtrace._timeline.stack_resolver import Path, Resolver
 
@@ -21,12 +21,6 @@ __all__ = ["Outer", "Served"]
 
 #: At these times (ns) a track's outermost steps become these.
 Outer = Sequence[tuple[int, Path]]
-
-#: Who is on a stack within a request.
-_MIDDLEWARES = frozenset((
-    FrameName("fgtrace.asgi", "RequestMiddleware.__call__"),
-    FrameName("fgtrace.aiohttp", "request_middleware"),
-))  # fmt: skip
 
 
 class Served:
@@ -69,7 +63,7 @@ class Served:
         if found is None:
             codes = self._recording.codes
             elements = self._recording.elements(stack)
-            found = self._depths[stack] = sum(codes[code].name in _MIDDLEWARES for code, _ in elements)
+            found = self._depths[stack] = sum(codes[code].wraps == "request" for code, _ in elements)
         return found
 
     def outer(self, track: int, resolver: Resolver) -> Outer:

@@ -32,8 +32,6 @@ MOST_KEPT = 20_000
 
 #: Modules whose frames, and all frames further out, are not the program's: they started it.
 _LAUNCHERS = ("fgtrace.cli.",)
-#: Parts of the names of functions that call the program.
-_WRAPPERS = ("wrapped", "Middleware.", "request_middleware")
 _PACKAGE = __name__.partition(".")[0]
 _TESTING = _PACKAGE + ".testing"
 
@@ -142,12 +140,12 @@ class Resolver:
             return located
         found: list[Located] = []
         for code, offset in located:
-            name = self._recording.codes[code].name
+            entry = self._recording.codes[code]
             if code not in self._own:
                 found.append((code, offset))
-            elif name.module.startswith(_LAUNCHERS):
+            elif entry.name.module.startswith(_LAUNCHERS):
                 found.clear()
-            elif not any(part in name.qualname for part in _WRAPPERS):
+            elif not entry.wraps:
                 break
         return found
 

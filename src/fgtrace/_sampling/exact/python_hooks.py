@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from fgtrace._recording.wrappers import wrapper
 from fgtrace._sampling.exact.monkeypatch import Patch
 
 __all__ = ["Listener", "forget_listeners", "listen", "unlisten"]
@@ -94,7 +95,8 @@ def forget_listeners() -> None:
 
 
 def _running(before: Callable[[Any], None]) -> Callable[[Any], None]:
-    def wrapped_run(self: Any) -> None:  # "wrapped": see `Resolver.visible`
+    @wrapper("call")
+    def wrapped_run(self: Any) -> None:
         for listener in _hub.listeners:
             listener.entered(self)
         try:
@@ -108,6 +110,7 @@ def _running(before: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def _scheduling(before: Callable[..., Any]) -> Callable[..., Any]:
+    @wrapper("call")
     def wrapped_call_soon(self: Any, *args: Any, **kwargs: Any) -> Any:
         handle = before(self, *args, **kwargs)
         if handle._source_traceback:
