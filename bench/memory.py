@@ -15,7 +15,7 @@ import fgtrace
 from fgtrace._sampling.core_sampler import CoreSampler
 
 TITLE = "Memory (C core)"
-NOTE = """Each idle task has one observation, too, which is not counted in its row."""
+NOTE = """Each idle task also has one observation, which its row does not include."""
 TASKS = 100_000
 ROW = 32
 ROWS = 2_000_000

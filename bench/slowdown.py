@@ -19,10 +19,10 @@ from workloads import WINDOW, WORKLOADS
 HERE = Path(__file__).parent
 PINNED = {"MALLOC_MMAP_THRESHOLD_": "4000000", "MALLOC_TRIM_THRESHOLD_": "64000000", "PYTHONHASHSEED": "0"}
 TITLE = "Slowdown at 99 Hz"
-NOTE = f"""Each row is so many pairs of windows of {WINDOW * 1000:.0f} ms; in brackets the interval in which
-the true median lies with a probability of 95 % (by the ranks of the ratios). The first row compares untraced
-with untraced windows: what the machine could resolve. "Longest tick" counts from the trace's start, so that
-the first sight of all tasks is in it; slowdown and cost do not count that first second."""
+NOTE = f"""Each row is measured in pairs of windows of {WINDOW * 1000:.0f} ms. The interval in brackets has
+the true median with a probability of 95 % (by the ranks of the ratios). The first row compares untraced
+with untraced windows: it shows what the machine could resolve. "Longest tick" counts from the trace's start, so
+the tick that sees all tasks for the first time is included; slowdown and cost leave that first second out."""
 PAIRS = 60
 
 
