@@ -21,7 +21,7 @@ import pytest
 
 import fgtrace
 from fgtrace._sampling.choose import VARIABLE
-from fgtrace._sampling.collect.calibration import CoreError, load
+from fgtrace._sampling.collect.calibration import CoreError, load_core
 from fgtrace._sampling.own_threads import own_threads
 from interruption import pytest_sessionfinish, was_interrupted
 from reading import Trace, is_unread, read
@@ -88,7 +88,7 @@ def _house() -> dict[str, Any]:
 
 def _needs_core() -> None:
     try:
-        load()
+        load_core()
     except CoreError as error:
         if os.environ.get("FGTRACE_BUILD") == "strict":
             raise

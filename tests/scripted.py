@@ -4,7 +4,7 @@ Recordings written by hand, for tests of what is made of them.
 
 from __future__ import annotations
 
-from fgtrace._model.values import FrameName, ThreadLook, Wait
+from fgtrace._model.values import FrameName, ThreadLook, Waiter
 from fgtrace._recording.recording import (
     EMPTY,
     GONE,
@@ -30,8 +30,8 @@ class Script:
         self.recording = recording or Recording()
         self.recording.loop(LoopEntry("asyncio.Loop", "MainThread"))
         self.unknown = self.recording.look(ThreadLook("some"))
-        self.future = self.recording.wait(Wait("future"))
-        self.on_thread = self.recording.wait(Wait("running"))
+        self.future = self.recording.wait(Waiter("future"))
+        self.on_thread = self.recording.wait(Waiter("running"))
         self.tracks: dict[str, int] = {}
 
     def track(self, name: str, time: int, kind: str = "thread") -> int:

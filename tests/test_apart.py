@@ -27,7 +27,7 @@ import pytest
 import fgtrace
 from fgtrace._output import writer_process as _apart
 from fgtrace._output.captured_trace import CapturedTrace
-from fgtrace._output.transfer import pack, unpack
+from fgtrace._output.transfer import pack_trace, unpack_trace
 from fgtrace._output.writer_process import write_aside
 from live import DOORS, SECONDS, live, until
 
@@ -154,9 +154,9 @@ def test_much(starts: list[int]) -> None:
                 recording.trim()
         assert recording.spilled
         assert written(captured) == b"".join(captured.pieces())
-        sizes = {name: len(marshal.dumps(value)) for name, value in pack(captured) if name != "codes"}
+        sizes = {name: len(marshal.dumps(value)) for name, value in pack_trace(captured) if name != "codes"}
         assert max(sizes.values()) < 400_000, sizes
-        there = unpack(iter(list(pack(captured))))
+        there = unpack_trace(iter(list(pack_trace(captured))))
         assert there.recording.spilled
         there.recording.close()
     assert len(starts) == 1

@@ -314,7 +314,7 @@ class Read(NamedTuple):
 def test_reads_as_dis(module: ModuleType) -> None:
     """Instructions, arguments and jumps are those that `dis` reads."""
     for code in module_codes(module):
-        flow = fgtrace._classify.native_call._Flow(code)
+        flow = fgtrace._classify.native_call._ControlFlow(code)
         plain = [at for at in dis.get_instructions(code) if at.opname != "EXTENDED_ARG"]
         jumps = [(at.offset, at.argval) for at in plain if at.opcode in {*dis.hasjrel, *dis.hasjabs}]
         for at in plain:

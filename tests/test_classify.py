@@ -26,7 +26,7 @@ from fgtrace._classify.rules import (
     Effect,
 )
 from fgtrace._model.states import STATES, TASK_STATES, THREAD_STATES, UNBLOCKED
-from fgtrace._model.values import Cpu, FrameName, ThreadLook, Wait, WaitKind
+from fgtrace._model.values import Cpu, FrameName, ThreadLook, Waiter, WaiterKind
 from fgtrace.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -52,21 +52,21 @@ def thread_sites() -> list[dict[str, Any]]:
     ]
 
 
-def wait_of(record: dict[str, Any]) -> Wait:
+def wait_of(record: dict[str, Any]) -> Waiter:
     """
     What the collector would have seen of this record's waiter.
     """
-    return Wait(kind_of(record), record["waiter"])
+    return Waiter(kind_of(record), record["waiter"])
 
 
-def kind_of(record: dict[str, Any]) -> WaitKind:
+def kind_of(record: dict[str, Any]) -> WaiterKind:
     if record["name"].startswith("running"):
         return "running"
     if "trio_runnable" in record or "wdone" in record or (record["loop"] != "trio" and not record["waiter"]):
         return "runnable"
     if "_SyncSocket" in record["waiter"]:
         return "io"
-    kinds: list[WaitKind] = record.get("leafkind") or [record["futkind"] or "future"]
+    kinds: list[WaiterKind] = record.get("leafkind") or [record["futkind"] or "future"]
     return "task" if "task" in kinds else kinds[0]
 
 
@@ -220,49 +220,49 @@ class TestTasks:
         """State, what is awaited, and the frame of the program that awaits it."""
         library, state, on = row
         frames = names("__main__:main", USER, *library)
-        assert RULES.task(frames, Wait("future", "_asyncio.Future")) == (state, on, 1)
+        assert RULES.task(frames, Waiter("future", "_asyncio.Future")) == (state, on, 1)
 
     @pytest.mark.parametrize(
         ("wait", "state", "on"),
         [
-            pytest.param(Wait("future", "_asyncio.Future"), "future wait", "asyncio.Future", id="future"),
-            pytest.param(Wait("task", "_asyncio.Task"), "task wait", "asyncio.Task", id="task"),
-            pytest.param(Wait("task", "_asyncio.Future"), "task wait", "asyncio.Task", id="shield"),
+            pytest.param(Waiter("future", "_asyncio.Future"), "future wait", "asyncio.Future", id="future"),
+            pytest.param(Waiter("task", "_asyncio.Task"), "task wait", "asyncio.Task", id="task"),
+            pytest.param(Waiter("task", "_asyncio.Future"), "task wait", "asyncio.Task", id="shield"),
             pytest.param(
-                Wait("task", "asyncio.tasks._GatheringFuture"), "task wait", "asyncio.gather", id="gather"
+                Waiter("task", "asyncio.tasks._GatheringFuture"), "task wait", "asyncio.gather", id="gather"
             ),
             pytest.param(
-                Wait("thread", "_asyncio.Future"), "thread wait", "concurrent.futures.Future", id="executor"
+                Waiter("thread", "_asyncio.Future"), "thread wait", "concurrent.futures.Future", id="executor"
             ),
             pytest.param(
-                Wait("io", "uvloop.loop._SyncSocketReaderFuture"), "I/O wait", "loop.sock_recv", id="uvloop"
+                Waiter("io", "uvloop.loop._SyncSocketReaderFuture"), "I/O wait", "loop.sock_recv", id="uvloop"
             ),
             pytest.param(
-                Wait("future", "tornado.concurrent.Future"), "future wait", "tornado.Future", id="own"
+                Waiter("future", "tornado.concurrent.Future"), "future wait", "tornado.Future", id="own"
             ),
         ],
     )
-    def test_waiter_decides_where_frames_say_nothing(self, wait: Wait, state: str, on: str) -> None:
+    def test_waiter_decides_where_frames_say_nothing(self, wait: Waiter, state: str, on: str) -> None:
         """With nothing but the program's frames, the awaited future tells."""
         assert RULES.task(names(USER), wait) == (state, on, 0)
 
     @pytest.mark.parametrize("kind", ["running", "runnable"])
-    def test_unblocked(self, kind: WaitKind) -> None:
+    def test_unblocked(self, kind: WaiterKind) -> None:
         """A task that can go on waits nowhere, whatever its frames say."""
-        assert RULES.task(names(USER, "asyncio.tasks:sleep"), Wait(kind)) == (kind, "", -1)
+        assert RULES.task(names(USER, "asyncio.tasks:sleep"), Waiter(kind)) == (kind, "", -1)
 
     @pytest.mark.parametrize(
         ("kind", "state"), [("task", "task wait"), ("thread", "thread wait"), ("future", "future wait")]
     )
-    def test_asyncio_wait_follows_what_it_waits_for(self, kind: WaitKind, state: str) -> None:
+    def test_asyncio_wait_follows_what_it_waits_for(self, kind: WaiterKind, state: str) -> None:
         """asyncio.wait is a task wait only over tasks."""
         frames = names(USER, "asyncio.tasks:wait", "asyncio.tasks:_wait")
-        assert RULES.task(frames, Wait(kind, "_asyncio.Future")) == (state, "asyncio.wait", 0)
+        assert RULES.task(frames, Waiter(kind, "_asyncio.Future")) == (state, "asyncio.wait", 0)
 
     def test_asyncio_wait_inside_a_driver(self) -> None:
         """A driver that waits with asyncio.wait waits for its socket."""
         frames = names(USER, "websockets.asyncio.client:ClientConnection.handshake", "asyncio.tasks:_wait")
-        assert RULES.task(frames, Wait("task")).state == "I/O wait"
+        assert RULES.task(frames, Waiter("task")).state == "I/O wait"
 
     def test_greenlet_of_the_program(self) -> None:
         """A synchronous function under SQLAlchemy's run_sync is the await site."""
@@ -276,14 +276,15 @@ class TestTasks:
             "sqlalchemy.util.concurrency:await_",
             "asyncio.queues:Queue.get",
         )
-        assert RULES.task(frames, Wait("future")) == ("pool wait", "sqlalchemy.AsyncAdaptedQueuePool", 3)
+        assert RULES.task(frames, Waiter("future")) == ("pool wait", "sqlalchemy.AsyncAdaptedQueuePool", 3)
 
     def test_cython_frames_without_module(self) -> None:
         """A frame without a module is matched by its qualname, or is unknown code."""
         known = names(USER, ":_MessageReceiver._async_message_receiver")
-        assert RULES.task(known, Wait("future")) == ("I/O wait", "grpc.aio.Call", 0)
+        assert RULES.task(known, Waiter("future")) == ("I/O wait", "grpc.aio.Call", 0)
         unknown = [FrameName("", ""), FrameName("", "Reader.read")]
-        assert RULES.task(unknown, Wait("future", "_asyncio.Future")) == ("future wait", "asyncio.Future", 1)
+        verdict = RULES.task(unknown, Waiter("future", "_asyncio.Future"))
+        assert verdict == ("future wait", "asyncio.Future", 1)
 
 
 EVENT = "asyncio.locks:Event.wait"
@@ -326,7 +327,7 @@ class TestUnknown:
     def test_states(self, row: tuple[list[str], str, int]) -> None:
         """The walk ends at unknown code, and what lies further in decides."""
         frames, state, site = row
-        verdict = RULES.task(names(*frames), Wait("future", "_asyncio.Future"))
+        verdict = RULES.task(names(*frames), Waiter("future", "_asyncio.Future"))
         assert (verdict.state, verdict.site) == (state, site)
 
 
@@ -339,29 +340,29 @@ class TestUsersRules:
         """A user's rule speaks for a function that fgtrace does not know."""
         rules = Rules([("myapp.throttle:Throttle.", "pool wait")])
         frames = names(USER, "myapp.throttle:Throttle.enter", EVENT)
-        assert rules.task(frames, Wait("future")) == ("pool wait", "myapp.Throttle", 0)
+        assert rules.task(frames, Waiter("future")) == ("pool wait", "myapp.Throttle", 0)
 
     def test_wins_at_equal_length(self) -> None:
         """Of two equal prefixes the user's counts."""
         frames = names(USER, "redis.client:Redis.get")
-        assert Rules([("redis.", "pool wait")]).task(frames, Wait("future")).state == "pool wait"
+        assert Rules([("redis.", "pool wait")]).task(frames, Waiter("future")).state == "pool wait"
 
     def test_wins_over_a_turning_rule(self) -> None:
         """A rule that turns suggestions is replaced as well."""
         spawn = "sqlalchemy.util.concurrency:greenlet_spawn"
         frames = names(USER, spawn, "asyncio.queues:Queue.get")
-        assert Rules([(spawn, "event wait")]).task(frames, Wait("future")).state == "event wait"
+        assert Rules([(spawn, "event wait")]).task(frames, Waiter("future")).state == "event wait"
 
     def test_longer_prefix_wins(self) -> None:
         """The longer prefix counts, whoever gave it."""
         rules = Rules([("redis.", "pool wait"), ("redis.client:Redis.get", "queue wait")])
-        assert rules.task(names(USER, "redis.client:Redis.get"), Wait("future")).state == "queue wait"
-        assert rules.task(names(USER, "redis.client:Redis.set"), Wait("future")).state == "pool wait"
+        assert rules.task(names(USER, "redis.client:Redis.get"), Waiter("future")).state == "queue wait"
+        assert rules.task(names(USER, "redis.client:Redis.set"), Waiter("future")).state == "pool wait"
 
     def test_shorter_prefix_loses(self) -> None:
         """A user's short prefix does not undo what is known more closely."""
         rules = Rules([("asyncio.", "I/O wait")])
-        assert rules.task(names(USER, "asyncio.tasks:sleep"), Wait("future")).state == "sleep"
+        assert rules.task(names(USER, "asyncio.tasks:sleep"), Waiter("future")).state == "sleep"
 
     def test_only_for_tracks_that_can_be_in_the_state(self) -> None:
         """A state of tasks leaves threads alone, and the other way round."""
@@ -369,7 +370,7 @@ class TestUsersRules:
         look = ThreadLook("still")
         assert rules.thread(names("myapp.work:take"), "x.acquire", look).state == "lock wait"
         assert rules.thread(names("myapp.rest:take"), "x.acquire", look).state == "idle"
-        assert rules.task(names("myapp.rest:take"), Wait("future")).state == "future wait"
+        assert rules.task(names("myapp.rest:take"), Waiter("future")).state == "future wait"
 
     @pytest.mark.parametrize(
         ("rule", "said"),
@@ -446,8 +447,8 @@ class TestAnything:
     """
 
     @settings(deadline=None)
-    @given(any_frames, st.builds(Wait, st.sampled_from(get_args(WaitKind)), st.text(max_size=8)))
-    def test_tasks(self, frames: list[FrameName], wait: Wait) -> None:
+    @given(any_frames, st.builds(Waiter, st.sampled_from(get_args(WaiterKind)), st.text(max_size=8)))
+    def test_tasks(self, frames: list[FrameName], wait: Waiter) -> None:
         """A task's state is a task's, and its site is one of its frames."""
         verdict = RULES.task(frames, wait)
         assert verdict.state in TASK_STATES
@@ -468,14 +469,14 @@ class TestAnything:
         assert cpu != "busy" or verdict == ("running", "", -1)
 
     @settings(deadline=None)
-    @given(any_frames, st.sampled_from(get_args(WaitKind)))
-    def test_same_again(self, frames: list[FrameName], kind: WaitKind) -> None:
+    @given(any_frames, st.sampled_from(get_args(WaiterKind)))
+    def test_same_again(self, frames: list[FrameName], kind: WaiterKind) -> None:
         """What is remembered of a function does not change the verdict."""
         rules = Rules()
         assert (
-            rules.task(frames, Wait(kind))
-            == rules.task(frames, Wait(kind))
-            == Rules().task(frames, Wait(kind))
+            rules.task(frames, Waiter(kind))
+            == rules.task(frames, Waiter(kind))
+            == Rules().task(frames, Waiter(kind))
         )
 
 

@@ -25,7 +25,7 @@ from fgtrace.cli import main
 from fgtrace.cli._ending import summary
 from fgtrace.cli._parser import parse
 from fgtrace.cli._plan import Plan
-from fgtrace.cli._progress import Progress
+from fgtrace.cli._progress import ProgressBar
 from programs import CASES, Case, one
 
 pytestmark = pytest.mark.usefixtures("core")
@@ -415,6 +415,6 @@ def test_progress(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, seconds:
     """A bar is drawn on a terminal where writing takes more than a second, and wiped in the end."""
     monkeypatch.setenv("TERM", "xterm")
     times = iter([0.0, *([seconds] * 10)])
-    with Progress(stream, sys.path, clock=lambda: next(times)) as progress:
+    with ProgressBar(stream, sys.path, clock=lambda: next(times)) as progress:
         progress.update(1, 2)
     assert ("fgtrace: writing" in stream.getvalue()) is shown

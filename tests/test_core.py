@@ -357,11 +357,11 @@ def test_calibration_fails(
     """
     Where the fields of a task are not found where they must be, the Python twin serves: one log line.
     """
-    real = _native.load()
+    real = _native.load_core()
     liar = SimpleNamespace(
         Core=real.Core, newest_task=real.newest_task, words=lambda each: lie(real.words(each))
     )
-    monkeypatch.setattr(_core_sampler, "load", lambda: liar)
+    monkeypatch.setattr(_core_sampler, "load_core", lambda: liar)
     monkeypatch.setattr(_native, "_found", {})
     monkeypatch.setattr(_cores, "_told", [])
     with pytest.raises(ConfigError, match="the C core cannot serve"):
@@ -386,7 +386,7 @@ def test_self_check_fails(core: str, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     """
     A task whose waiter is not where calibration found it: Python looks at the tasks from then on.
     """
-    right, step = _native.fields_of(_native.load(), asyncio.tasks)
+    right, step = _native.fields_of(_native.load_core(), asyncio.tasks)
     wrong = dict(right, waiter=right["coro"], coro=right["waiter"])
     monkeypatch.setitem(_native._found, id(asyncio.tasks), (wrong, step))
 

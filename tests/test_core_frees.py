@@ -17,7 +17,7 @@ import pytest
 
 from fgtrace._options.options import Options
 from fgtrace._sampling.choose import make_sampler
-from fgtrace._sampling.collect.calibration import load
+from fgtrace._sampling.collect.calibration import load_core
 from fgtrace._sampling.core_sampler import CoreSampler
 from test_core import only_c, run
 
@@ -362,7 +362,7 @@ def words() -> tuple[int, ...]:
     """
     What the type of tasks consists of, but for its count of references.
     """
-    found: tuple[int, ...] = load().words(asyncio.Task)[1:]
+    found: tuple[int, ...] = load_core().words(asyncio.Task)[1:]
     return found
 
 
@@ -376,12 +376,12 @@ def test_type_is_as_before(core: str) -> None:
     before = words()
     first, second = Looks(), Looks()
     exchanged = {place for place, word in enumerate(words()) if word != before[place]}
-    assert load().watches_frees(asyncio.Task)
+    assert load_core().watches_frees(asyncio.Task)
     assert len(exchanged) == 1
     first.core.close()
-    assert load().watches_frees(asyncio.Task)
+    assert load_core().watches_frees(asyncio.Task)
     second.core.close()
-    assert not load().watches_frees(asyncio.Task)
+    assert not load_core().watches_frees(asyncio.Task)
     assert words() == before
 
 
@@ -396,7 +396,7 @@ def test_dropped_core(core: str) -> None:
         looks.look()
         del looks
         gc.collect()
-        assert not load().watches_frees(asyncio.Task)
+        assert not load_core().watches_frees(asyncio.Task)
         silence()
         drop(tasks)
 

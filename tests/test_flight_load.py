@@ -13,7 +13,7 @@ import pytest
 
 import fgtrace
 import fgtrace._session.flight_recorder
-from fgtrace._model.values import FrameName, Wait
+from fgtrace._model.values import FrameName, Waiter
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import GONE, OFFSET_BITS, LoopEntry, Recording, TrackEntry
 from fgtrace._sampling.collect.requests import RequestWatch
@@ -66,7 +66,7 @@ class SimulatedSampler:
 
     def see_steady(self, now: int) -> None:
         code = self.recording.named(FrameName("app", "serve"), "app.py")
-        wait = self.recording.wait(Wait("future"))
+        wait = self.recording.wait(Waiter("future"))
         self.recording.observe(now, self.steady, self.recording.stack([code << OFFSET_BITS]), wait)
 
     def see(self, now: int, number: int) -> None:
@@ -74,7 +74,7 @@ class SimulatedSampler:
         track = recording.track(TrackEntry("task", f"request {now}", now, loop=0))
         code = recording.named(FrameName("app", f"handler{number}"), "app.py")
         stack = recording.stack([code << OFFSET_BITS | now // SECOND, code << OFFSET_BITS])
-        recording.observe(now, track, stack, recording.wait(Wait("task", "app.Task", max(0, self.before))))
+        recording.observe(now, track, stack, recording.wait(Waiter("task", "app.Task", max(0, self.before))))
         if self.before >= 0:
             recording.tracks[self.before].end = now
             recording.observe(now, self.before, GONE, 0)

@@ -31,7 +31,7 @@ import fgtrace.aiohttp
 import fgtrace.asgi
 import fgtrace.wsgi
 from fgtrace._formats.read.wire import Message
-from fgtrace._http import Ask, Door, HttpOptions, Job, Reply
+from fgtrace._http import Door, HttpOptions, HttpRequest, Job, Reply
 from fgtrace._http.endpoints import Slots
 from fgtrace._http.index_page import PAGE, PAGE_HEADERS
 from fgtrace._session.flight_recorder import FlightRecorder
@@ -63,7 +63,7 @@ def answer(
     What a door says.
     """
     door = Door(HttpOptions(**options))
-    found = door.answer(Ask(method, path, query, headers or {}, "/debug"))
+    found = door.answer(HttpRequest(method, path, query, headers or {}, "/debug"))
     if isinstance(found, Job):
         found.cancel()
     return found

@@ -268,7 +268,7 @@ def test_memory_is_bounded_by_a_piece() -> None:
 
 #: Our words -> the message's name in Perfetto's definitions, and its fields.
 _MESSAGES: dict[type, tuple[str, dict[str, str]]] = {
-    _perfetto.Packet: (
+    _perfetto.TracePacket: (
         "TracePacket",
         {
             "TIMESTAMP": "timestamp", "SEQUENCE": "trusted_packet_sequence_id", "TRACK_EVENT": "track_event",
@@ -276,7 +276,7 @@ _MESSAGES: dict[type, tuple[str, dict[str, str]]] = {
             "DESCRIPTOR": "track_descriptor", "FIRST": "first_packet_on_sequence",
         },
     ),
-    _perfetto.Descriptor: (
+    _perfetto.TrackDescriptor: (
         "TrackDescriptor",
         {
             "UUID": "uuid", "NAME": "name", "PROCESS": "process", "THREAD": "thread", "PARENT": "parent_uuid",
@@ -284,12 +284,12 @@ _MESSAGES: dict[type, tuple[str, dict[str, str]]] = {
             "MERGE": "sibling_merge_behavior",
         },
     ),
-    _perfetto.Process: ("ProcessDescriptor", {"PID": "pid", "NAME": "process_name"}),
-    _perfetto.Thread: (
+    _perfetto.ProcessDescriptor: ("ProcessDescriptor", {"PID": "pid", "NAME": "process_name"}),
+    _perfetto.ThreadDescriptor: (
         "ThreadDescriptor",
         {"PID": "pid", "TID": "tid", "SORT": "legacy_sort_index", "NAME": "thread_name"},
     ),
-    _perfetto.Event: (
+    _perfetto.TrackEvent: (
         "TrackEvent",
         {
             "CATEGORY_IID": "category_iids", "ANNOTATION": "debug_annotations", "LEGACY": "legacy_event",
@@ -297,7 +297,7 @@ _MESSAGES: dict[type, tuple[str, dict[str, str]]] = {
             "CATEGORY": "categories", "COUNTER_VALUE": "counter_value", "SOURCE_IID": "source_location_iid",
         },
     ),
-    _perfetto.Annotation: (
+    _perfetto.DebugAnnotation: (
         "DebugAnnotation",
         {
             "NAME_IID": "name_iid", "BOOL": "bool_value", "INT": "int_value", "DOUBLE": "double_value",
@@ -305,7 +305,7 @@ _MESSAGES: dict[type, tuple[str, dict[str, str]]] = {
             "STRING_IID": "string_value_iid",
         },
     ),
-    _perfetto.Interned: (
+    _perfetto.InternedData: (
         "InternedData",
         {
             "CATEGORIES": "event_categories", "NAMES": "event_names",
@@ -313,7 +313,7 @@ _MESSAGES: dict[type, tuple[str, dict[str, str]]] = {
             "STRINGS": "debug_annotation_string_values",
         },
     ),
-    _perfetto.Source: ("SourceLocation", {"FILE": "file_name", "LINE": "line_number"}),
+    _perfetto.SourceLocation: ("SourceLocation", {"FILE": "file_name", "LINE": "line_number"}),
 }  # fmt: skip
 
 

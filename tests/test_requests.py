@@ -20,14 +20,14 @@ import pytest
 import fgtrace
 import fgtrace.aiohttp
 import fgtrace.asgi
-from fgtrace._http.task_list import TaskWatch, as_text
+from fgtrace._http.task_list import TaskList, as_text
 from fgtrace._model.values import Frame, Request, Track
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import Recording
 from fgtrace._sampling.collect import requests as _requests
 from fgtrace._session.flight_recorder import FlightRecorder
 from fgtrace._timeline.request_slices import Served
-from fgtrace._timeline.slice_builder import Lane
+from fgtrace._timeline.slice_builder import SliceBuilder
 from fgtrace._timeline.stack_resolver import Resolver
 from live import SECONDS, Live, live
 from reading import Row, Trace
@@ -305,7 +305,7 @@ def test_tasks_now_hostile(caplog: pytest.LogCaptureFixture) -> None:
             _requests.begin_request(task, nameless, None),
             _requests.begin_request(task, lambda _: (f"GET {path}", path, "", ""), None),
         ]
-        found = as_text(TaskWatch(Options()).look(), 9).decode()
+        found = as_text(TaskList(Options()).look(), 9).decode()
         for each in serving:
             _requests.end_request(each)
         return found
@@ -403,7 +403,7 @@ def drawn(
     recording.requests += requests
     resolver = Resolver(recording, Options())
     outer = Served(recording).outer(0, resolver)
-    lane = Lane(TRACK, in_time=in_time, outer=outer)
+    lane = SliceBuilder(TRACK, in_time=in_time, outer=outer)
     found: list[int] = []
     for time, state in ((0, "sleep"), (50, "running"), (100, "")):
         path = (resolver.shared_step(Frame(state, "state")),) if state else ()

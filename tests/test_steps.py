@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import fgtrace
-from fgtrace._sampling.collect.calibration import CoreError, load
+from fgtrace._sampling.collect.calibration import CoreError, load_core
 from fgtrace._sampling.core_sampler import MANY_TASKS, CoreSampler
 from reading import Rows, Trace
 
@@ -28,7 +28,7 @@ run = asyncio.events.Handle._run
 @pytest.fixture(autouse=True)
 def _c_core(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
-        load()
+        load_core()
     except CoreError as error:
         pytest.skip(f"no C core: {error}")
     monkeypatch.setenv("FGTRACE_CORE", "c")

@@ -14,7 +14,7 @@ import fgtrace.asgi
 import fgtrace.wsgi
 from fgtrace._options.options import Options
 from fgtrace._output.captured_trace import CapturedTrace
-from fgtrace._output.transfer import pack, unpack
+from fgtrace._output.transfer import pack_trace, unpack_trace
 from fgtrace._recording.recording import OFFSET_BITS, Recording
 from fgtrace._recording.wrappers import wrapper, wraps_of
 from fgtrace._timeline.stack_resolver import Resolver
@@ -114,6 +114,6 @@ def test_another_process() -> None:
     recording = Recording()
     ours = wrapper("request")(function("serve"))
     stack = seen(recording, ("fgtrace.new", ours), ("app", function("handler")))
-    copy = unpack(pack(CapturedTrace(recording, Options(), 1, 1, {}))).recording
+    copy = unpack_trace(pack_trace(CapturedTrace(recording, Options(), 1, 1, {}))).recording
     assert shown(copy, stack) == ["handler"]
     assert [entry.wraps for entry in copy.codes] == ["request", ""]

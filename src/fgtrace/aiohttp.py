@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from fgtrace._http import PATHS, Ask, Door, Reply, make_door, place_of
+from fgtrace._http import PATHS, Door, HttpRequest, Reply, make_door, mount_path
 from fgtrace._output.metadata import in_thread
 from fgtrace._recording.wrappers import wrapper
 from fgtrace._sampling.collect.requests import begin_request, end_request
@@ -40,13 +40,13 @@ def add_routes(app: web.Application, prefix: str = "/debug", **options: Any) -> 
         ConfigError: an option has a value that is not allowed.
         UnknownOptionError: there is no such option.
     """
-    prefix = place_of(prefix)
+    prefix = mount_path(prefix)
     door = make_door("fgtrace.aiohttp.add_routes", options, "prefix")
 
     async def debug(path: str, request: web.Request) -> web.StreamResponse:
         path += request.match_info.get("rest", "")
         base = request.path.removesuffix(path)  # more than the prefix in an application within another one
-        ask = Ask(request.method, path, request.rel_url.raw_query_string, _headers(request), base)
+        ask = HttpRequest(request.method, path, request.rel_url.raw_query_string, _headers(request), base)
         return await _answer(door, ask, request)
 
     for path in ("", *PATHS):  # a route each, so that a request is named by what it asked for
@@ -92,7 +92,7 @@ def _headers(request: web.Request) -> dict[str, str]:
     return {name.lower(): value for name, value in request.headers.items()}
 
 
-async def _answer(door: Door, ask: Ask, request: web.Request) -> web.StreamResponse:
+async def _answer(door: Door, ask: HttpRequest, request: web.Request) -> web.StreamResponse:
     found = door.answer(ask)
     if isinstance(found, Reply):
         return await _send(found, request)

@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from fgtrace._http import Ask, Door, Job, Reply, make_door, place_of
+from fgtrace._http import Door, HttpRequest, Job, Reply, make_door, mount_path
 from fgtrace._output.metadata import start_thread
 from fgtrace._recording.wrappers import wrapper
 from fgtrace._sampling.collect.requests import begin_request, end_request
@@ -29,7 +29,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class DebugApp:
@@ -77,9 +77,9 @@ class DebugMiddleware:
         UnknownOptionError: there is no such option.
     """
 
-    def __init__(self, app: App, prefix: str = "/debug", **options: Any) -> None:
+    def __init__(self, app: AsgiApp, prefix: str = "/debug", **options: Any) -> None:
         self._app = app
-        self._prefix = place_of(prefix)
+        self._prefix = mount_path(prefix)
         self._door = make_door("fgtrace.asgi.DebugMiddleware", options, "prefix")
 
     @wrapper("call")
@@ -112,7 +112,7 @@ class RequestMiddleware:
         app: the application.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: AsgiApp) -> None:
         self._app = app
 
     @wrapper("request")
@@ -164,11 +164,11 @@ def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def _ask(scope: Scope, path: str, base: str) -> Ask:
-    return Ask(scope["method"], path, scope["query_string"].decode("latin-1"), _headers(scope), base)
+def _ask(scope: Scope, path: str, base: str) -> HttpRequest:
+    return HttpRequest(scope["method"], path, scope["query_string"].decode("latin-1"), _headers(scope), base)
 
 
-async def _serve(door: Door, ask: Ask, receive: Receive, send: Send) -> None:
+async def _serve(door: Door, ask: HttpRequest, receive: Receive, send: Send) -> None:
     """
     Answer, unless the client goes away meanwhile.
     """

@@ -43,7 +43,7 @@ class Server:
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
         from fgtrace._http import make_door
-        from fgtrace._http.server_thread import Listener  # 30 ms, and only a server needs it
+        from fgtrace._http.server_thread import ServerThread  # 30 ms, and only a server needs it
 
         if not host:
             raise ConfigError("host", host, "allowed is an address or a name of this machine")
@@ -51,7 +51,7 @@ class Server:
             raise ConfigError("port", port, "allowed is a whole number from 0 to 65535")
         door = make_door("fgtrace.serve", options, "host", "port")
         is_local = host in LOOPBACK and options.get("token") is None
-        self._listener = Listener(door, host, port, is_local=is_local)
+        self._listener = ServerThread(door, host, port, is_local=is_local)
         self.host = host
         self.port = self._listener.port
         self._listener.start()

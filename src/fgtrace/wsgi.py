@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from fgtrace._http import Ask, Door, Reply, make_door, place_of
+from fgtrace._http import Door, HttpRequest, Reply, make_door, mount_path
 from fgtrace._recording.wrappers import wrapper
 
 __all__ = ["DebugApp", "DebugMiddleware"]
 
-App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 #: What may stand in the environment: a function that tells whether the client has gone.
 DISCONNECTED = "waitress.client_disconnected"
 
@@ -63,9 +63,9 @@ class DebugMiddleware:
         UnknownOptionError: there is no such option.
     """
 
-    def __init__(self, app: App, prefix: str = "/debug", **options: Any) -> None:
+    def __init__(self, app: WsgiApp, prefix: str = "/debug", **options: Any) -> None:
         self._app = app
-        self._prefix = place_of(prefix)
+        self._prefix = mount_path(prefix)
         self._door = make_door("fgtrace.wsgi.DebugMiddleware", options, "prefix")
 
     @wrapper("call")
@@ -84,7 +84,7 @@ class DebugMiddleware:
 
 
 def _answer(door: Door, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    ask = Ask(
+    ask = HttpRequest(
         environ["REQUEST_METHOD"],
         environ.get("PATH_INFO", ""),
         environ.get("QUERY_STRING", ""),

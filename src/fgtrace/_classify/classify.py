@@ -8,7 +8,7 @@ frame nearer the leaf is more specific, but a leaf alone is not enough: a socket
 that no rule names, since past the program's own code the stack is about something else.
 
 A task's frames cannot tell whether it runs, and say nothing where it awaits a bare future;
-both are in its `Wait`. A thread's frames cannot tell whether it is blocked at all; that is in
+both are in its `Waiter`. A thread's frames cannot tell whether it is blocked at all; that is in
 the native call at its leaf and in its CPU clock.
 
 May not: ask a clock, the interpreter or a live object. It is called once for every observation
@@ -36,7 +36,7 @@ from fgtrace._classify.rules import (
     Rule,
 )
 from fgtrace._model.states import GIL_WAIT, RUNNING, STATES, TASK_STATES, THREAD_STATES, UNBLOCKED
-from fgtrace._model.values import Cpu, FrameName, ThreadLook, Wait
+from fgtrace._model.values import Cpu, FrameName, ThreadLook, Waiter
 from fgtrace.errors import ConfigError
 
 __all__ = ["Rules", "Verdict"]
@@ -76,7 +76,7 @@ class _Known(NamedTuple):
     public: bool
 
 
-class _Found(NamedTuple):
+class _Suggestion(NamedTuple):
     """
     What a walk knows so far: a suggestion, and the frame that made it (-1: the native call).
     """
@@ -111,7 +111,7 @@ _NAMES = _Prefixes(NAMES)
 _CALLS = {call: rule for rule in CALL_RULES for call in rule.calls}
 
 
-class _Table:
+class _RuleTable:
     """
     One table of rules, with what it knows of the functions that it has met.
 
@@ -152,7 +152,7 @@ class _Table:
         turns = self._turns.get(rule.prefixes[0], {})
         return _Known(rule.effect, rule.state, turns, name, public)
 
-    def walk(self, frames: Sequence[FrameName], found: _Found, followed: str) -> _Found:
+    def walk(self, frames: Sequence[FrameName], found: _Suggestion, followed: str) -> _Suggestion:
         """
         Ask the frames from the leaf outward, and give what is known at the end.
 
@@ -203,7 +203,7 @@ class Rules:
     Example::
 
         rules = Rules([("myapp.throttle:", "pool wait")])
-        rules.task([FrameName("myapp.throttle", "enter")], Wait("future")).state  # "pool wait"
+        rules.task([FrameName("myapp.throttle", "enter")], Waiter("future")).state  # "pool wait"
 
     Args:
         extra: (prefix, state) pairs. The prefix is the start of a ``module:qualname``; of
@@ -218,10 +218,10 @@ class Rules:
 
     def __init__(self, extra: Iterable[tuple[str, str]] = ()) -> None:
         users = tuple(_user_rule(prefix, state) for prefix, state in extra)
-        self._tasks = _Table((*TASK_RULES, *(r for r in users if r.state in TASK_STATES)))
-        self._threads = _Table((*THREAD_RULES, *(r for r in users if r.state in THREAD_STATES)))
+        self._tasks = _RuleTable((*TASK_RULES, *(r for r in users if r.state in TASK_STATES)))
+        self._threads = _RuleTable((*THREAD_RULES, *(r for r in users if r.state in THREAD_STATES)))
 
-    def task(self, frames: Sequence[FrameName], wait: Wait) -> Verdict:
+    def task(self, frames: Sequence[FrameName], wait: Waiter) -> Verdict:
         """
         Tell why a task is where it is.
 
@@ -232,7 +232,7 @@ class Rules:
         by_kind = KIND_STATES[wait.kind]
         if by_kind in UNBLOCKED:
             return Verdict(by_kind, "", -1)
-        found = self._tasks.walk(frames, _Found(), by_kind)
+        found = self._tasks.walk(frames, _Suggestion(), by_kind)
         site = self._tasks.site(frames)
         if found.state == NOTHING:
             return _verdict(by_kind, _waiter_name(wait), site)
@@ -257,11 +257,11 @@ class Rules:
         on = _call_name(callee) if found.at < 0 else self._threads.name(frames, found.at)
         return _verdict(found.state, on, self._threads.site(frames))
 
-    def _blocked(self, frames: Sequence[FrameName], callee: str, cpu: Cpu) -> _Found:
+    def _blocked(self, frames: Sequence[FrameName], callee: str, cpu: Cpu) -> _Suggestion:
         # A clock that ran all the time leaves no room for a wait, whatever the frames say. One
         # that ran for a part does, but only at a call: bytecode of queue.Queue.get does not wait.
         if cpu == "busy" or (cpu == "some" and not callee):
-            return _Found()
+            return _Suggestion()
         return self._threads.walk(frames, _called(callee, cpu), NOTHING)
 
 
@@ -283,32 +283,32 @@ def _verdict(state: str, on: str, site: int) -> Verdict:
     return Verdict(state, "" if state == GIL_WAIT else on, site)
 
 
-def _heard(found: _Found, known: _Known, index: int, followed: str) -> _Found:
+def _heard(found: _Suggestion, known: _Known, index: int, followed: str) -> _Suggestion:
     """
     Give what is known after one more frame.
     """
     if known.effect is Effect.TURNS:
         turned = known.turns.get(found.state)
-        return found if turned is None else _Found(turned, index)
+        return found if turned is None else _Suggestion(turned, index)
     if known.effect is Effect.PASSES:
         return found
     if found.held and known.effect in (Effect.SUGGESTS, Effect.FOLLOWS):
         return found
-    return _Found(known.state or followed, index, known.effect is Effect.HOLDS)
+    return _Suggestion(known.state or followed, index, known.effect is Effect.HOLDS)
 
 
 def _call_rule(callee: str) -> CallRule | None:
     return _CALLS.get(callee) or _CALLS.get(f"*.{callee.rpartition('.')[2]}")
 
 
-def _called(callee: str, cpu: Cpu) -> _Found:
+def _called(callee: str, cpu: Cpu) -> _Suggestion:
     """
     Give what is known from the native call alone.
     """
     rule = _call_rule(callee)
     if rule is None or (rule.weak and cpu not in _STOOD):
-        return _Found()
-    return _Found(rule.state, held=rule.holds)
+        return _Suggestion()
+    return _Suggestion(rule.state, held=rule.holds)
 
 
 def _call_name(callee: str) -> str:
@@ -349,7 +349,7 @@ def _bare(name: str) -> str:
     return f"{head}{dot}{word.lstrip('_')}"
 
 
-def _waiter_name(wait: Wait) -> str:
+def _waiter_name(wait: Waiter) -> str:
     return TYPE_NAMES.get(wait.type) or KIND_NAMES.get(wait.kind) or _type_name(wait.type)
 
 

@@ -75,7 +75,7 @@ class CodeMap:
         self._code = code
         self._positions: dict[int, Position] = {}
         self._callees: dict[int, str] = {}
-        self._flow: _Flow | None = None
+        self._flow: _ControlFlow | None = None
 
     def position(self, lasti: int) -> Position:
         """
@@ -122,7 +122,7 @@ class CodeMap:
         if raw[start] not in _CALL_CODES:
             return ""
         try:
-            self._flow = self._flow or _Flow(self._code)
+            self._flow = self._flow or _ControlFlow(self._code)
             text = self._flow.callee(self._flow.index[start // 2], _LINKS)
         except (IndexError, KeyError, ValueError):  # bytecode that no compiler made
             return ""
@@ -197,7 +197,7 @@ class _Made(NamedTuple):
     left: int  # how many links may follow
 
 
-class _Flow:
+class _ControlFlow:
     """
     The instructions of a code object, and which can come right before which.
     """
@@ -342,22 +342,22 @@ _COMMON: Final = _words(
 _SUBSCRIPT: Final = 26  # of BINARY_OP (3.14)
 
 
-def _variables(flow: _Flow, made: _Made) -> str:
+def _variables(flow: _ControlFlow, made: _Made) -> str:
     arg = flow.args[made.at]
     return flow.variables[arg >> 4 if made.out else arg & 15]
 
 
-def _global(flow: _Flow, made: _Made) -> str:
+def _global(flow: _ControlFlow, made: _Made) -> str:
     null = flow.args[made.at] & 1 and made.out == _NULL_FIRST
     return "" if null else flow.named(made.at)
 
 
-def _entered(flow: _Flow, made: _Made) -> str:
+def _entered(flow: _ControlFlow, made: _Made) -> str:
     enter = flow.callee(made.at, made.left)
     return f"{enter.removesuffix('enter__')}exit__" if made.out else f"{enter}()"
 
 
-def _subscript(flow: _Flow, made: _Made, depth: int = 1) -> str:
+def _subscript(flow: _ControlFlow, made: _Made, depth: int = 1) -> str:
     return f"{flow.text(made.at, depth, made.left)}[...]"
 
 
@@ -380,7 +380,7 @@ _NAME: Final = _words("IMPORT_FROM LOAD_FROM_DICT_OR_GLOBALS LOAD_NAME")
 _ATTR: Final = _words("LOAD_ATTR LOAD_METHOD")
 
 #: The text of what an instruction makes, by its name; `_OTHER` for the rest.
-_TEXTS: Final[dict[str, Callable[[_Flow, _Made], str]]] = {
+_TEXTS: Final[dict[str, Callable[[_ControlFlow, _Made], str]]] = {
     **dict.fromkeys(_FIXED, lambda flow, made: _FIXED[flow.name(made.at)]),
     **dict.fromkeys((f"LOAD_{name}" for name in _ONE), lambda flow, made: flow.variables[flow.args[made.at]]),
     **dict.fromkeys(_TWO, _variables),

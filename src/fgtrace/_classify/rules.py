@@ -39,7 +39,7 @@ from fgtrace._model.states import (
     TASK_WAIT,
     THREAD_WAIT,
 )
-from fgtrace._model.values import Cpu, WaitKind
+from fgtrace._model.values import Cpu, WaiterKind
 
 __all__ = [
     "CALL_RULES",
@@ -353,7 +353,7 @@ NAMES: Mapping[str, str] = MappingProxyType({
 })
 
 #: The states of a task by its waiter, where its functions say nothing.
-KIND_STATES: Mapping[WaitKind, str] = MappingProxyType({
+KIND_STATES: Mapping[WaiterKind, str] = MappingProxyType({
     "running": RUNNING,
     "runnable": RUNNABLE,
     "task": TASK_WAIT,
@@ -363,7 +363,7 @@ KIND_STATES: Mapping[WaitKind, str] = MappingProxyType({
 })
 
 #: What is awaited by the waiter's kind, where its functions and its type say nothing.
-KIND_NAMES: Mapping[WaitKind, str] = MappingProxyType({
+KIND_NAMES: Mapping[WaiterKind, str] = MappingProxyType({
     "task": "asyncio.Task",
     "thread": "concurrent.futures.Future",
 })

@@ -13,16 +13,16 @@ __all__ = [
     "EVENTS",
     "NOTE",
     "THREADS",
-    "Annotation",
-    "ChromeEvents",
-    "Descriptor",
-    "Event",
-    "Interned",
-    "Legacy",
-    "Packet",
-    "Process",
-    "Source",
-    "Thread",
+    "ChromeEventBundle",
+    "DebugAnnotation",
+    "InternedData",
+    "LegacyEvent",
+    "ProcessDescriptor",
+    "SourceLocation",
+    "ThreadDescriptor",
+    "TracePacket",
+    "TrackDescriptor",
+    "TrackEvent",
 ]
 
 #: The packet sequences: descriptors of processes and threads, and all else.
@@ -32,7 +32,7 @@ THREADS, EVENTS = 1, 2
 NOTE = 1847
 
 
-class Packet:
+class TracePacket:
     """
     TracePacket; a trace is a row of them, each field 1 of `Trace`.
     """
@@ -42,7 +42,7 @@ class Packet:
     CLEARED, NEEDS_STATE = 1, 2  # of the flags
 
 
-class Descriptor:
+class TrackDescriptor:
     """
     TrackDescriptor.
     """
@@ -54,7 +54,7 @@ class Descriptor:
     UNIT_NAME = 6  # CounterDescriptor
 
 
-class Process:
+class ProcessDescriptor:
     """
     ProcessDescriptor.
     """
@@ -62,7 +62,7 @@ class Process:
     PID, NAME = 1, 6
 
 
-class Thread:
+class ThreadDescriptor:
     """
     ThreadDescriptor.
     """
@@ -70,7 +70,7 @@ class Thread:
     PID, TID, SORT, NAME = 1, 2, 3, 5
 
 
-class Event:
+class TrackEvent:
     """
     TrackEvent.
     """
@@ -80,7 +80,7 @@ class Event:
     BEGIN, END, INSTANT, COUNTER = 1, 2, 3, 4  # of the types
 
 
-class Legacy:
+class LegacyEvent:
     """
     TrackEvent.LegacyEvent.
     """
@@ -88,7 +88,7 @@ class Legacy:
     PHASE, ID, BIND_TO_ENCLOSING = 2, 6, 12
 
 
-class Annotation:
+class DebugAnnotation:
     """
     DebugAnnotation.
     """
@@ -96,7 +96,7 @@ class Annotation:
     NAME_IID, BOOL, INT, DOUBLE, STRING, JSON, NAME, STRING_IID = 1, 2, 4, 5, 6, 9, 10, 17
 
 
-class Interned:
+class InternedData:
     """
     InternedData; each entry has its number in field 1 and its text in field 2.
     """
@@ -104,7 +104,7 @@ class Interned:
     CATEGORIES, NAMES, ANNOTATION_NAMES, SOURCES, STRINGS = 1, 2, 3, 4, 29
 
 
-class Source:
+class SourceLocation:
     """
     SourceLocation.
     """
@@ -112,7 +112,7 @@ class Source:
     FILE, LINE = 2, 4
 
 
-class ChromeEvents:
+class ChromeEventBundle:
     """
     ChromeEventBundle and its ChromeMetadata.
     """

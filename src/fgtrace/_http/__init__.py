@@ -2,10 +2,10 @@
 The doors' common room: what is asked over HTTP, by whom it may be, and what is answered.
 
 It knows no framework and no socket. A door (`fgtrace.asgi`, `fgtrace.aiohttp`, `fgtrace.wsgi`,
-`fgtrace.server`) hands in an `Ask` and gets a `Reply` to send, or a `Job` to run in a thread that may
+`fgtrace.server`) hands in an `HttpRequest` and gets a `Reply` to send, or a `Job` to run in a thread that may
 block; it cancels the job when its client goes away, and closes what it was given.
 
-    found = door.answer(Ask("GET", "/fgtrace", "seconds=3"))
+    found = door.answer(HttpRequest("GET", "/fgtrace", "seconds=3"))
 
 Everything from outside is bounded: the query, what is said back of it, the length and rate of a trace, how
 many there are at once, and how long a client may take to read one.
@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from fgtrace._http.endpoints import PATHS, Door
 from fgtrace._http.jobs import Job
-from fgtrace._http.messages import Ask, Reply
+from fgtrace._http.messages import HttpRequest, Reply
 from fgtrace._http.options import HttpOptions
 from fgtrace._options.parsing import refuse_unknown
 from fgtrace.errors import ConfigError
 
-__all__ = ["PATHS", "Ask", "Door", "HttpOptions", "Job", "Reply", "make_door", "place_of"]
+__all__ = ["PATHS", "Door", "HttpOptions", "HttpRequest", "Job", "Reply", "make_door", "mount_path"]
 
 
 def make_door(function: str, options: dict[str, object], *own: str) -> Door:
@@ -42,7 +42,7 @@ def make_door(function: str, options: dict[str, object], *own: str) -> Door:
     return Door(HttpOptions(**options))  # type: ignore[arg-type]
 
 
-def place_of(prefix: str) -> str:
+def mount_path(prefix: str) -> str:
     """
     The path below which a door answers, without a slash at its end.
 

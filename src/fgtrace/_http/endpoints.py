@@ -15,7 +15,7 @@ from typing import Any
 
 from fgtrace._http.index_page import PAGE, PAGE_HEADERS
 from fgtrace._http.jobs import DumpJob, Job, ReplyJob, TraceJob, file_headers
-from fgtrace._http.messages import Ask, Reply, plain, takes_gzip
+from fgtrace._http.messages import HttpRequest, Reply, plain_text, takes_gzip
 from fgtrace._http.options import HttpOptions
 from fgtrace._http.query import (
     LONGEST_QUERY,
@@ -29,7 +29,7 @@ from fgtrace._http.query import (
     up_to,
     word,
 )
-from fgtrace._http.task_list import TaskWatch, as_json, as_text
+from fgtrace._http.task_list import TaskList, as_json, as_text
 from fgtrace._options.options import FORMATS
 from fgtrace._sampling.collect.task_discovery import tell_finders
 from fgtrace._session.flight_recorder import running
@@ -94,9 +94,9 @@ class Door:
         self._options = options
         self._traces = Slots(options.max_traces)
         self._looks = Slots(MOST_LOOKS)
-        self._tasks = TaskWatch(options.config)
+        self._tasks = TaskList(options.config)
         answers = (self._index, self._trace, self._profile, self._now)
-        self._places: dict[str, Callable[[Ask], Reply | Job]] = {
+        self._places: dict[str, Callable[[HttpRequest], Reply | Job]] = {
             "": self._redirect,
             **dict(zip(PATHS, answers, strict=True)),
         }
@@ -115,26 +115,26 @@ class Door:
         }  # fmt: skip
         self._profile_fields: dict[str, Field] = {**limits, "format": word(*PROFILES)}
 
-    def answer(self, ask: Ask) -> Reply | Job:
+    def answer(self, ask: HttpRequest) -> Reply | Job:
         """
         The answer to a request, or the job that makes it.
         """
         if not self._may_ask(ask.headers.get("authorization", "")):
             challenge = {"WWW-Authenticate": 'Basic realm="fgtrace", charset="UTF-8", Bearer'}
-            return plain(401, "a token is needed: Authorization: Bearer <token>", challenge)
+            return plain_text(401, "a token is needed: Authorization: Bearer <token>", challenge)
         place = self._places.get(ask.path)
         if place is None:
-            return plain(
+            return plain_text(
                 404, "there is nothing here; there is: " + " ".join(ask.base + path for path in PATHS)
             )
         if ask.method not in ("GET", "HEAD"):
-            return plain(405, "allowed is GET or HEAD", {"Allow": "GET, HEAD"})
+            return plain_text(405, "allowed is GET or HEAD", {"Allow": "GET, HEAD"})
         if len(ask.query) > LONGEST_QUERY:
-            return plain(414, f"the query is longer than {LONGEST_QUERY} characters")
+            return plain_text(414, f"the query is longer than {LONGEST_QUERY} characters")
         try:
             found = place(ask)
         except ConfigError as error:
-            return plain(400, refusal(error))
+            return plain_text(400, refusal(error))
         return found.without_body() if isinstance(found, Reply) and ask.method == "HEAD" else found
 
     def _may_ask(self, said: str) -> bool:
@@ -154,30 +154,30 @@ class Door:
             return False
         return hmac.compare_digest(given.encode(errors="replace"), self._options.token.encode())
 
-    def _redirect(self, ask: Ask) -> Reply:
+    def _redirect(self, ask: HttpRequest) -> Reply:
         """
         The page's links are relative, so its address ends in a slash.
         """
         place = ask.base.rpartition("/")[2] + "/"  # relative: a proxy may stand before us
-        return plain(308, f"it is at {place}", {"Location": place})
+        return plain_text(308, f"it is at {place}", {"Location": place})
 
-    def _index(self, ask: Ask) -> Reply:
+    def _index(self, ask: HttpRequest) -> Reply:
         read_query(ask.query, {})
         return Reply(200, PAGE_HEADERS, PAGE)
 
-    def _trace(self, ask: Ask) -> Reply | Job:
+    def _trace(self, ask: HttpRequest) -> Reply | Job:
         asked = read_query(ask.query, self._trace_fields)
         if "last" in asked:
             return self._dump(ask, asked)
         seconds = asked.pop("seconds", self._options.usual_seconds)
         return self._traced(ask, {"format": "json", **asked}, seconds)
 
-    def _profile(self, ask: Ask) -> Reply | Job:
+    def _profile(self, ask: HttpRequest) -> Reply | Job:
         asked = read_query(ask.query, self._profile_fields)
         seconds = asked.pop("seconds", self._options.usual_seconds)
         return self._traced(ask, {"format": "pprof", **asked}, seconds)
 
-    def _traced(self, ask: Ask, asked: Mapping[str, Any], seconds: float) -> Reply | Job:
+    def _traced(self, ask: HttpRequest, asked: Mapping[str, Any], seconds: float) -> Reply | Job:
         with as_sent(ask.query):
             options = replace(self._options.config, dst="fgtrace.json", **asked)
         if ask.method == "HEAD":
@@ -188,7 +188,7 @@ class Door:
             lambda release: TraceJob(options, seconds, release, compress=takes_gzip(ask.headers)),
         )  # fmt: skip
 
-    def _dump(self, ask: Ask, asked: dict[str, Any]) -> Reply | Job:
+    def _dump(self, ask: HttpRequest, asked: dict[str, Any]) -> Reply | Job:
         """
         What a flight recorder of this process has.
         """
@@ -198,7 +198,9 @@ class Door:
                 raise ConfigError(name, value, "allowed with last is format: the rest is the recorder's")
         recorder = running()
         if recorder is None:
-            return plain(409, "no flight recorder runs here: start one with fgtrace.FlightRecorder().start()")
+            return plain_text(
+                409, "no flight recorder runs here: start one with fgtrace.FlightRecorder().start()"
+            )
         if ask.method == "HEAD":
             return Reply(200, file_headers(format_), None)
         return self._in_slot(
@@ -206,7 +208,7 @@ class Door:
             lambda release: DumpJob(recorder, seconds, format_, release, compress=takes_gzip(ask.headers)),
         )  # fmt: skip
 
-    def _now(self, ask: Ask) -> Reply | Job:
+    def _now(self, ask: HttpRequest) -> Reply | Job:
         asked = read_query(ask.query, {"format": word("text", "json"), "limit": count})
         wants_json = "application/json" in ask.headers.get("accept", "")
         format_ = asked.get("format", "json" if wants_json else "text")
@@ -230,7 +232,7 @@ class Door:
         """
         give_back = slots.take(seconds)
         if give_back is None:
-            return plain(
+            return plain_text(
                 429, "as many are being made as may be at once", {"Retry-After": str(slots.retry_after())}
             )
         return make(give_back)

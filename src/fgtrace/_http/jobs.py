@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 
-from fgtrace._http.messages import Reply, plain
+from fgtrace._http.messages import Reply, plain_text
 from fgtrace._http.query import refusal
 from fgtrace._options.options import FORMATS, PACKED, Options
 from fgtrace._output.captured_trace import CapturedTrace
@@ -104,14 +104,14 @@ class Job:
             if self._cancelled.is_set() or isinstance(error, Gone):
                 raise Gone from error
             said = refusal(error) if isinstance(error, ConfigError) else str(error)
-            reply = plain(400 if isinstance(error, ConfigError) else 500, said)
+            reply = plain_text(400 if isinstance(error, ConfigError) else 500, said)
         except Exception as error:  # it is a client's answer, and nobody else's trouble
             import logging  # costs 10 ms to import, and is needed when something failed
 
             logger = logging.getLogger("fgtrace")
             if logger.hasHandlers():  # else nobody configured logging, and it would print to stderr
                 logger.warning("answering over HTTP failed: %s", error, exc_info=error)
-            reply = plain(500, f"{type(error).__name__}: {error}")
+            reply = plain_text(500, f"{type(error).__name__}: {error}")
         reply.on_close(self._release)
         return reply
 

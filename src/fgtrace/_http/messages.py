@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import IO, NamedTuple
 
-__all__ = ["Ask", "Reply", "plain", "takes_gzip"]
+__all__ = ["HttpRequest", "Reply", "plain_text", "takes_gzip"]
 
 #: Bytes that are sent at once.
 CHUNK = 64 * 1024
@@ -22,7 +22,7 @@ ALWAYS = {
 }
 
 
-class Ask(NamedTuple):
+class HttpRequest(NamedTuple):
     """
     A request.
 
@@ -111,7 +111,7 @@ class Reply:
             release()
 
 
-def plain(status: int, said: str, headers: Mapping[str, str] | None = None) -> Reply:
+def plain_text(status: int, said: str, headers: Mapping[str, str] | None = None) -> Reply:
     """
     A line of plain text.
     """

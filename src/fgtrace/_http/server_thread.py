@@ -26,11 +26,11 @@ from typing import Any
 
 from fgtrace._http.endpoints import Door
 from fgtrace._http.jobs import Job
-from fgtrace._http.messages import Ask, Reply, plain
+from fgtrace._http.messages import HttpRequest, Reply, plain_text
 from fgtrace._sampling.forks import forget, wait_for_end, watch
 from fgtrace._sampling.own_threads import own_threads
 
-__all__ = ["Listener"]
+__all__ = ["ServerThread"]
 
 #: Connections that are served at once: each has a thread.
 MOST_CONNECTIONS = 16
@@ -52,7 +52,7 @@ _BUSY = (
 )
 
 
-_at_work: weakref.WeakSet[Listener] = weakref.WeakSet()
+_at_work: weakref.WeakSet[ServerThread] = weakref.WeakSet()
 
 
 def _leave_all() -> None:
@@ -68,7 +68,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_all)
 
 
-class Listener:
+class ServerThread:
     """
     Accepts connections in a thread of its own, from `start` to `close`.
 
@@ -269,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
     error_content_type = "text/plain; charset=utf-8"
     error_message_format = "%(message)s\n"
 
-    def __init__(self, connection: _Connection, listener: Listener) -> None:
+    def __init__(self, connection: _Connection, listener: ServerThread) -> None:
         self._connection = connection
         self._listener = listener
         with suppress(OSError, ValueError):  # the client went away, or was cut off
@@ -318,14 +318,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _found(self) -> Reply | Job:
         path, _, query = self.path.partition("?")
         if self._listener.is_local and not self._is_to_local():
-            return plain(403, "allowed is a request to localhost: see the host and token of fgtrace.serve")
+            return plain_text(
+                403, "allowed is a request to localhost: see the host and token of fgtrace.serve"
+            )
         if path in ("", "/"):
-            return plain(308, f"it is at {PREFIX}/", {"Location": f"{PREFIX}/"})
+            return plain_text(308, f"it is at {PREFIX}/", {"Location": f"{PREFIX}/"})
         if path != PREFIX and not path.startswith(f"{PREFIX}/"):
-            return plain(404, f"there is nothing here; there is {PREFIX}/")
+            return plain_text(404, f"there is nothing here; there is {PREFIX}/")
         headers = {name.lower(): value for name, value in self.headers.items()}
         return self._listener.door.answer(
-            Ask(self.command, path.removeprefix(PREFIX), query, headers, PREFIX)
+            HttpRequest(self.command, path.removeprefix(PREFIX), query, headers, PREFIX)
         )
 
     def _is_to_local(self) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from fgtrace._options.options import Options
-from fgtrace._options.parsing import printable
+from fgtrace._options.parsing import escaped
 from fgtrace._recording.recording import GONE, Recording
 from fgtrace._sampling.collect.requests import served_now
 from fgtrace._sampling.collect.task_discovery import LoopFinder
@@ -27,7 +27,7 @@ from fgtrace._sampling.stats import Stats, complain
 from fgtrace._timeline.stack_resolver import Resolver
 from fgtrace._timeline.tracks import loop_name, loop_order, natural
 
-__all__ = ["Call", "RequestNow", "TaskNow", "TaskWatch", "as_json", "as_text"]
+__all__ = ["Call", "RequestNow", "TaskList", "TaskNow", "as_json", "as_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class _Look(TaskCollector):
         return found
 
 
-class TaskWatch:
+class TaskList:
     """
     Looks at all tasks, one look at a time, and remembers since when each has been in its wait.
 
@@ -229,7 +229,7 @@ def as_text(tasks: list[TaskNow], most: int) -> bytes:
 def _paragraph(task: TaskNow) -> list[str]:
     said = f"{task.name} {task.coroutine.rpartition('<locals>.')[2]}"
     if task.request is not None:
-        said = f"{printable(task.request.name)} ({said})"
+        said = f"{escaped(task.request.name)} ({said})"
     said += f": {task.state}"
     if task.on:
         said += f" on {task.on}"
@@ -241,7 +241,7 @@ def _paragraph(task: TaskNow) -> list[str]:
         for call in task.chain
     ]
     if task.request is not None:
-        facts = "".join(f", {name} {printable(value)}" for name, value in task.request.args.items())
+        facts = "".join(f", {name} {escaped(value)}" for name, value in task.request.args.items())
         lines.append(f"    serves it for {task.request.seconds:.1f} s{facts}")
     if task.awaits:
         lines.append(f"    awaits {task.awaits}")

@@ -20,13 +20,15 @@ __all__ = [
     "FrameName",
     "Gap",
     "Instant",
+    "Observation",
     "Request",
     "RequestRow",
     "Slice",
+    "Span",
     "ThreadLook",
     "Track",
-    "Wait",
-    "WaitKind",
+    "Waiter",
+    "WaiterKind",
 ]
 
 #: What a task's waiter turned out to be when the collector looked at it.
@@ -35,7 +37,7 @@ __all__ = [
 #: done. ``task``: a Task, or a future that only forwards tasks (gather, shield, wait).
 #: ``thread``: the asyncio end of a concurrent future. ``io``: a future of the loop's own socket
 #: calls (uvloop). ``future``: any other.
-WaitKind = Literal["running", "runnable", "task", "thread", "io", "future"]
+WaiterKind = Literal["running", "runnable", "task", "thread", "io", "future"]
 
 #: What a thread's CPU clock did since the tick before.
 #:
@@ -43,6 +45,12 @@ WaitKind = Literal["running", "runnable", "task", "thread", "io", "future"]
 #: other thread ran either, so it was not the GIL that it waited for. ``starved``: it stood
 #: still while another thread ran. ``unknown``: first sight, or no such clock here.
 Cpu = Literal["busy", "some", "still", "starved", "unknown"]
+
+#: Time (ns), track, stack and detail; appended only where it differs from the track's last one.
+Observation = tuple[int, int, int, int]
+
+#: Start and end (ns from the trace's start).
+Span = tuple[int, int]
 
 
 #: What a flag on a task's track is called that says who holds the lock that it waits for.
@@ -59,17 +67,17 @@ class FrameName(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class Waiter:
     """
     What a task waits for, as far as the future itself can tell.
 
     Args:
-        kind: see `WaitKind`.
+        kind: see `WaiterKind`.
         type: ``module.qualname`` of the waiter's type, ``""`` where there is no waiter.
         task: the track id of the task that is waited for, or -1.
     """
 
-    kind: WaitKind
+    kind: WaiterKind
     type: str = ""
     task: int = -1
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fgtrace._options.options import CHECKS
-from fgtrace._options.parsing import FLAGS, number
+from fgtrace._options.parsing import FLAGS, number_or_text
 from fgtrace.errors import ConfigError
 
 __all__ = ["options_of"]
@@ -45,6 +45,6 @@ def _meanings(text: str) -> Iterator[object]:
     What a text may stand for.
     """
     yield text
-    yield number(text)
+    yield number_or_text(text)
     if text.lower() in _VALUES:
         yield _VALUES[text.lower()]

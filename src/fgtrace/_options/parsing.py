@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from fgtrace.errors import UnknownOptionError
 
-__all__ = ["FLAGS", "nearest", "number", "printable", "refuse_unknown", "text"]
+__all__ = ["FLAGS", "escaped", "nearest", "number_or_text", "refuse_unknown", "verbatim"]
 
 #: In small letters.
 FLAGS = {
@@ -20,14 +20,14 @@ FLAGS = {
 }
 
 
-def text(given: str) -> str:
+def verbatim(given: str) -> str:
     """
     The text itself.
     """
     return given
 
 
-def number(given: str) -> object:
+def number_or_text(given: str) -> object:
     """
     A number, whole where the text is; else the text.
     """
@@ -39,7 +39,7 @@ def number(given: str) -> object:
     return given
 
 
-def printable(given: str) -> str:
+def escaped(given: str) -> str:
     """
     The text, with escapes for what would end a line or command a terminal.
     """

@@ -1,5 +1,6 @@
 """
-A captured trace on its way to another process: packed as plain values that `marshal` writes, and unpacked there.
+A captured trace on its way to another process: packed as plain values that `marshal` writes, and
+unpacked there.
 
 It is made while the program goes on, so each value is small: to write one keeps the interpreter for a
 fraction of a millisecond. Functions go with their code objects, as the other process asks these for
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
-from fgtrace._model.values import Collection, FrameName, Gap, Request, ThreadLook, Wait
+from fgtrace._model.values import Collection, FrameName, Gap, Request, ThreadLook, Waiter
 from fgtrace._options.options import Options
 from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._recording.entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
@@ -21,7 +22,7 @@ from fgtrace._recording.recording import Recording
 from fgtrace._recording.spill import in_blocks
 from fgtrace._recording.window import Clipped
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack_trace", "unpack_trace"]
 
 #: Entries of a table, and bytes of an array, that are one value.
 _ENTRIES, _BYTES = 100, 1 << 18
@@ -33,7 +34,7 @@ _NUMBERS = ("observations", "cut", "collections_dropped", "requests_dropped")
 _OPTIONS = [each.name for each in fields(Options) if each.name not in ("dst", "labels")]
 
 
-def pack(captured: CapturedTrace) -> Iterator[tuple[str, Any]]:
+def pack_trace(captured: CapturedTrace) -> Iterator[tuple[str, Any]]:
     """
     The values, each with its name; the first is the captured trace's own.
     """
@@ -56,7 +57,7 @@ def pack(captured: CapturedTrace) -> Iterator[tuple[str, Any]]:
     yield from (("steps", block) for block in recording.step_blocks())
 
 
-def unpack(values: Iterator[tuple[str, Any]]) -> CapturedTrace:
+def unpack_trace(values: Iterator[tuple[str, Any]]) -> CapturedTrace:
     """
     The captured trace.
     """
@@ -133,7 +134,7 @@ _TABLES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "callbacks": (_callback, lambda packed: CallbackEntry(FrameName(*packed[0]), *packed[1:])),
     "tracks": (_track, _made_track),
     "loops": (_loop, _made_loop),
-    "waits": (lambda wait: (wait.kind, wait.type, wait.task), lambda packed: Wait(*packed)),
+    "waits": (lambda wait: (wait.kind, wait.type, wait.task), lambda packed: Waiter(*packed)),
     "looks": (lambda look: look.cpu, ThreadLook),
     "gaps": (tuple, Gap._make),
     "collections": (tuple, Collection._make),

@@ -30,12 +30,12 @@ from fgtrace._formats.destination import packing
 from fgtrace._options.options import PACKED
 from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._output.metadata import PATIENCE, considerate, paced
-from fgtrace._output.transfer import pack, unpack
+from fgtrace._output.transfer import pack_trace, unpack_trace
 
 if TYPE_CHECKING:
     from subprocess import Popen
 
-__all__ = ["main", "write_aside"]
+__all__ = ["write_aside", "write_for_parent"]
 
 #: Observations and steps that are worth a process: it takes as long to start as some hundred to be written.
 WORTH = 500
@@ -44,7 +44,10 @@ _WHOLE = b"whole"
 #: Milliseconds between two questions whether it is still wanted.
 _ASK_EVERY = 100
 _LOWEST = 19
-_CALL = "import sys; sys.path += sys.argv[1:]; from fgtrace._output.writer_process import main; main()"
+_CALL = (
+    "import sys; sys.path += sys.argv[1:]; "
+    "from fgtrace._output import writer_process; writer_process.write_for_parent()"
+)
 
 
 def write_aside(
@@ -77,8 +80,11 @@ def write_aside(
 
 
 def _is_written_apart(
-    captured: CapturedTrace, file: IO[bytes], compress: bool, check: Callable[[], object]
-) -> bool:  # noqa: FBT001 - as above
+    captured: CapturedTrace,
+    file: IO[bytes],
+    compress: bool,  # noqa: FBT001 - as of `write_aside`
+    check: Callable[[], object],
+) -> bool:
     if captured.recording.observations + captured.recording.stepped < WORTH:
         return False
     name = os.path.basename(sys.executable or "")
@@ -107,7 +113,7 @@ def _is_written_apart(
 
 def _sent(captured: CapturedTrace, compress: bool) -> Iterator[Any]:  # noqa: FBT001 - as of `write_aside`
     yield compress, PATIENCE + captured.end / 1e9
-    yield from pack(captured)
+    yield from pack_trace(captured)
     yield None
 
 
@@ -148,7 +154,7 @@ def _is_whole(process: Popen[bytes], check: Callable[[], object]) -> bool:
 # in the other process
 
 
-def main() -> None:
+def write_for_parent() -> None:
     """
     Make a file, the standard output, of the captured trace that comes by the standard input.
     """
@@ -171,7 +177,7 @@ def _give_way() -> None:
 
 
 def _pieces(values: Iterator[Any]) -> Iterator[bytes]:
-    yield from unpack(values).pieces()
+    yield from unpack_trace(values).pieces()
 
 
 def _in_turns(work: Iterator[object], patience: float) -> None:

@@ -15,7 +15,7 @@ from itertools import count
 from types import CodeType
 from typing import Any, TypeVar
 
-from fgtrace._model.values import Collection, FrameName, Gap, Wait, WaitKind
+from fgtrace._model.values import Collection, FrameName, Gap, Waiter, WaiterKind
 from fgtrace._recording.recording import (
     FORGOTTEN,
     GONE,
@@ -29,7 +29,7 @@ from fgtrace._recording.recording import (
 __all__ = ["KINDS", "CoreRecording"]
 
 #: In the order of the C core's numbers (waits.c).
-KINDS: tuple[WaitKind, ...] = ("running", "runnable", "task", "thread", "io", "future")
+KINDS: tuple[WaiterKind, ...] = ("running", "runnable", "task", "thread", "io", "future")
 
 T = TypeVar("T")
 _Note = tuple[int, int, int, int, int, Any, Any]
@@ -55,7 +55,7 @@ class CoreRecording(Recording):
         self._stub_ids: dict[FrameName, int] = {}
         self._named: set[int] = set()
         self._callbacks: list[tuple[int, str]] = []
-        self.waits += [Wait("running"), Wait("runnable")]
+        self.waits += [Waiter("running"), Waiter("runnable")]
         self._wait_ids.update({wait: place for place, wait in enumerate(self.waits)})
         self._tell: tuple[Callable[[_Note], None], ...] = (  # in the order of tables.h
             self._thread, self._task, self._name, self._end,
@@ -88,11 +88,11 @@ class CoreRecording(Recording):
         found: int = self.core.stack(elements)
         return found
 
-    def wait(self, wait: Wait) -> int:
+    def wait(self, wait: Waiter) -> int:
         found = self._wait_ids.get(wait)
         if found is None:
             found = self._wait_ids[wait] = self.core.new_wait()
-            _put(self.waits, found, wait, Wait("future"))
+            _put(self.waits, found, wait, Waiter("future"))
         return found
 
     def track(self, entry: TrackEntry) -> int:
@@ -245,7 +245,7 @@ class CoreRecording(Recording):
 
     def _wait(self, note: _Note) -> None:
         _, place, task, kind, _, name, _ = note
-        _put(self.waits, place, Wait(KINDS[kind], name or "", task), Wait("future"))
+        _put(self.waits, place, Waiter(KINDS[kind], name or "", task), Waiter("future"))
 
     def _gap(self, note: _Note) -> None:
         _, skipped, start, end, ticks, *_ = note

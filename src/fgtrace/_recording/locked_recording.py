@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 
-from fgtrace._model.values import Wait
+from fgtrace._model.values import Waiter
 from fgtrace._recording.recording import CallbackEntry, CodeEntry, LoopEntry, Recording, TrackEntry
 
 __all__ = ["SharedRecording"]
@@ -24,7 +24,7 @@ class SharedRecording(Recording):
         super().__init__(max_memory)
         self._lock = threading.Lock()
 
-    def wait(self, wait: Wait) -> int:
+    def wait(self, wait: Waiter) -> int:
         with self._lock:
             return super().wait(wait)
 

@@ -14,7 +14,7 @@ The rules of this module
 Theory of operation: a stack is a node of a tree. A node is (parent node, element); an element
 is ``code index << 24 | instruction offset``. So equal stacks are one integer, and stacks that
 share their outer frames share nodes. A row is four integers: time, track, stack, detail. What
-``detail`` means depends on the track: for a task the index of a `Wait`, for a thread of a
+``detail`` means depends on the track: for a task the index of a `Waiter`, for a thread of a
 `ThreadLook`. Two stacks are special: `GONE` ends a track, `EMPTY` has no frames. A step of a
 task, where awaits are exact, is five integers: see `fgtrace._recording.step_records`.
 """
@@ -27,10 +27,10 @@ from copy import copy
 from types import CodeType
 from typing import Self
 
-from fgtrace._model.values import Collection, FrameName, Gap, RequestRow, ThreadLook, Wait
+from fgtrace._model.values import Collection, FrameName, Gap, Observation, RequestRow, ThreadLook, Waiter
 from fgtrace._recording.entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
 from fgtrace._recording.spill import Spill, in_blocks
-from fgtrace._recording.step_records import STEP_BYTES, StepRecord, pack, unpack
+from fgtrace._recording.step_records import STEP_BYTES, StepRecord, pack_step, unpack_steps
 
 __all__ = [
     "EMPTY",
@@ -78,7 +78,7 @@ class Recording:
         self.codes: list[CodeEntry] = []
         self.tracks: list[TrackEntry] = []
         self.loops: list[LoopEntry] = []
-        self.waits: list[Wait] = []
+        self.waits: list[Waiter] = []
         self.looks: list[ThreadLook] = []
         self.gaps: list[Gap] = []
         self.counters: array[int] = array("q")
@@ -98,7 +98,7 @@ class Recording:
         self._elements: array[int] = array("q", [0])
         self._nodes: dict[int, int] = {}
         self._code_ids: dict[object, int] = {}
-        self._wait_ids: dict[Wait, int] = {}
+        self._wait_ids: dict[Waiter, int] = {}
         self._look_ids: dict[ThreadLook, int] = {}
         self._spilled_rows = Spill()
         self._spilled_steps = Spill()
@@ -120,7 +120,7 @@ class Recording:
         """
         Note a step of a task or a callback that has just ended: see `fgtrace._recording.step_records`.
         """
-        self.steps.extend(pack(start, end, ready, track, waker, stack, detail))
+        self.steps.extend(pack_step(start, end, ready, track, waker, stack, detail))
 
     def collection(self, collection: Collection) -> None:
         """
@@ -182,7 +182,7 @@ class Recording:
             node = found
         return node
 
-    def wait(self, wait: Wait) -> int:
+    def wait(self, wait: Waiter) -> int:
         """
         The index of a wait.
         """
@@ -339,7 +339,7 @@ class Recording:
 
     # cold: after the trace
 
-    def read(self) -> Iterator[tuple[int, int, int, int]]:
+    def read(self) -> Iterator[Observation]:
         """
         Every observation (time, track, stack, detail) in the order of time.
         """
@@ -352,7 +352,7 @@ class Recording:
         Every step (start, end, ready, track, waker, stack, detail) in the order of its end.
         """
         for block in self.step_blocks():
-            yield from unpack(block)
+            yield from unpack_steps(block)
 
     def row_blocks(self) -> Iterator[bytes]:
         """

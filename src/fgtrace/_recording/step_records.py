@@ -9,7 +9,7 @@ Five words of 64 bits each, in the order of the steps' ends:
     3  track, and above it in the high half the waker
     4  stack, and above it in the high half the detail
 
-A task's step has the task's track, and the stack and the detail (index of a `Wait`) of what it
+A task's step has the task's track, and the stack and the detail (index of a `Waiter`) of what it
 suspended with; the stack `GONE` says that the task ended with this step. Any other callback of a
 loop has the track ``CALLBACK | index of the loop``, the index of its function in the recording's
 ``callbacks`` as its stack, and as its detail where it came from: `SOON` and so on.
@@ -35,9 +35,9 @@ __all__ = [
     "THREADSAFE",
     "TIMER",
     "StepRecord",
-    "pack",
+    "pack_step",
     "source_of",
-    "unpack",
+    "unpack_steps",
 ]
 
 STEP_BYTES = 40
@@ -58,7 +58,7 @@ _SOURCE_SHIFT = 24
 StepRecord = tuple[int, int, int, int, int, int, int]
 
 
-def pack(  # noqa: PLR0913, PLR0917 - the fields, in their order
+def pack_step(  # noqa: PLR0913, PLR0917 - the fields, in their order
     start: int, end: int, ready: int, track: int, waker: int, stack: int, detail: int
 ) -> tuple[int, int, int, int, int]:
     """
@@ -68,7 +68,7 @@ def pack(  # noqa: PLR0913, PLR0917 - the fields, in their order
     return start, end, ready, who, stack & _LOW | detail << 32
 
 
-def unpack(block: bytes) -> Iterator[StepRecord]:
+def unpack_steps(block: bytes) -> Iterator[StepRecord]:
     """
     The steps of a block of whole steps.
     """

@@ -16,15 +16,14 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Literal
 
-from fgtrace._model.values import Request
+from fgtrace._model.values import Observation, Request
 from fgtrace._recording.recording import FORGOTTEN, GONE, Recording, TrackEntry
 from fgtrace._recording.ring import ROW, STEP, Past, Ring, ended_in
 from fgtrace._recording.spill import in_blocks
-from fgtrace._recording.step_records import CALLBACK, NOBODY, STEP_BYTES, StepRecord, unpack
+from fgtrace._recording.step_records import CALLBACK, NOBODY, STEP_BYTES, StepRecord, unpack_steps
 
 __all__ = ["Clipped", "Window"]
 
-_Row = tuple[int, int, int, int]
 #: Rows, or steps, of a block.
 _A_BLOCK = 1024
 
@@ -41,10 +40,10 @@ class Clipped(Recording):
     """
 
     cut_at = until = 0
-    first: list[_Row] = []  # noqa: RUF012 - never changed, but replaced
+    first: list[Observation] = []  # noqa: RUF012 - never changed, but replaced
     under_way = b""
 
-    def read(self) -> Iterator[_Row]:
+    def read(self) -> Iterator[Observation]:
         yield from self.first
         cut, tracks = self.cut_at, self.tracks
         for time, track, stack, detail in super().read():
@@ -63,7 +62,7 @@ class Clipped(Recording):
         """
         The steps that have ended, then those that are under way, unless they ended while that was asked.
         """
-        going = {(step[0], step[3]): step for step in unpack(self.under_way)}
+        going = {(step[0], step[3]): step for step in unpack_steps(self.under_way)}
         for step in super().read_steps():
             going.pop((step[0], step[3]), None)
             yield step
@@ -134,7 +133,7 @@ class Window(Clipped):
             if entry is not FORGOTTEN and entry.end >= 0 and number not in ended:
                 entry.end = -1
 
-    def _first_rows(self, ring: Ring) -> Iterator[_Row]:
+    def _first_rows(self, ring: Ring) -> Iterator[Observation]:
         """
         What each track was doing at the cut. Of one whose steps are noted that is how its last step
         suspended, and what it was seen to run in the next one.
@@ -142,7 +141,9 @@ class Window(Clipped):
         ended = {}
         for track, (steps, place) in _last(ring.steps, self._before(ring, "steps")).items():
             if track < CALLBACK and self.tracks[track] is not FORGOTTEN:
-                _, ended[track], _, _, _, stack, detail = next(unpack(steps[place : place + 5].tobytes()))
+                _, ended[track], _, _, _, stack, detail = next(
+                    unpack_steps(steps[place : place + 5].tobytes())
+                )
                 yield 0, track, stack, detail
         for track, (rows, place) in _last(ring.rows, self._before(ring, "rows")).items():
             time, _, stack, detail = rows[place : place + 4]

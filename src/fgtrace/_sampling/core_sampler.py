@@ -17,12 +17,19 @@ from typing import Any
 
 from fgtrace._options.options import Options
 from fgtrace._recording.core_recording import CoreRecording
-from fgtrace._sampling.collect.calibration import CoreError, end_types, fields_of, load, marks, opaque_types
+from fgtrace._sampling.collect.calibration import (
+    CoreError,
+    end_types,
+    fields_of,
+    load_core,
+    marks,
+    opaque_types,
+)
 from fgtrace._sampling.collect.core_questions import Answerer, CoreTaskCollector
 from fgtrace._sampling.collect.garbage_collections import CollectionWatch
 from fgtrace._sampling.collect.tasks import TaskCollector
 from fgtrace._sampling.collect.threads import LOOKS
-from fgtrace._sampling.exact.core_hooks import Hooks, leave_steps, mark_steps, nothing
+from fgtrace._sampling.exact.core_hooks import Hooks, end_of_step, leave_steps, mark_steps
 from fgtrace._sampling.own_threads import own_threads
 from fgtrace._sampling.sampler import Figures, Sampler
 from fgtrace._sampling.stats import Stats
@@ -56,7 +63,7 @@ class CoreSampler(Sampler):
     end = 0
 
     def __init__(self, options: Options) -> None:
-        self._module = module = load()
+        self._module = module = load_core()
         self._period = round(1e9 / options.hz)
         self._core = module.Core(
             period=self._period,
@@ -155,7 +162,7 @@ class CoreSampler(Sampler):
             task = tasks.current_task(loop)
             if task is not None:
                 self._module.assume(loop, task)
-                loop.call_soon(nothing)  # what runs next tells when this step has ended
+                loop.call_soon(end_of_step)  # what runs next tells when this step has ended
 
     def _prepare(self) -> None:
         """

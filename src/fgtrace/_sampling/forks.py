@@ -21,7 +21,7 @@ from fgtrace._sampling.collect.garbage_collections import forget_collections
 from fgtrace._sampling.exact.core_hooks import forget_hooks
 from fgtrace._sampling.exact.monkeypatch import forget_patches
 from fgtrace._sampling.exact.python_hooks import forget_listeners
-from fgtrace._sampling.switch_interval import forget as forget_interval
+from fgtrace._sampling.switch_interval import forget_interval
 
 __all__ = ["Pausable", "forget", "wait_for_end", "watch"]
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import sys
 import threading
 
-__all__ = ["SWITCH_INTERVAL", "calm", "forget", "hurry"]
+__all__ = ["SWITCH_INTERVAL", "calm", "forget_interval", "hurry"]
 
 SWITCH_INTERVAL = 0.001
 
@@ -58,7 +58,7 @@ def calm() -> None:
             _restore()
 
 
-def forget() -> None:
+def forget_interval() -> None:
     """
     This is the child of a fork, where no sampler is.
     """

@@ -15,11 +15,11 @@ from fgtrace._model.values import Collection, Frame, Track
 from fgtrace._recording.recording import EMPTY, GONE, CallbackEntry
 from fgtrace._recording.step_records import SOURCES
 from fgtrace._timeline.request_slices import Outer
-from fgtrace._timeline.slice_builder import Lane
-from fgtrace._timeline.stack_resolver import Path, Resolver, frame_name
+from fgtrace._timeline.slice_builder import SliceBuilder
+from fgtrace._timeline.stack_resolver import DrawnStack, Resolver, frame_name
 from fgtrace._timeline.step_paths import StepPaths
 
-__all__ = ["Awake", "CallbackLane", "LoopLane", "TaskLane", "ThreadLane"]
+__all__ = ["Awake", "CallbackBuilder", "LoopBuilder", "TaskBuilder", "ThreadBuilder"]
 
 #: Samples of one step that are kept until it ends; of more every second is left out.
 MOST_SAMPLES = 8192
@@ -42,7 +42,7 @@ class Awake(NamedTuple):
     woken_by: str
 
 
-class TaskLane:
+class TaskBuilder:
     """
     A task of a loop with exact awaits.
 
@@ -50,7 +50,7 @@ class TaskLane:
         track: its track.
         paths: makes paths.
         root: the name of its coroutine.
-        in_time, outer: see `Lane`.
+        in_time, outer: see `SliceBuilder`.
 
     Attributes:
         holes: whether there was a time at which nothing could be drawn.
@@ -61,7 +61,7 @@ class TaskLane:
     ) -> None:
         self.track = track
         self.holes = False
-        self._lane = Lane(track, in_time=in_time, outer=outer)
+        self._lane = SliceBuilder(track, in_time=in_time, outer=outer)
         self._paths = paths
         self._root = root
         self._since = track.start
@@ -142,7 +142,7 @@ class TaskLane:
                 self._advance(start, self._paths.waiting(stack, detail, self._root))
         self._samples = array("q")
 
-    def _advance(self, time: int, path: Path) -> None:
+    def _advance(self, time: int, path: DrawnStack) -> None:
         self.holes = self.holes or not path
         self._done.extend(self._lane.advance(time, path) or ())
 
@@ -151,7 +151,7 @@ class TaskLane:
         return done
 
 
-class ThreadLane:
+class ThreadBuilder:
     """
     A thread, or a task of a loop that is sampled: with the garbage collector as its innermost frame.
     """
@@ -159,16 +159,16 @@ class ThreadLane:
     def __init__(self, track: Track, resolver: Resolver, *, in_time: bool = False, outer: Outer = ()) -> None:
         self.track = track
         self.remembered: list[tuple[int, int]] = []
-        self._lane = Lane(track, in_time=in_time, outer=outer)
+        self._lane = SliceBuilder(track, in_time=in_time, outer=outer)
         self._resolver = resolver
-        self._path: Path = ()
-        self._collecting: Path = ()
+        self._path: DrawnStack = ()
+        self._collecting: DrawnStack = ()
         self._depth = 0
         self._since = 0
 
-    def row(self, time: int, stack: int, path: Path, depth: int) -> array[int]:
+    def row(self, time: int, stack: int, path: DrawnStack, depth: int) -> array[int]:
         """
-        From this time on it has this stack and path; ``depth``: see `Lane.advance`.
+        From this time on it has this stack and path; ``depth``: see `SliceBuilder.advance`.
         """
         self.remembered.append((time, stack))
         if len(self.remembered) > 2 * MOST_REMEMBERED:
@@ -210,7 +210,7 @@ class ThreadLane:
         return self._lane.advance(self._since, path, self._depth) or array("q")
 
 
-class LoopLane:
+class LoopBuilder:
     """
     An event loop: busy with handles, or in its selector and its own bookkeeping.
     """
@@ -253,7 +253,7 @@ class LoopLane:
         return array("q", (self._busy_since, self._last, 0, self._resolver.shared_step(frame).number))
 
 
-class CallbackLane:
+class CallbackBuilder:
     """
     The callbacks of an event loop that are not steps of tasks.
     """

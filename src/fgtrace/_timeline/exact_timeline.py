@@ -13,11 +13,11 @@ from heapq import merge
 from operator import itemgetter
 from typing import Any
 
-from fgtrace._model.values import Collection, Flow, Instant, Track
+from fgtrace._model.values import Collection, Flow, Instant, Observation, Track
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import EMPTY, GONE, Recording
 from fgtrace._recording.step_records import CALLBACK, StepRecord, source_of
-from fgtrace._timeline.exact_builders import Awake, CallbackLane, LoopLane, TaskLane, ThreadLane
+from fgtrace._timeline.exact_builders import Awake, CallbackBuilder, LoopBuilder, TaskBuilder, ThreadBuilder
 from fgtrace._timeline.stack_resolver import Resolver
 from fgtrace._timeline.step_paths import StepPaths
 from fgtrace._timeline.tracks import Tracks
@@ -32,7 +32,6 @@ PROGRESS_EVERY = 4096
 _ROW, _STEP, _COLLECTION = range(3)
 
 _Part = tuple[Track, "array[int]"]  # not at run time: 3.11 knows no parameters of it
-_Row = tuple[int, int, int, int]
 
 
 class ExactDrawing:
@@ -62,9 +61,11 @@ class ExactDrawing:
         self._slow = options.slow_callback_duration * 1e9
         self._paths = StepPaths(recording, resolver)
         self._running = {number for number, wait in enumerate(recording.waits) if wait.kind == "running"}
-        self._lanes: dict[int, TaskLane | ThreadLane] = {}
-        self._loops = {index: LoopLane(track, resolver) for index, track in tracks.loops.items()}
-        self._callbacks = {index: CallbackLane(track, resolver) for index, track in tracks.callbacks.items()}
+        self._lanes: dict[int, TaskBuilder | ThreadBuilder] = {}
+        self._loops = {index: LoopBuilder(track, resolver) for index, track in tracks.loops.items()}
+        self._callbacks = {
+            index: CallbackBuilder(track, resolver) for index, track in tracks.callbacks.items()
+        }
         self._wakers = Wakers(recording)
         self._holes: set[int] = set()
         self._ended: set[int] = set()
@@ -135,14 +136,14 @@ class ExactDrawing:
             key=itemgetter(0),
         )
 
-    def _row(self, row: _Row) -> Iterable[_Part]:
+    def _row(self, row: Observation) -> Iterable[_Part]:
         time, track, stack, detail = row
         lane = self._lane(track)
         if lane is None:
             return ()
         if stack == GONE:
             return [(lane.track, self._finish(lane, time))]
-        if isinstance(lane, ThreadLane):
+        if isinstance(lane, ThreadBuilder):
             path = self._resolver.path(lane.track.kind, stack, detail)
             depth = self._tracks.served.depth(track, stack)
             return [(lane.track, lane.row(time, stack, path, depth))]
@@ -159,7 +160,7 @@ class ExactDrawing:
         if track >= CALLBACK:
             return self._callback(track - CALLBACK, start, end, stack, detail)
         lane = self._lane(track)
-        if not isinstance(lane, TaskLane):
+        if not isinstance(lane, TaskBuilder):
             return ()
         if end - start >= self._slow:
             self._blocked(lane.track, start, end, lane.most_seen(end))
@@ -183,11 +184,11 @@ class ExactDrawing:
     def _collection(self, event: tuple[int, Collection | None, int]) -> Iterable[_Part]:
         time, collection, thread = event
         for lane in self._lanes.values():
-            if isinstance(lane, ThreadLane) and lane.track.kind == "thread" and lane.track.tid == thread:
+            if isinstance(lane, ThreadBuilder) and lane.track.kind == "thread" and lane.track.tid == thread:
                 return [(lane.track, lane.collect(time, collection))]
         return ()
 
-    def _lane(self, track: int) -> TaskLane | ThreadLane | None:
+    def _lane(self, track: int) -> TaskBuilder | ThreadBuilder | None:
         """
         The lane of a track, made at first use; None where it has ended.
         """
@@ -197,26 +198,26 @@ class ExactDrawing:
             outer = self._tracks.served.outer(track, self._resolver)
             if self.draws(track):
                 root = self._recording.tracks[track].root
-                found = TaskLane(shown, self._paths, root, in_time=self._in_time, outer=outer)
+                found = TaskBuilder(shown, self._paths, root, in_time=self._in_time, outer=outer)
             else:
-                found = ThreadLane(shown, self._resolver, in_time=self._in_time, outer=outer)
+                found = ThreadBuilder(shown, self._resolver, in_time=self._in_time, outer=outer)
             self._lanes[track] = found
         return found
 
-    def _finish(self, lane: TaskLane | ThreadLane, time: int) -> array[int]:
+    def _finish(self, lane: TaskBuilder | ThreadBuilder, time: int) -> array[int]:
         """
         Close a lane; for good.
         """
         self._ended.add(lane.track.id)
         self._lanes.pop(lane.track.id, None)
-        if isinstance(lane, TaskLane) and lane.holes:
+        if isinstance(lane, TaskBuilder) and lane.holes:
             self._holes.add(lane.track.id)
         return lane.finish(time)
 
     def _stack_of_thread(self, loop: int, start: int, end: int) -> int:
         name = self._recording.loops[loop].thread
         for lane in self._lanes.values():
-            if isinstance(lane, ThreadLane) and lane.track.kind == "thread" and lane.track.name == name:
+            if isinstance(lane, ThreadBuilder) and lane.track.kind == "thread" and lane.track.name == name:
                 return lane.most_seen(start, end)
         return EMPTY
 

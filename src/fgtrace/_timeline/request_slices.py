@@ -15,12 +15,12 @@ from collections.abc import Sequence
 
 from fgtrace._model.values import Frame, Request
 from fgtrace._recording.recording import Recording
-from fgtrace._timeline.stack_resolver import Path, Resolver
+from fgtrace._timeline.stack_resolver import DrawnStack, Resolver
 
 __all__ = ["Outer", "Served"]
 
 #: At these times (ns) a track's outermost steps become these.
-Outer = Sequence[tuple[int, Path]]
+Outer = Sequence[tuple[int, DrawnStack]]
 
 
 class Served:

@@ -19,9 +19,9 @@ from operator import is_
 
 from fgtrace._model.values import Track
 from fgtrace._timeline.request_slices import Outer
-from fgtrace._timeline.stack_resolver import Path
+from fgtrace._timeline.stack_resolver import DrawnStack
 
-__all__ = ["BEGUN", "OPEN", "Lane"]
+__all__ = ["BEGUN", "OPEN", "SliceBuilder"]
 
 #: Slices of one track that may wait in line for an outer one to end.
 LONGEST_LINE = 4096
@@ -37,7 +37,7 @@ BEGUN = -1
 _OUT = -1
 
 
-class Lane:
+class SliceBuilder:
     """
     One track while it is drawn: its last path, the open slices, and the line.
 
@@ -55,16 +55,16 @@ class Lane:
 
     def __init__(self, track: Track, *, in_time: bool = False, outer: Outer = ()) -> None:
         self.track = track
-        self.outer: Path = ()
-        self.inner: Path = ()
+        self.outer: DrawnStack = ()
+        self.inner: DrawnStack = ()
         self.depth = 0
         self.changes = list(reversed(outer))
         self.in_time = in_time
-        self.path: Path = ()
+        self.path: DrawnStack = ()
         self.open: list[int] = []
         self.line: array[int] = array("q")
 
-    def advance(self, time: int, path: Path, depth: int = 0) -> array[int] | None:
+    def advance(self, time: int, path: DrawnStack, depth: int = 0) -> array[int] | None:
         """
         From this time on the track has this path; the part of the line that can go is returned.
 
@@ -92,7 +92,7 @@ class Lane:
         """
         return self.depth > len(self.outer) and bool(self.changes) and len(self.changes[-1][1]) >= self.depth
 
-    def _draw(self, time: int, path: Path) -> array[int] | None:
+    def _draw(self, time: int, path: DrawnStack) -> array[int] | None:
         kept = _kept(self.path, path)
         for place in reversed(self.open[kept:]):
             if place == _OUT:
@@ -139,7 +139,7 @@ class Lane:
         return line
 
 
-def _kept(old: Path, new: Path) -> int:
+def _kept(old: DrawnStack, new: DrawnStack) -> int:
     """
     How many steps of a path go on.
     """

@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 from fgtrace._classify.classify import Rules, Verdict
 from fgtrace._classify.native_call import CodeMap, Position
-from fgtrace._model.values import Frame, FrameName, Wait
+from fgtrace._model.values import Frame, FrameName, Waiter
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import Recording
 
-__all__ = ["DEEPEST", "Path", "Resolver", "Step", "frame_name"]
+__all__ = ["DEEPEST", "DrawnFrame", "DrawnStack", "Resolver", "frame_name"]
 
 #: Viewers nest 512 slices and show far fewer.
 DEEPEST = 128
@@ -36,7 +36,7 @@ _PACKAGE = __name__.partition(".")[0]
 _TESTING = _PACKAGE + ".testing"
 
 
-class Step(NamedTuple):
+class DrawnFrame(NamedTuple):
     """
     One frame of a path; see the module.
     """
@@ -46,7 +46,7 @@ class Step(NamedTuple):
     number: int
 
 
-Path = tuple[Step, ...]
+DrawnStack = tuple[DrawnFrame, ...]
 Located = tuple[int, int]  # index of the code, offset of the instruction
 
 
@@ -74,15 +74,15 @@ class Resolver:
         self._options = options
         self._rules = Rules(options.rules if isinstance(options.rules, tuple) else ())
         self._maps: dict[int, CodeMap] = {}
-        self._steps: dict[Located, Step] = {}
-        self._paths: dict[tuple[str, int, int], Path] = {}
+        self._steps: dict[Located, DrawnFrame] = {}
+        self._paths: dict[tuple[str, int, int], DrawnStack] = {}
         self._verdicts: dict[tuple[str, tuple[int, ...], str, int], Verdict] = {}
-        self._extra: dict[Frame, Step] = {}
+        self._extra: dict[Frame, DrawnFrame] = {}
         self._own: set[int] = set()
         self._asked = 0
         self.frames: list[Frame] = []
 
-    def path(self, kind: str, stack: int, detail: int) -> Path:
+    def path(self, kind: str, stack: int, detail: int) -> DrawnStack:
         """
         The path of a track of this kind with this stack and detail.
         """
@@ -94,10 +94,10 @@ class Resolver:
             found = self._paths[key] = self._make(kind, stack, detail)
         return found
 
-    def _make(self, kind: str, stack: int, detail: int) -> Path:
+    def _make(self, kind: str, stack: int, detail: int) -> DrawnStack:
         whole = self._recording.elements(stack)
         located = self.visible(whole)
-        wait = self._recording.waits[detail] if kind == "task" else Wait("running")
+        wait = self._recording.waits[detail] if kind == "task" else Waiter("running")
         at_leaf = located[-1:] == whole[-1:]  # else it calls us, and that is left out
         callee = self._callee(located) if at_leaf and wait.kind == "running" else ""
         verdict = self._verdict(kind, tuple(code for code, _ in located), callee, detail)
@@ -106,7 +106,7 @@ class Resolver:
             steps.append(self.shared_step(Frame(callee, "native")))
         return self.with_state(steps, self._state(verdict, located, wait))
 
-    def steps(self, located: list[Located]) -> list[Step]:
+    def steps(self, located: list[Located]) -> list[DrawnFrame]:
         """
         The steps of visible frames, the middle left out where they are too many.
         """
@@ -160,7 +160,7 @@ class Resolver:
         self._asked = len(codes)
         return self._own
 
-    def _step(self, located: Located) -> Step:
+    def _step(self, located: Located) -> DrawnFrame:
         found = self._steps.get(located)
         if found is None:
             code, offset = located
@@ -169,7 +169,7 @@ class Resolver:
             line = at.line if at is not None else entry.line
             frame = Frame(frame_name(entry.name), "python", entry.file, line)
             key = (code, line) if self._options.lines else code
-            found = self._steps[located] = Step(key, at, self._number(frame))
+            found = self._steps[located] = DrawnFrame(key, at, self._number(frame))
         return found
 
     def _number(self, frame: Frame) -> int:
@@ -189,16 +189,16 @@ class Resolver:
         entry = self._recording.codes[code]
         return self._map(code, entry.code).callee(offset) if entry.code is not None else ""
 
-    def shared_step(self, frame: Frame) -> Step:
+    def shared_step(self, frame: Frame) -> DrawnFrame:
         """
         A step that is the same whenever its frame is: a state, or a native call.
         """
         found = self._extra.get(frame)
         if found is None:
-            found = self._extra[frame] = Step(frame, None, self._number(frame))
+            found = self._extra[frame] = DrawnFrame(frame, None, self._number(frame))
         return found
 
-    def _elided(self, steps: list[Step]) -> list[Step]:
+    def _elided(self, steps: list[DrawnFrame]) -> list[DrawnFrame]:
         """
         Cut the middle out of a stack that is too deep to draw.
         """
@@ -209,7 +209,7 @@ class Resolver:
         frame = Frame(f"<{len(steps) - head - tail} frames elided>", "elided")
         return [*steps[:head], self.shared_step(frame), *steps[-tail:]]
 
-    def _state(self, verdict: Verdict, located: list[Located], wait: Wait) -> Frame:
+    def _state(self, verdict: Verdict, located: list[Located], wait: Waiter) -> Frame:
         args: list[tuple[str, str | int]] = [("on", verdict.on)] if verdict.on else []
         if wait.task >= 0:
             args.append(("task", self._recording.tracks[wait.task].name))
@@ -218,7 +218,7 @@ class Resolver:
         site = self.frames[self._step(located[verdict.site]).number]
         return Frame(verdict.state, "state", site.file, site.line, tuple(args))
 
-    def with_state(self, steps: list[Step], state: Frame) -> Path:
+    def with_state(self, steps: list[DrawnFrame], state: Frame) -> DrawnStack:
         """
         A path of steps and a state, which stands where the options say.
         """

@@ -11,7 +11,7 @@ from __future__ import annotations
 from fgtrace._model.states import RUNNABLE, RUNNING
 from fgtrace._model.values import Frame, FrameName
 from fgtrace._recording.recording import EMPTY, GONE, Recording
-from fgtrace._timeline.stack_resolver import MOST_KEPT, Located, Path, Resolver, Step, frame_name
+from fgtrace._timeline.stack_resolver import MOST_KEPT, DrawnFrame, DrawnStack, Located, Resolver, frame_name
 
 __all__ = ["StepPaths"]
 
@@ -35,16 +35,16 @@ class StepPaths:
     def __init__(self, recording: Recording, resolver: Resolver) -> None:
         self._recording = recording
         self._resolver = resolver
-        self._kept: dict[tuple[str, int, int], Path] = {}
-        self._woken: dict[tuple[str, str, int], Path] = {}
+        self._kept: dict[tuple[str, int, int], DrawnStack] = {}
+        self._woken: dict[tuple[str, str, int], DrawnStack] = {}
 
-    def waiting(self, stack: int, detail: int, root: str) -> Path:
+    def waiting(self, stack: int, detail: int, root: str) -> DrawnStack:
         """
         The path of a task that suspended so; ``root`` names its coroutine where nothing is known.
         """
         return self._resolver.path("task", stack, detail) if stack > EMPTY else self.runnable(stack, "", root)
 
-    def runnable(self, stack: int, woken_by: str, root: str) -> Path:
+    def runnable(self, stack: int, woken_by: str, root: str) -> DrawnStack:
         """
         The path of a task that was woken and waits for its turn; woken by ``""``: not known.
         """
@@ -59,7 +59,7 @@ class StepPaths:
             found = self._woken[key] = self._resolver.with_state(steps, state)
         return found
 
-    def running(self, before: int, after: int, root: str) -> Path:
+    def running(self, before: int, after: int, root: str) -> DrawnStack:
         """
         The path of a step between two stacks; `EMPTY` before its first, `GONE` after its last.
         """
@@ -81,7 +81,7 @@ class StepPaths:
         inner = names[callers[-1] + 1 :] if callers else names  # what the loop is, everybody knows
         return " > ".join(frame_name(name) for name in inner)
 
-    def _between(self, before: int, after: int, root: str) -> Path:
+    def _between(self, before: int, after: int, root: str) -> DrawnStack:
         old, new = self._located(before), self._located(after)
         if old and new:
             shared = 0
@@ -99,5 +99,5 @@ class StepPaths:
             return []
         return self._resolver.visible(self._recording.elements(stack))
 
-    def _own(self, root: str) -> list[Step]:
+    def _own(self, root: str) -> list[DrawnFrame]:
         return [self._resolver.shared_step(Frame(root))] if root else []

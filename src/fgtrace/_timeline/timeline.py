@@ -18,7 +18,7 @@ from fgtrace._options.options import Options
 from fgtrace._recording.recording import GONE, Recording
 from fgtrace._timeline.exact_timeline import ExactDrawing
 from fgtrace._timeline.identical_tasks import alike_in
-from fgtrace._timeline.slice_builder import BEGUN, OPEN, Lane
+from fgtrace._timeline.slice_builder import BEGUN, OPEN, SliceBuilder
 from fgtrace._timeline.stack_resolver import Resolver
 from fgtrace._timeline.tracks import LOOP_PID, loop_order, make_tracks
 
@@ -154,7 +154,7 @@ class Timeline:
 
     def _parts(self, *, in_time: bool) -> Iterator[tuple[Track, array[int]]]:
         """
-        What can go, track by track: see `Lane`.
+        What can go, track by track: see `SliceBuilder`.
         """
         for track, ready in self._drawn(in_time=in_time):
             if ready:
@@ -166,7 +166,7 @@ class Timeline:
             self._exact = ExactDrawing(self._recording, self.options, self._found, self._resolver, self.end)
             yield from self._exact.parts(self._progress, in_time=in_time)
             return
-        lanes: dict[int, Lane] = {}
+        lanes: dict[int, SliceBuilder] = {}
         tracks = self._recording.tracks
         path, depth, serves = self._resolver.path, self._found.served.depth, bool(self._recording.requests)
         for drawn, (time, track, stack, detail) in enumerate(self._recording.read()):
@@ -186,9 +186,9 @@ class Timeline:
         for lane in lanes.values():
             yield lane.track, lane.advance(self.end, ()) or array("q")
 
-    def _lane(self, track: int, *, in_time: bool) -> Lane:
+    def _lane(self, track: int, *, in_time: bool) -> SliceBuilder:
         outer = self._found.served.outer(track, self._resolver)
-        return Lane(self._by_id[track], in_time=in_time, outer=outer)
+        return SliceBuilder(self._by_id[track], in_time=in_time, outer=outer)
 
     def _gaps(self) -> list[Slice]:
         track = next((track for track in self.tracks if track.kind == "tracer"), None)

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from fgtrace._sampling.collect.task_discovery import LoopFinder
 from fgtrace._sampling.collect.tasks import nothing, weakly
 
-__all__ = ["Blocked", "LoopWatch", "Stuck", "TaskWatch"]
+__all__ = ["BlockedLoop", "LoopWatch", "StuckTask", "TaskWatch"]
 
 #: Seconds between two searches for loops.
 SEARCH_EVERY = 0.1
@@ -33,7 +33,7 @@ SHARE, SHORTEST, LONGEST = 0.25, 0.005, 0.25
 USUAL_THRESHOLD = 0.1
 
 
-class Blocked(NamedTuple):
+class BlockedLoop(NamedTuple):
     """
     A loop that is blocked, or was: in the thread of which ident, since when (`time.perf_counter`), for how
     long. It ``is_guess`` where only our own thread was held up, so that it takes a culprit to believe it.
@@ -46,7 +46,7 @@ class Blocked(NamedTuple):
     is_guess: bool = False
 
 
-class Stuck(NamedTuple):
+class StuckTask(NamedTuple):
     """
     A task that is in one await for so many seconds.
     """
@@ -55,7 +55,7 @@ class Stuck(NamedTuple):
     seconds: float
 
 
-class _Loop:
+class _WatchedLoop:
     """
     What is known of one loop.
     """
@@ -64,7 +64,7 @@ class _Loop:
         self.loop = weakref.ref(loop)
         self.ident = ident
         self.asked = 0.0  # when; 0: not
-        self.late: Blocked | None = None  # a sign that came late
+        self.late: BlockedLoop | None = None  # a sign that came late
         self.is_told = False
 
     def answer(self) -> None:
@@ -73,7 +73,7 @@ class _Loop:
         """
         seconds = time.perf_counter() - self.asked
         if not self.is_told:
-            self.late = Blocked(self.ident, self.asked, seconds, is_over=True)
+            self.late = BlockedLoop(self.ident, self.asked, seconds, is_over=True)
         self.asked, self.is_told = 0.0, False
 
 
@@ -89,7 +89,7 @@ class LoopWatch:
     def __init__(self, threshold: float | None, finder: LoopFinder) -> None:
         self._threshold = threshold
         self._finder = finder
-        self._loops: dict[int, _Loop] = {}
+        self._loops: dict[int, _WatchedLoop] = {}
         self._next_search = 0.0
         self._expected = 0.0  # when it was to look again
 
@@ -101,7 +101,7 @@ class LoopWatch:
         found = [self._of(loop) for known in self._loops.values() if (loop := known.loop()) is not None]
         return min(LONGEST, max(SHORTEST, min(found, default=self._of(None)) * SHARE))
 
-    def look(self) -> Iterator[Blocked]:
+    def look(self) -> Iterator[BlockedLoop]:
         """
         The loops that have just turned out to be blocked.
         """
@@ -114,20 +114,22 @@ class LoopWatch:
         for ident, loop in running.items():
             known = self._loops.get(ident)
             if known is None or known.loop() is not loop:
-                known = self._loops[ident] = _Loop(loop, ident)
+                known = self._loops[ident] = _WatchedLoop(loop, ident)
             yield from self._look(known, loop, frames.get(ident), now)
         self._expected = time.perf_counter() + self.period
 
-    def _look(self, known: _Loop, loop: Any, frame: FrameType | None, now: float) -> Iterator[Blocked]:
+    def _look(
+        self, known: _WatchedLoop, loop: Any, frame: FrameType | None, now: float
+    ) -> Iterator[BlockedLoop]:
         late, known.late = known.late, None
         threshold = self._of(loop)
         if late is None and not known.asked and self._expected and now - self._expected >= threshold:
-            late = Blocked(known.ident, self._expected, now - self._expected, is_over=True, is_guess=True)
+            late = BlockedLoop(known.ident, self._expected, now - self._expected, is_over=True, is_guess=True)
         if late is not None and late.seconds >= threshold:
             yield late
         elif known.asked and not known.is_told and now - known.asked >= threshold:
             known.is_told = True
-            yield Blocked(known.ident, known.asked, now - known.asked, is_over=False)
+            yield BlockedLoop(known.ident, known.asked, now - known.asked, is_over=False)
         elif not known.asked and not _is_idle(frame):
             known.asked = now
             try:
@@ -167,7 +169,7 @@ class TaskWatch:
         self.period = min(1.0, max(SHORTEST, threshold / 10))
         self._next = 0.0
 
-    def look(self) -> Iterator[Stuck]:
+    def look(self) -> Iterator[StuckTask]:
         """
         The tasks that have just turned out to be stuck.
         """
@@ -188,5 +190,5 @@ class TaskWatch:
                     seen, since, is_told = weakly(waiter), now, False
                 if not is_told and now - since >= self._threshold:
                     is_told = True
-                    yield Stuck(task, now - since)
+                    yield StuckTask(task, now - since)
                 self._waits[reference] = (seen, since, is_told)

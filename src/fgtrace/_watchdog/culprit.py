@@ -9,9 +9,9 @@ from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
 
-from fgtrace._model.values import Frame, FrameName, Request, Wait
+from fgtrace._model.values import Frame, FrameName, Request, Waiter
 from fgtrace._options.options import Options
-from fgtrace._options.parsing import printable
+from fgtrace._options.parsing import escaped
 from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._recording.recording import GONE, Recording
 from fgtrace._recording.step_records import CALLBACK
@@ -27,7 +27,7 @@ MOST_NAMES = 6
 #: What calls a callback.
 _CALLERS = {"asyncio.events.Handle._run", "asyncio.base_events.BaseEventLoop._run_once"}
 
-_Key = tuple[int, int, int]  # track, stack, detail
+_StackKey = tuple[int, int, int]  # track, stack, detail
 
 
 class Culprit(NamedTuple):
@@ -94,21 +94,21 @@ def _who(kind: str, name: str, request: Request | None) -> str:
     if request is None:
         return said
     ids = [f"{what} {value}" for what, value in request.args if what.endswith(" id")]
-    return f"{said} ({printable(', '.join([request.name, *ids]))})"
+    return f"{said} ({escaped(', '.join([request.name, *ids]))})"
 
 
 def _kind(window: Recording, track: int) -> str:
     return "callback" if track >= CALLBACK else window.tracks[track].kind
 
 
-def _held(captured: CapturedTrace, since: int, thread: int) -> tuple[dict[int, int], dict[_Key, int]]:
+def _held(captured: CapturedTrace, since: int, thread: int) -> tuple[dict[int, int], dict[_StackKey, int]]:
     """
     Track -> ns that it ran, where that is known by ticks or steps (of a callback: `CALLBACK` and its number);
     and (track, stack, detail) -> ns that it was seen so.
     """
     window = captured.recording
     held: dict[int, int] = {}
-    stacks: dict[_Key, int] = {}
+    stacks: dict[_StackKey, int] = {}
     running = {number for number, wait in enumerate(window.waits) if wait.kind == "running"}
     for start, end, key in _spans(captured):
         entry = window.tracks[key[0]]
@@ -124,7 +124,7 @@ def _held(captured: CapturedTrace, since: int, thread: int) -> tuple[dict[int, i
     return held, stacks
 
 
-def _spans(captured: CapturedTrace) -> Iterator[tuple[int, int, _Key]]:
+def _spans(captured: CapturedTrace) -> Iterator[tuple[int, int, _StackKey]]:
     last: dict[int, tuple[int, int, int]] = {}
     for time, track, stack, detail in captured.recording.read():
         if track in last:
@@ -136,7 +136,7 @@ def _spans(captured: CapturedTrace) -> Iterator[tuple[int, int, _Key]]:
             yield time, captured.end, (track, stack, detail)
 
 
-def _where(captured: CapturedTrace, seen: list[_Key], stacks: dict[_Key, int]) -> str:
+def _where(captured: CapturedTrace, seen: list[_StackKey], stacks: dict[_StackKey, int]) -> str:
     """
     Of what was seen the longest.
     """
@@ -159,7 +159,7 @@ def of_task(task: Any, options: Options) -> Culprit:
     scratch = Recording()
     elements, _ = Walker(scratch).chain(task.get_coro())
     resolver = Resolver(scratch, options)
-    steps = resolver.path("task", scratch.stack(elements), scratch.wait(Wait("future")))
+    steps = resolver.path("task", scratch.stack(elements), scratch.wait(Waiter("future")))
     requests = served_now(lambda each: 0 if each is task else -1, partial(complain, Stats()))
     who = _who("task", task.get_name(), next(iter(requests), None))
     return Culprit(who, _chain([resolver.frames[step.number] for step in steps]))

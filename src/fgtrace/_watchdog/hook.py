@@ -29,7 +29,7 @@ from fgtrace._output.writer_process import write_aside
 from fgtrace._sampling.collect.task_discovery import LoopFinder
 from fgtrace._sampling.periodic_thread import Worker
 from fgtrace._session.flight_recorder import FlightRecorder
-from fgtrace._watchdog.blocked_and_stuck import Blocked, LoopWatch, Stuck, TaskWatch
+from fgtrace._watchdog.blocked_and_stuck import BlockedLoop, LoopWatch, StuckTask, TaskWatch
 from fgtrace._watchdog.culprit import of_error, of_frame, of_task, who_held
 from fgtrace._watchdog.dump_folder import Dumps
 from fgtrace._watchdog.loop_exceptions import ErrorWatch
@@ -252,7 +252,7 @@ class DebugHook:
         _log.warning("the debug hook failed, and watches no more: %s", error, exc_info=error)
 
 
-def _of_blocked(blocked: Blocked) -> _Trigger:
+def _of_blocked(blocked: BlockedLoop) -> _Trigger:
     active = threading._active  # type: ignore[attr-defined]  # enumerate() takes a lock of the program's
     native = getattr(active.get(blocked.ident), "native_id", None) or 0
 
@@ -265,7 +265,7 @@ def _of_blocked(blocked: Blocked) -> _Trigger:
     return _Trigger("blocked", f"an event loop {said}", culprit)
 
 
-def _of_stuck(stuck: Stuck, recorder: FlightRecorder) -> _Trigger:
+def _of_stuck(stuck: StuckTask, recorder: FlightRecorder) -> _Trigger:
     said = f"a task is in one await for {stuck.seconds:.1f} s"
     return _Trigger("stuck", said, lambda _: of_task(stuck.task, recorder.config))
 

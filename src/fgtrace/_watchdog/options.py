@@ -13,7 +13,7 @@ from signal import Signals
 from typing import Any, Literal
 
 from fgtrace._options.options import CHECKS, FORMATS, MIB, RECORDED
-from fgtrace._options.parsing import FLAGS, nearest, number, refuse_unknown, text
+from fgtrace._options.parsing import FLAGS, nearest, number_or_text, refuse_unknown, verbatim
 from fgtrace.errors import ConfigError
 
 __all__ = ["PREFIX", "VARIABLES", "HookOptions", "from_environment", "strangers"]
@@ -126,7 +126,7 @@ def _maybe(given: str) -> object:
 
 
 def _maybe_number(given: str) -> object:
-    return None if given.lower() in _NOTHING else number(given)
+    return None if given.lower() in _NOTHING else number_or_text(given)
 
 
 def _flag(given: str) -> object:
@@ -135,22 +135,22 @@ def _flag(given: str) -> object:
 
 #: Option -> what makes a value of the text of ``FGTRACE_<OPTION>``; the latter ones are the recorder's.
 VARIABLES: dict[str, Callable[[str], object]] = {
-    "folder": text,
-    "seconds": number,
+    "folder": verbatim,
+    "seconds": number_or_text,
     "blocked": _flag,
     "slow_callback_duration": _maybe_number,
     "stuck": _maybe_number,
     "exceptions": _flag,
     "signal": _maybe,
-    "when": text,
-    "max_files": number,
-    "max_bytes": number,
-    "interval": number,
-    "format": text,
-    "hz": number,
-    "awaits": text,
-    "max_memory": number,
-    "max_overhead": number,
+    "when": verbatim,
+    "max_files": number_or_text,
+    "max_bytes": number_or_text,
+    "interval": number_or_text,
+    "format": verbatim,
+    "hz": number_or_text,
+    "awaits": verbatim,
+    "max_memory": number_or_text,
+    "max_overhead": number_or_text,
 }
 
 

@@ -9,13 +9,13 @@ import sys
 
 from fgtrace._formats.conversion.convert import Selection, convert
 from fgtrace.cli._plan import CannotRun, ConvertPlan
-from fgtrace.cli._progress import Progress
+from fgtrace.cli._progress import ProgressBar
 from fgtrace.errors import FgtraceError
 
-__all__ = ["carry_out"]
+__all__ = ["convert_file"]
 
 
-def carry_out(plan: ConvertPlan) -> int:
+def convert_file(plan: ConvertPlan) -> int:
     """
     Convert.
 
@@ -29,7 +29,7 @@ def carry_out(plan: ConvertPlan) -> int:
     selection = Selection(**plan.selection)
     gc.disable()  # nothing here is garbage, and the collector takes as long again to find that
     try:
-        with Progress(sys.stderr, sys.path) as progress:
+        with ProgressBar(sys.stderr, sys.path) as progress:
             slices = convert(
                 plan.source, plan.target, format_=plan.format, selection=selection, tracks=plan.tracks,
                 progress=progress.show,

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fgtrace._sampling.stats import Stats
 from fgtrace._session.trace import Trace
-from fgtrace.cli._progress import Progress
+from fgtrace.cli._progress import ProgressBar
 from fgtrace.cli._words import short
 from fgtrace.debug import install, installed, uninstall
 from fgtrace.errors import SinkError, TraceStateError
@@ -100,7 +100,7 @@ class Ending:
                     say(self._stderr, line)
 
     def _write(self) -> Report | None:
-        with Progress(self._stderr, self._path) as progress:
+        with ProgressBar(self._stderr, self._path) as progress:
             most = 0 if self._quiet else MOST_OBSERVED
             return self._trace._stop_and_report(progress.update, most)
 

@@ -51,14 +51,14 @@ def _read(plan: ConvertPlan | ReportPlan | DiffPlan | ViewPlan) -> int:
     interrupted = "interrupted"
     try:
         if isinstance(plan, ConvertPlan):
-            from fgtrace.cli._convert import carry_out
+            from fgtrace.cli._convert import convert_file
 
             interrupted += f": {plan.target} is as it was"
-            return carry_out(plan)
+            return convert_file(plan)
         if isinstance(plan, ViewPlan):
-            from fgtrace.cli._view import carry_out as show
+            from fgtrace.cli._view import view_trace
 
-            return show(plan)
+            return view_trace(plan)
         from fgtrace.cli._report import say_diff, say_report
 
         return say_report(plan) if isinstance(plan, ReportPlan) else say_diff(plan)

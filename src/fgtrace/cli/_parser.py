@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from fgtrace._options.options import FORMATS
-from fgtrace._options.parsing import number, text
+from fgtrace._options.parsing import number_or_text, verbatim
 from fgtrace._version import __version__
 from fgtrace.cli._plan import ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
 from fgtrace.reports import GROUPS
@@ -48,15 +48,15 @@ stderr says where the dumps go, and which signal asks for one.
 
 #: Parameter -> (option of `fgtrace.Config`, what makes a value of the text or flag).
 _OPTIONS: dict[str, tuple[str, Callable[[Any], object]]] = {
-    "out": ("dst", text),
-    "hz": ("hz", number),
-    "format_": ("format", text),
-    "state_frames": ("state_frames", text),
-    "awaits": ("awaits", text),
-    "tracks": ("tracks", text),
-    "slow_callback_duration": ("slow_callback_duration", number),
-    "max_overhead": ("max_overhead", number),
-    "max_memory": ("max_memory", number),
+    "out": ("dst", verbatim),
+    "hz": ("hz", number_or_text),
+    "format_": ("format", verbatim),
+    "state_frames": ("state_frames", verbatim),
+    "awaits": ("awaits", verbatim),
+    "tracks": ("tracks", verbatim),
+    "slow_callback_duration": ("slow_callback_duration", number_or_text),
+    "max_overhead": ("max_overhead", number_or_text),
+    "max_memory": ("max_memory", number_or_text),
     "include_self": ("include_self", bool),
     "lines": ("lines", bool),
     "no_threads": ("threads", lambda flag: not flag),
@@ -163,7 +163,7 @@ def run(
     flight = None
     if flight_recorder:
         flight, options = {_FLIGHT.get(name, name): value for name, value in options.items()}, {}
-        flight |= {} if stuck is None else {"stuck": number(stuck)}
+        flight |= {} if stuck is None else {"stuck": number_or_text(stuck)}
     elif stuck is not None:
         raise click.UsageError("--stuck is of --flight-recorder.")
     target, arguments = (module, words) if module is not None else (words[0], words[1:])
@@ -195,7 +195,9 @@ def convert(
     packed or not.
     """
     said = {key: value for key, value in given.items() if value is not None}
-    selection = {key: number(value) if key in ("start", "end") else value for key, value in said.items()}
+    selection = {
+        key: number_or_text(value) if key in ("start", "end") else value for key, value in said.items()
+    }
     return ConvertPlan(
         source=source, target=target, format=format_, selection=selection, tracks=tracks, quiet=quiet
     )
@@ -221,7 +223,7 @@ def report(source: str, *, as_json: bool, **given: Any) -> ReportPlan:
     """
     said = {key: value for key, value in given.items() if value is not None}
     words = ("group", "task")
-    ask = {key: value if key in words else number(value) for key, value in said.items()}
+    ask = {key: value if key in words else number_or_text(value) for key, value in said.items()}
     return ReportPlan(source=source, ask=ask, as_json=as_json)
 
 
@@ -242,7 +244,7 @@ def diff(before: str, after: str, *, as_json: bool, **given: Any) -> DiffPlan:
     Compared is the time of one task: of each coroutine, in each state, and
     at each place where it waits.
     """
-    said = {key: number(value) for key, value in given.items() if value is not None}
+    said = {key: number_or_text(value) for key, value in given.items() if value is not None}
     return DiffPlan(before=before, after=after, as_json=as_json, **said)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Self
 
-__all__ = ["Progress"]
+__all__ = ["ProgressBar"]
 
 #: Seconds without a bar.
 PATIENCE = 1.0
@@ -18,7 +18,7 @@ PATIENCE = 1.0
 PERIOD = 0.1
 
 
-class Progress:
+class ProgressBar:
     """
     Shows how much is done, from the second second on.
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from fgtrace import reports
 from fgtrace.cli._plan import CannotRun, DiffPlan, ReportPlan
-from fgtrace.cli._progress import Progress
+from fgtrace.cli._progress import ProgressBar
 from fgtrace.errors import ConfigError, FgtraceError
 
 __all__ = ["say_diff", "say_report"]
@@ -73,7 +73,7 @@ def say_diff(plan: DiffPlan) -> int:
 def _made(make: Callable[[reports.Progress], T]) -> T:
     gc.disable()  # nothing here is garbage, and the collector takes as long again to find that
     try:
-        with Progress(sys.stderr, sys.path) as progress:
+        with ProgressBar(sys.stderr, sys.path) as progress:
             return make(progress.show)
     except FgtraceError:
         raise

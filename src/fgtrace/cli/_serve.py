@@ -44,7 +44,7 @@ class Site:
     origin: str | None = None
 
 
-class _Server(ThreadingHTTPServer):
+class _FileServer(ThreadingHTTPServer):
     """
     Ends without waiting for connections that are still open.
     """
@@ -69,10 +69,10 @@ def server(site: Site, port: int = 0) -> ThreadingHTTPServer:
     Raises:
         OSError: the port is taken.
     """
-    return _Server((HOST, port), partial(_Handler, site))
+    return _FileServer((HOST, port), partial(_FileHandler, site))
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _FileHandler(BaseHTTPRequestHandler):
     """
     Answers GET, HEAD and OPTIONS; all else is none of its business (501).
     """

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from fgtrace._options.options import FORMATS, format_of
-from fgtrace.cli._convert import carry_out as convert
+from fgtrace.cli._convert import convert_file
 from fgtrace.cli._plan import CannotRun, ConvertPlan, ViewPlan
 from fgtrace.cli._serve import HOST, Site, server
 
-__all__ = ["carry_out", "serving"]
+__all__ = ["serving", "view_trace"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ _BEGINS = {
 _ASKED = frozenset({"/vizviewer_info", "/live_reload"})
 
 
-def carry_out(plan: ViewPlan) -> int:
+def view_trace(plan: ViewPlan) -> int:
     """
     Serve a trace until Ctrl-C (or SIGTERM).
 
@@ -129,8 +129,8 @@ def serving(plan: ViewPlan) -> Iterator[tuple[ThreadingHTTPServer, str]]:
     A server for a trace, which listens, and the address that opens the viewer with it.
 
     Raises:
-        CannotRun: as `carry_out`.
-        FgtraceError: as `carry_out`.
+        CannotRun: as `view_trace`.
+        FgtraceError: as `view_trace`.
     """
     viewer = _viewer(plan)
     files = dict(_bundled_ui()) if viewer is OFFLINE else {}
@@ -165,7 +165,7 @@ def _readable(source: str, viewer: Viewer, folder: str) -> Path:
     if format_ in viewer.reads and _begin(source).startswith(_BEGINS[format_]):
         return Path(source).absolute()
     target = os.path.join(folder, Path(source).name.split(".", 1)[0] + FORMATS[viewer.wants][0])
-    convert(ConvertPlan(source=source, target=target, format=viewer.wants, quiet=True))
+    convert_file(ConvertPlan(source=source, target=target, format=viewer.wants, quiet=True))
     return Path(target)
 
 

@@ -26,7 +26,7 @@ from fgtrace.reports._groups import GROUPS, Group, Part
 from fgtrace.reports._lives import Lives
 from fgtrace.reports._loops import Loop
 from fgtrace.reports._paths import Path, Step
-from fgtrace.reports._read import read
+from fgtrace.reports._read import read_lives
 from fgtrace.reports._report import Ask, Report, answer, make_report
 from fgtrace.reports._stuck import Cycle, Stuck
 from fgtrace.reports._threads import Thread
@@ -115,7 +115,7 @@ def _lives(source: str | os.PathLike[str], ask: Ask, progress: Progress | None) 
     with open_trace(source, partial(told, "reading")) as trace:
         try:
             added = partial(_added, told, trace.count)
-            return read(trace, trace.metadata, ask.span, added, in_order=True)
+            return read_lives(trace, trace.metadata, ask.span, added, in_order=True)
         except ValueError as error:
             raise TraceFormatError(os.fspath(source), str(error)) from error
 

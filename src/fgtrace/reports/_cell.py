@@ -19,7 +19,7 @@ from urllib.parse import quote
 from fgtrace._model.states import RUNNING
 from fgtrace._model.values import Slice, Track
 
-__all__ = ["Before", "CellTimes", "Row", "cell_times"]
+__all__ = ["Before", "CellTimes", "StateTime", "cell_times"]
 
 #: The cell's own frame.
 CELL = "__main__.<module>"
@@ -31,7 +31,7 @@ _MACHINERY = ("ipykernel.", "IPython.", "zmq.", "tornado.", "jupyter_client.", "
 _BEGINS = "IPython.core.interactiveshell.InteractiveShell.run_line_magic"
 
 #: State and function.
-_Key = tuple[str, str]
+_StateKey = tuple[str, str]
 
 
 class Before(NamedTuple):
@@ -51,7 +51,7 @@ class Before(NamedTuple):
         return bool({track.name, track.name.rpartition(" ")[0]} & self.tasks)
 
 
-class Row(NamedTuple):
+class StateTime(NamedTuple):
     """
     A state, or a function with its state, and its time (ns).
     """
@@ -79,8 +79,8 @@ class CellTimes:
     link: str
     length: int
     tracks: int
-    states: tuple[Row, ...]
-    functions: tuple[Row, ...]
+    states: tuple[StateTime, ...]
+    functions: tuple[StateTime, ...]
 
     def __str__(self) -> str:
         lines = [f"fgtrace: {self._said()}", ""]
@@ -114,7 +114,7 @@ class CellTimes:
         more = f", on {self.tracks} tracks" if self.tracks > 1 else ""
         return f"{_seconds(self.length).strip()} traced{more}"
 
-    def _share(self, row: Row) -> str:
+    def _share(self, row: StateTime) -> str:
         whole = sum(each.time for each in self.states)
         return f"{100 * row.time / whole:.0f} %" if whole else ""
 
@@ -138,7 +138,7 @@ def cell_times(slices: Iterable[Slice], before: Before, length: int, path: str, 
     cells = [each for each in found if each.cell]
     on_thread = any(each.track.kind == "thread" for each in cells)
     others = [each for each in found if each.is_of_program and not before.has(each.track)]
-    times: Counter[_Key] = Counter()
+    times: Counter[_StateKey] = Counter()
     for each in cells:
         for key, time in each.cell.items():
             if each.track.kind == "thread" or key[0] != RUNNING or not on_thread:
@@ -149,10 +149,10 @@ def cell_times(slices: Iterable[Slice], before: Before, length: int, path: str, 
     for (state, _), time in times.items():
         states[state] += time
     least = sum(states.values()) / LEAST
-    functions = [Row(name, state, time) for (state, name), time in times.most_common() if name]
+    functions = [StateTime(name, state, time) for (state, name), time in times.most_common() if name]
     return CellTimes(
         path=path, link=link, length=length, tracks=bool(cells) + len(others),
-        states=tuple(Row(state, "", time) for state, time in states.most_common() if time >= least),
+        states=tuple(StateTime(state, "", time) for state, time in states.most_common() if time >= least),
         functions=tuple(row for row in functions[:MOST_FUNCTIONS] if row.time >= least),
     )  # fmt: skip
 
@@ -170,8 +170,8 @@ class _Times:
 
     def __init__(self, track: Track, slices: Iterator[Slice]) -> None:
         self.track = track
-        self.all: Counter[_Key] = Counter()
-        self.cell: Counter[_Key] = Counter()
+        self.all: Counter[_StateKey] = Counter()
+        self.cell: Counter[_StateKey] = Counter()
         self.is_of_program = track.kind in ("thread", "task")
         still_open: list[Slice] = []
         for each in slices:
@@ -202,7 +202,7 @@ def _last(names: list[str], name: str) -> int:
     return len(names) - 1 - names[::-1].index(name)
 
 
-def _key(stack: list[Slice]) -> _Key:
+def _key(stack: list[Slice]) -> _StateKey:
     state = stack[0].frame.name if stack[0].frame.category == "state" else "(no state)"
     frame = stack[-1].frame
     if frame.category == "state":

@@ -96,7 +96,7 @@ class Diff:
         )  # fmt: skip
 
 
-_Key = tuple[str, str, str]  # coroutine, state, site
+_ChangeKey = tuple[str, str, str]  # coroutine, state, site
 
 
 @dataclass(slots=True)
@@ -106,9 +106,9 @@ class _Sums:
     """
 
     tasks: dict[str, int] = field(default_factory=dict)
-    times: dict[_Key, int] = field(default_factory=dict)
+    times: dict[_ChangeKey, int] = field(default_factory=dict)
 
-    def add(self, key: _Key, time: int) -> None:
+    def add(self, key: _ChangeKey, time: int) -> None:
         self.times[key] = self.times.get(key, 0) + time
 
 
@@ -129,7 +129,7 @@ def compare(before: Lives, after: Lives, threshold: float = 0.1) -> Diff:
     old, new = _sums(before), _sums(after)
     least = max([LEAST, *(2 * lives.tick for lives in (before, after) if not lives.is_exact)])
 
-    def table(belongs: Callable[[_Key], bool]) -> tuple[Change, ...]:
+    def table(belongs: Callable[[_ChangeKey], bool]) -> tuple[Change, ...]:
         found = _changes(old, new, threshold, least, belongs)
         return tuple(sorted(found, key=lambda each: (-each.change_ns, each.coroutine, each.state, each.site)))
 
@@ -170,7 +170,7 @@ def _site(lives: Lives, number: int) -> str:
 
 
 def _changes(
-    old: _Sums, new: _Sums, threshold: float, least: int, belongs: Callable[[_Key], bool]
+    old: _Sums, new: _Sums, threshold: float, least: int, belongs: Callable[[_ChangeKey], bool]
 ) -> Iterator[Change]:
     for key in {**old.times, **new.times}:
         if belongs(key):

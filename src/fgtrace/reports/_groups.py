@@ -65,13 +65,13 @@ def groups(lives: Lives, by: str) -> tuple[Group, ...]:
         "task": lambda life: [(life.title, *cell) for cell in lives.times(life).items()],
         "state": lambda life: [(state, life.coroutine, time) for state, time in lives.times(life).items()],
     }[by]
-    table = _Table()
+    table = _GroupTable()
     for life in lives.tasks:
         table.add(cells(life))
     return table.groups()
 
 
-class _Table:
+class _GroupTable:
     """
     Times by row and column, of each task.
     """

@@ -11,12 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fgtrace._model.states import RUNNABLE, RUNNING, SELECT
+from fgtrace._model.values import Span
 from fgtrace.reports._figures import percentile, union
 from fgtrace.reports._lives import Life, Lives
 
 __all__ = ["Loop", "LoopLives", "loop_lives", "loops"]
-
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,15 +14,14 @@ from typing import Any, TypeVar
 
 from fgtrace._model.drawing import Drawing, Edge
 from fgtrace._model.states import RUNNING
-from fgtrace._model.values import LOCK_HELD, Frame, Slice, Track
+from fgtrace._model.values import LOCK_HELD, Frame, Slice, Span, Track
 from fgtrace.reports._lives import Flight, Life, Lives, Spot
 
-__all__ = ["FOREVER", "Span", "read"]
+__all__ = ["FOREVER", "read_lives"]
 
 T = TypeVar("T")
 
 #: From when to when (ns).
-Span = tuple[int, int]
 FOREVER = 1 << 63
 #: What divides a life; a task's frames are drawn within.
 _DIVIDING = frozenset(("state", "loop", "callback"))
@@ -38,7 +37,7 @@ _NONE = -1
 _IDLE, _PYTHON, _SEEN, _ENDED, _WAITS, _RUNS = range(6)
 
 
-def read(
+def read_lives(
     drawing: Drawing,
     metadata: Mapping[str, Any],
     span: Span = (0, FOREVER),
@@ -60,7 +59,7 @@ def read(
     Raises:
         ValueError: slices overlap, or none says a state.
     """
-    reader = _Reader(span)
+    reader = _LivesReader(span)
     for track in drawing.tracks:
         reader.row(track)
     if in_order:
@@ -104,14 +103,14 @@ def _tick(said: Mapping[str, Any]) -> int:
     return 0
 
 
-class _Reader:
+class _LivesReader:
     """
     All rows, and what they share: frames by number, and spots.
     """
 
     def __init__(self, span: Span) -> None:
         self.span = span
-        self.rows: dict[int, _Row] = {}
+        self.rows: dict[int, _TrackReader] = {}
         self.spots: list[Spot] = []
         self.frames: list[Frame] = []
         self.roles: list[int] = []
@@ -120,15 +119,15 @@ class _Reader:
         self._equal: dict[Frame, int] = {}
         self._spots: dict[tuple[int, tuple[int, ...]], int] = {}
 
-    def row(self, track: Track) -> _Row:
-        found = self.rows[track.id] = _Row(self, track)
+    def row(self, track: Track) -> _TrackReader:
+        found = self.rows[track.id] = _TrackReader(self, track)
         return found
 
     def take_edges(self, edges: Iterable[Edge]) -> None:
         """
         Take all edges.
         """
-        row: _Row | None = None
+        row: _TrackReader | None = None
         for track, time, frame in edges:
             if row is None or row.track is not track:  # most come track by track
                 row = self.rows.get(track.id) or self.row(track)
@@ -139,9 +138,9 @@ class _Reader:
 
     def take_slices(self, slices: Iterable[Slice]) -> None:
         """
-        Take all slices; see `read`.
+        Take all slices; see `read_lives`.
         """
-        row: _Row | None = None
+        row: _TrackReader | None = None
         for track, start, end, _, frame in slices:
             if row is None or row.track is not track:
                 row = self.rows.get(track.id) or self.row(track)
@@ -193,7 +192,7 @@ class _Reader:
         return found
 
 
-class _Row:
+class _TrackReader:
     """
     A track while it is read: what is open on it, and the stretch under way.
     """
@@ -203,7 +202,7 @@ class _Row:
         "_until", "life", "outer", "track",
     )  # fmt: skip
 
-    def __init__(self, reader: _Reader, track: Track) -> None:
+    def __init__(self, reader: _LivesReader, track: Track) -> None:
         self._reader = reader
         self.track = track
         start, end = max(track.start, reader.span[0]), min(track.end, reader.span[1])
@@ -311,7 +310,7 @@ def _role(frame: Frame) -> int:
     return _PYTHON if frame.category == "python" else _IDLE
 
 
-def _coroutine(row: _Row) -> str:
+def _coroutine(row: _TrackReader) -> str:
     """
     The outermost function of a task; that of which no more is known than its name is in the track's.
     """

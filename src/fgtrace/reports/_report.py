@@ -20,7 +20,7 @@ from fgtrace.reports._lives import Lives
 from fgtrace.reports._loops import Loop, loops
 from fgtrace.reports._paths import Path, fitting, path
 from fgtrace.reports._plain import plain
-from fgtrace.reports._read import read
+from fgtrace.reports._read import read_lives
 from fgtrace.reports._stuck import Cycle, Stuck, cycles, stuck
 from fgtrace.reports._threads import Thread, threads
 from fgtrace.reports._waits import Wait, waits
@@ -138,7 +138,7 @@ def make_report(drawing: Drawing, metadata: Mapping[str, Any], ask: Ask) -> Repo
         ConfigError: there is no such task.
         ValueError: slices overlap, or none says a state.
     """
-    return answer(read(drawing, metadata, ask.span), ask)
+    return answer(read_lives(drawing, metadata, ask.span), ask)
 
 
 def answer(lives: Lives, ask: Ask) -> Report:

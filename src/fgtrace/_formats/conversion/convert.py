@@ -22,7 +22,7 @@ from fgtrace._formats.destination import make_sink
 from fgtrace._formats.read import open_trace
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.drawing import Drawing, Edge, by_tracks
-from fgtrace._model.values import Counter, Flow, Instant, Slice, Track
+from fgtrace._model.values import Counter, Flow, Instant, Slice, Span, Track
 from fgtrace._options.options import CHECKS, FORMATS, format_of
 from fgtrace.errors import ConfigError, TraceFormatError
 
@@ -34,8 +34,6 @@ T = TypeVar("T")
 PROGRESS_EVERY = 4096
 #: The end of a trace whose end is not asked for (ns).
 _NEVER = 1 << 63
-
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +90,14 @@ def _is_seconds(value: object) -> bool:
     return number and math.isfinite(value) and 0 <= value < 1e9  # type: ignore[operator,arg-type]
 
 
-def select(trace: Trace, selection: Selection) -> Trace:
+def select(trace: TraceDrawing, selection: Selection) -> TraceDrawing:
     """
     A part of a trace. Times stay what they are; slices are cut where the part ends.
     """
     return trace if selection.is_whole else _Selected(trace, selection)
 
 
-class Trace(Drawing, Protocol):
+class TraceDrawing(Drawing, Protocol):
     """
     A drawing with its metadata.
     """
@@ -116,10 +114,10 @@ class _Selected:
     A part of a trace, cut while it is asked for.
     """
 
-    def __init__(self, trace: Trace, selection: Selection) -> None:
+    def __init__(self, trace: TraceDrawing, selection: Selection) -> None:
         self._trace = trace
         self._span = selection.span
-        self._part = _Part(trace, selection)
+        self._part = _Cut(trace, selection)
         self._kept = {track.id: self._part.track(track) for track in trace.tracks if self._part.has(track)}
         self.tracks = list(self._kept.values())
         self.metadata = _with_note(trace.metadata, selection)
@@ -169,12 +167,12 @@ class _Selected:
                 yield flag._replace(track=self._kept[flag.track.id])
 
 
-class _Part:
+class _Cut:
     """
     What a selection leaves of each track: spans of time, one after the other.
     """
 
-    def __init__(self, trace: Trace, selection: Selection) -> None:
+    def __init__(self, trace: TraceDrawing, selection: Selection) -> None:
         self._start, self._end = selection.span
         self._pattern = selection.track
         self._spans: dict[int, _Spans] | None = None

@@ -13,7 +13,7 @@ from fgtrace._formats.read.slice_store import Kept
 from fgtrace._model.values import Frame
 from fgtrace._recording.rows_by_track import ByTrack
 
-__all__ = ["Arrows", "Point", "Spans"]
+__all__ = ["Arrows", "BeginEndPairs", "Point"]
 
 
 class _Begun(NamedTuple):
@@ -26,7 +26,7 @@ class _Begun(NamedTuple):
     frame: int
 
 
-class Spans:
+class BeginEndPairs:
     """
     Begins and ends (``B`` and ``E``, ``b`` and ``e``) by row.
 

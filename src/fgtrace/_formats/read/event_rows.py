@@ -20,7 +20,7 @@ Event = dict[str, Any]
 _KNOWN = {"name", "kind", "id", "parent", "life"}
 
 
-class _Thread(NamedTuple):
+class _ThreadKey(NamedTuple):
     """
     What events of a thread have in common.
     """
@@ -29,7 +29,7 @@ class _Thread(NamedTuple):
     tid: int
 
 
-class _Nested(NamedTuple):
+class _NestedKey(NamedTuple):
     """
     What nestable events (``b``, ``e``) of one track have in common: a category, an id, and where that is a
     process's own (``id2.local``) its pid.
@@ -56,10 +56,10 @@ class EventRows:
 
     def __init__(self) -> None:
         self._threads: dict[tuple[int, int], int] = {}
-        self._nested: dict[_Nested, int] = {}
-        self._keys: list[_Thread | _Nested] = []
+        self._nested: dict[_NestedKey, int] = {}
+        self._keys: list[_ThreadKey | _NestedKey] = []
         self._labels: dict[int, _Label] = {}  # of nested ones
-        self._named: dict[tuple[str, _Thread], dict[str, Any]] = {}
+        self._named: dict[tuple[str, _ThreadKey], dict[str, Any]] = {}
 
     def thread(self, event: Event) -> int:
         """
@@ -70,9 +70,9 @@ class EventRows:
         """
         pid, tid = event.get("pid", 0), event.get("tid", 0)
         found = self._threads.get((pid, tid))  # 7.0 is found, too, where 7 was there before
-        return self._thread(_Thread(whole(pid), whole(tid))) if found is None else found
+        return self._thread(_ThreadKey(whole(pid), whole(tid))) if found is None else found
 
-    def _thread(self, key: _Thread) -> int:
+    def _thread(self, key: _ThreadKey) -> int:
         found = self._threads[key] = len(self._keys)
         self._keys.append(key)
         return found
@@ -85,9 +85,9 @@ class EventRows:
         ids = own if isinstance(own, dict) else {"global": event.get("id")}
         category = str(event.get("cat", ""))
         if "local" in ids:
-            key = _Nested(category, repr(ids["local"]), pid)
+            key = _NestedKey(category, repr(ids["local"]), pid)
         else:
-            key = _Nested(category, repr(ids.get("global")))
+            key = _NestedKey(category, repr(ids.get("global")))
         found = self._nested.get(key)
         if found is None:
             found = self._nested[key] = len(self._keys)
@@ -101,7 +101,7 @@ class EventRows:
         """
         args = event.get("args")
         if isinstance(args, dict):
-            key = _Thread(whole(event.get("pid", 0)), whole(event.get("tid", 0)))
+            key = _ThreadKey(whole(event.get("pid", 0)), whole(event.get("tid", 0)))
             self._named[str(event.get("name")), key] = args
             if event.get("name") == "thread_name":
                 self.thread(event)
@@ -125,10 +125,10 @@ class EventRows:
         order = [*names, *(row for row in range(len(self._keys)) if row not in names)]
         for row in order:
             key, args = self._keys[row], names.get(row, {})
-            if isinstance(key, _Nested):
+            if isinstance(key, _NestedKey):
                 pid, name = self._labels[row]
                 tid = next(tid for tid in free[pid] if (pid, tid) not in self._threads)
-                key, args = _Thread(pid, tid), {"name": name, "kind": "task"}
+                key, args = _ThreadKey(pid, tid), {"name": name, "kind": "task"}
             number = whole(args.get("id", len(ids)))
             while number in ids:  # of another tool's, or of a file that was put together
                 number += 1
@@ -138,7 +138,7 @@ class EventRows:
 
 
 def _track(
-    number: int, key: _Thread, args: dict[str, Any], group: str, drawn: tuple[int, int] | None
+    number: int, key: _ThreadKey, args: dict[str, Any], group: str, drawn: tuple[int, int] | None
 ) -> Track:
     name, said = str(args.get("name", f"thread {key.tid}")), args.get("kind")
     kind: Any = said if said in KINDS else "thread"

@@ -17,24 +17,24 @@ import orjson
 
 from fgtrace._formats.perfetto_fields import (
     NOTE,
-    Annotation,
-    ChromeEvents,
-    Descriptor,
-    Event,
-    Interned,
-    Legacy,
-    Packet,
-    Source,
+    ChromeEventBundle,
+    DebugAnnotation,
+    InternedData,
+    LegacyEvent,
+    SourceLocation,
+    TracePacket,
+    TrackDescriptor,
+    TrackEvent,
 )
 from fgtrace._formats.read.own_annotations import track_of
 from fgtrace._formats.read.slice_store import Kept
 from fgtrace._formats.read.trace_file import BadTrace, TraceFile
-from fgtrace._formats.read.wire import Message, varint
+from fgtrace._formats.read.wire import Message, read_varint
 from fgtrace._model.values import Counter, Frame
 
 __all__ = ["is_perfetto", "read"]
 
-_PACKET, _TIMESTAMP = 1 << 3 | 2, Packet.TIMESTAMP << 3
+_PACKET, _TIMESTAMP = 1 << 3 | 2, TracePacket.TIMESTAMP << 3
 #: Rests of packets that are remembered.
 MOST_KNOWN = 100_000
 #: Bytes of a packet.
@@ -46,7 +46,7 @@ _LONGEST_START = 11
 _Known = tuple[int, int | None]
 #: What stands behind the number of an arrow, where it begins and where it ends; the number itself is the last
 #: but for that.
-_BEHIND = (b"", bytes((Legacy.BIND_TO_ENCLOSING << 3, 1)))
+_BEHIND = (b"", bytes((LegacyEvent.BIND_TO_ENCLOSING << 3, 1)))
 
 
 def is_perfetto(data: bytes) -> bool:
@@ -55,7 +55,7 @@ def is_perfetto(data: bytes) -> bool:
     """
     if data[:1] != b"\x0a":
         return False
-    return bytes((Packet.SEQUENCE << 3,)) in data[2:4] or data[:99].lstrip()[:1] not in (b"{", b"[")
+    return bytes((TracePacket.SEQUENCE << 3,)) in data[2:4] or data[:99].lstrip()[:1] not in (b"{", b"[")
 
 
 def read(chunks: Iterable[bytes]) -> TraceFile:
@@ -69,7 +69,7 @@ def read(chunks: Iterable[bytes]) -> TraceFile:
         BadTrace: it is not a trace of ours.
         OSError: no room for temporary files.
     """
-    reader = _Reader()
+    reader = _PerfettoReader()
     try:
         for chunk in chunks:
             reader.take(chunk)
@@ -79,7 +79,7 @@ def read(chunks: Iterable[bytes]) -> TraceFile:
         raise
 
 
-class _Reader:
+class _PerfettoReader:
     """
     Takes the packets of a file.
 
@@ -131,7 +131,7 @@ class _Reader:
         while end - (at := self._alike(at, end)) > (0 if is_last else _LONGEST_START):
             if data[at] != _PACKET:
                 raise BadTrace("no packet begins here", at)
-            size, start = varint(data, at + 1, end)
+            size, start = read_varint(data, at + 1, end)
             if size > LARGEST:
                 raise BadTrace(f"a packet has more than {LARGEST >> 20} MiB", at)
             if size > end - start:
@@ -149,16 +149,16 @@ class _Reader:
         data = self._data
         if at == end or data[at] != _TIMESTAMP:
             found = Message(data, at, end)
-            self._other(found, found.number(Packet.TIMESTAMP))
+            self._other(found, found.number(TracePacket.TIMESTAMP))
             return
-        time, rest = varint(data, at + 1, end)
+        time, rest = read_varint(data, at + 1, end)
         known = self._known.get(data[rest:end])
         if known is None:
             if self._is_arrow(rest, end, time):
                 return
             found = Message(data, rest, end)
-            event = found.message(Packet.TRACK_EVENT)
-            if event is None or event.number(Event.TYPE) not in (Event.BEGIN, Event.END):
+            event = found.message(TracePacket.TRACK_EVENT)
+            if event is None or event.number(TrackEvent.TYPE) not in (TrackEvent.BEGIN, TrackEvent.END):
                 self._other(found, time)
                 self._learn(event, rest, end)
                 return
@@ -215,13 +215,13 @@ class _Reader:
         self._ended += 1
 
     def _event(self, event: Message) -> _Known:
-        uuid = event.number(Event.TRACK)
-        if event.number(Event.TYPE) == Event.END:
+        uuid = event.number(TrackEvent.TRACK)
+        if event.number(TrackEvent.TYPE) == TrackEvent.END:
             return uuid, None
-        file, line = self._text(Interned.SOURCES, event, Event.SOURCE_IID, ("", 0))
+        file, line = self._text(InternedData.SOURCES, event, TrackEvent.SOURCE_IID, ("", 0))
         frame = Frame(
-            self._text(Interned.NAMES, event, Event.NAME_IID),
-            self._text(Interned.CATEGORIES, event, Event.CATEGORY_IID),
+            self._text(InternedData.NAMES, event, TrackEvent.NAME_IID),
+            self._text(InternedData.CATEGORIES, event, TrackEvent.CATEGORY_IID),
             file,
             line,
             self._args(event),
@@ -247,58 +247,68 @@ class _Reader:
     def _args(self, event: Message) -> tuple[tuple[str, Any], ...]:
         return tuple(
             (
-                self._text(Interned.ANNOTATION_NAMES, each, Annotation.NAME_IID, each.text(Annotation.NAME)),
+                self._text(
+                    InternedData.ANNOTATION_NAMES,
+                    each,
+                    DebugAnnotation.NAME_IID,
+                    each.text(DebugAnnotation.NAME),
+                ),
                 self._value(each),
             )
-            for each in event.messages(Event.ANNOTATION)
+            for each in event.messages(TrackEvent.ANNOTATION)
         )
 
     def _value(self, said: Message) -> Any:
-        if Annotation.STRING_IID in said:
-            return self._text(Interned.STRINGS, said, Annotation.STRING_IID)
-        if Annotation.JSON in said:
-            return _json(said.bytes(Annotation.JSON), said.at)
-        if Annotation.INT in said:
-            return said.signed(Annotation.INT)
-        if Annotation.DOUBLE in said:
-            return said.double(Annotation.DOUBLE)
-        if Annotation.BOOL in said:
-            return bool(said.number(Annotation.BOOL))
-        return said.text(Annotation.STRING)
+        if DebugAnnotation.STRING_IID in said:
+            return self._text(InternedData.STRINGS, said, DebugAnnotation.STRING_IID)
+        if DebugAnnotation.JSON in said:
+            return _json(said.bytes(DebugAnnotation.JSON), said.at)
+        if DebugAnnotation.INT in said:
+            return said.signed(DebugAnnotation.INT)
+        if DebugAnnotation.DOUBLE in said:
+            return said.double(DebugAnnotation.DOUBLE)
+        if DebugAnnotation.BOOL in said:
+            return bool(said.number(DebugAnnotation.BOOL))
+        return said.text(DebugAnnotation.STRING)
 
     def _other(self, packet: Message, time: int) -> None:
         """
         A packet that is no slice's.
         """
-        for interned in packet.messages(Packet.INTERNED):
+        for interned in packet.messages(TracePacket.INTERNED):
             self._intern(interned)
-        for events in packet.messages(Packet.CHROME_EVENTS):
-            for each in events.messages(ChromeEvents.METADATA):
-                value = _json(each.bytes(ChromeEvents.JSON), each.at)
-                self._metadata[each.text(ChromeEvents.NAME)] = value
+        for events in packet.messages(TracePacket.CHROME_EVENTS):
+            for each in events.messages(ChromeEventBundle.METADATA):
+                value = _json(each.bytes(ChromeEventBundle.JSON), each.at)
+                self._metadata[each.text(ChromeEventBundle.NAME)] = value
         if NOTE in packet:
             self._note(_json(packet.bytes(NOTE), packet.at), packet)
-        event = packet.message(Packet.TRACK_EVENT)
+        event = packet.message(TracePacket.TRACK_EVENT)
         if event is not None:
             self._single(event, time)
 
     def _intern(self, said: Message) -> None:
-        for kind in (Interned.NAMES, Interned.CATEGORIES, Interned.ANNOTATION_NAMES, Interned.STRINGS):
+        for kind in (
+            InternedData.NAMES,
+            InternedData.CATEGORIES,
+            InternedData.ANNOTATION_NAMES,
+            InternedData.STRINGS,
+        ):
             for each in said.messages(kind):
                 self._interned[kind, each.number(1)] = each.text(2)
-        for each in said.messages(Interned.SOURCES):
-            place = each.text(Source.FILE), each.number(Source.LINE)
-            self._interned[Interned.SOURCES, each.number(1)] = place
+        for each in said.messages(InternedData.SOURCES):
+            place = each.text(SourceLocation.FILE), each.number(SourceLocation.LINE)
+            self._interned[InternedData.SOURCES, each.number(1)] = place
 
     def _note(self, said: Any, packet: Message) -> None:
         if not isinstance(said, dict):
             raise BadTrace("a note is not an object", packet.at)
         self._is_ours = self._is_ours or "fgtrace" in said
         self._is_whole = self._is_whole or "end" in said
-        descriptor = packet.message(Packet.DESCRIPTOR)
+        descriptor = packet.message(TracePacket.DESCRIPTOR)
         if descriptor is None:
             return
-        uuid = descriptor.number(Descriptor.UUID)
+        uuid = descriptor.number(TrackDescriptor.UUID)
         if "counter" in said:
             pid = said["pid"] if type(said.get("pid")) is int else 0
             self._counters[uuid] = pid, str(said["counter"]), str(said.get("unit", "tasks"))
@@ -312,22 +322,24 @@ class _Reader:
         """
         A counter's value, a flag, or an end of an arrow.
         """
-        uuid = event.number(Event.TRACK)
-        if event.number(Event.TYPE) == Event.COUNTER and uuid in self._counters:
-            (pid, name, unit), value = self._counters[uuid], event.signed(Event.COUNTER_VALUE)
+        uuid = event.number(TrackEvent.TRACK)
+        if event.number(TrackEvent.TYPE) == TrackEvent.COUNTER and uuid in self._counters:
+            (pid, name, unit), value = self._counters[uuid], event.signed(TrackEvent.COUNTER_VALUE)
             precise = (
-                event.double(Event.DOUBLE_COUNTER_VALUE) if Event.DOUBLE_COUNTER_VALUE in event else value
+                event.double(TrackEvent.DOUBLE_COUNTER_VALUE)
+                if TrackEvent.DOUBLE_COUNTER_VALUE in event
+                else value
             )
             self.kept.counter(Counter(pid, name, time, precise, unit))
             return
         if uuid not in self.kept.tracks:
             raise BadTrace("an event is on an unknown track", event.at)
-        legacy = event.message(Event.LEGACY)
+        legacy = event.message(TrackEvent.LEGACY)
         if legacy is not None:
-            name = event.text(Event.NAME)
-            self._arrow(legacy.number(Legacy.ID), legacy.number(Legacy.PHASE), name, uuid, time)
-        elif event.number(Event.TYPE) == Event.INSTANT:
-            self.kept.flag(uuid, time, self.kept.named(event.text(Event.NAME), self._args(event)))
+            name = event.text(TrackEvent.NAME)
+            self._arrow(legacy.number(LegacyEvent.ID), legacy.number(LegacyEvent.PHASE), name, uuid, time)
+        elif event.number(TrackEvent.TYPE) == TrackEvent.INSTANT:
+            self.kept.flag(uuid, time, self.kept.named(event.text(TrackEvent.NAME), self._args(event)))
 
     def _arrow(self, number: int, phase: int, name: str, row: int, time: int) -> None:
         if phase == ord("s"):
@@ -347,7 +359,7 @@ class _Reader:
             first, stop = _number_before(data, at, end - len(behind))
             known = self._ends.get((data[at:first], data[stop:end]))
             if known is not None:
-                self._arrow(varint(data, first, stop)[0], *known, time)
+                self._arrow(read_varint(data, first, stop)[0], *known, time)
                 return True
         return False
 
@@ -355,19 +367,19 @@ class _Reader:
         """
         Remember an end of an arrow, if its number stands where it is expected.
         """
-        legacy = event.message(Event.LEGACY) if event is not None else None
+        legacy = event.message(TrackEvent.LEGACY) if event is not None else None
         if event is None or legacy is None or len(self._ends) >= MOST_KNOWN:
             return
-        phase, name = legacy.number(Legacy.PHASE), event.text(Event.NAME)
+        phase, name = legacy.number(LegacyEvent.PHASE), event.text(TrackEvent.NAME)
         behind = _BEHIND[phase != ord("s")]
         data = self._data
         first, stop = _number_before(data, at, end - len(behind))
-        is_there = data[first - 1] == Legacy.ID << 3 and varint(data, first, stop) == (
-            legacy.number(Legacy.ID),
+        is_there = data[first - 1] == LegacyEvent.ID << 3 and read_varint(data, first, stop) == (
+            legacy.number(LegacyEvent.ID),
             stop,
         )
         if legacy.end == event.end == end and data[stop:end] == behind and is_there:
-            self._ends[data[at:first], behind] = phase, name, event.number(Event.TRACK)
+            self._ends[data[at:first], behind] = phase, name, event.number(TrackEvent.TRACK)
 
     def finish(self) -> TraceFile:
         """

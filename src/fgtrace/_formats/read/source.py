@@ -20,10 +20,10 @@ CHUNK = 1 << 20
 LARGEST = 16 * 1024**3
 
 #: Is told the bytes read and their total.
-Progress = Callable[[int, int], None]
+ReadProgress = Callable[[int, int], None]
 
 
-def chunks(file: IO[bytes], progress: Progress | None = None) -> Iterator[bytes]:
+def chunks(file: IO[bytes], progress: ReadProgress | None = None) -> Iterator[bytes]:
     """
     The chunks of a file.
 

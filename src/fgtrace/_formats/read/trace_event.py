@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fgtrace._formats.read.begin_end_pairs import Arrows, Point, Spans
+from fgtrace._formats.read.begin_end_pairs import Arrows, BeginEndPairs, Point
 from fgtrace._formats.read.event_rows import Event, EventRows
 from fgtrace._formats.read.json_chunks import Piece, Pieces
 from fgtrace._formats.read.own_annotations import whole
@@ -60,7 +60,7 @@ def read(chunks: Iterable[bytes]) -> TraceFile:
         BadTrace: it is not a trace.
         OSError: no room for temporary files.
     """
-    reader = _Reader()
+    reader = _TraceEventReader()
     try:
         pieces = Pieces(chunks, reader.parse)
         for piece in pieces:
@@ -71,7 +71,7 @@ def read(chunks: Iterable[bytes]) -> TraceFile:
         raise
 
 
-class _Reader:
+class _TraceEventReader:
     """
     Takes the events of a file.
 
@@ -82,7 +82,7 @@ class _Reader:
     def __init__(self) -> None:
         self.kept = Kept()
         self._rows = EventRows()
-        self._spans = Spans(self.kept)
+        self._spans = BeginEndPairs(self.kept)
         self._arrows = Arrows(self.kept)
         self._frames: dict[object, int] = {}
         self._said: dict[object, int] = {}

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 
 from fgtrace._formats.read.trace_file import BadTrace
 
-__all__ = ["Message", "varint"]
+__all__ = ["Message", "read_varint"]
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST = 10
 
 
-def varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     """
     The whole number at a place, and the place behind it.
 
@@ -58,13 +58,13 @@ class Message:
         A field: its number, its wire type, its value and 0 or where its bytes are, and the place behind.
         """
         data, end = self.data, self.end
-        tag, place = varint(data, at, end)
+        tag, place = read_varint(data, at, end)
         kind = tag & 7
         if kind == _VARINT:
-            value, place = varint(data, place, end)
+            value, place = read_varint(data, place, end)
             return tag >> 3, kind, value, 0, place
         if kind == _BYTES:
-            size, place = varint(data, place, end)
+            size, place = read_varint(data, place, end)
         elif kind in (_FIXED64, _FIXED32):
             size = 8 if kind == _FIXED64 else 4
         else:

@@ -48,7 +48,7 @@ def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
         drawing: what to write.
         metadata: when the trace began and its rate are taken of it.
     """
-    waiting = _Waiting()
+    waiting = _TrackStacks()
     try:
         edges = drawing.edges()
         while waiting.take(islice(edges, CHUNK)):
@@ -82,7 +82,7 @@ class _Mark(NamedTuple):
     data: bytes
 
 
-class _Row:
+class _OpenTrack:
     """
     A track while its edges come: its stack, the states in it that are open, and what it noted.
     """
@@ -96,7 +96,7 @@ class _Row:
         self.marks = marks
 
 
-class _Waiting:
+class _TrackStacks:
     """
     The stacks and states of each track, by time.
 
@@ -106,7 +106,7 @@ class _Waiting:
 
     def __init__(self) -> None:
         self.shared = Tables()
-        self._rows: dict[int, _Row] = {}
+        self._rows: dict[int, _OpenTrack] = {}
         self._stacks = ByTrack(2)  # from when on, and which; -1: none
         self._marks = ByTrack(3)  # from when to when, and the stack with the state on top
         self._flags: dict[int, list[_Mark]] = {}
@@ -139,8 +139,8 @@ class _Waiting:
         self._marks.grown(marked)
         return taken
 
-    def _row(self, track: Track) -> _Row:
-        found = self._rows[track.id] = _Row(self._stacks.rows(track.id), self._marks.rows(track.id))
+    def _row(self, track: Track) -> _OpenTrack:
+        found = self._rows[track.id] = _OpenTrack(self._stacks.rows(track.id), self._marks.rows(track.id))
         return found
 
     def flag(self, flag: Instant) -> None:

@@ -53,7 +53,7 @@ _OTHER_COLOR = "lightblue"
 CHUNK = 1000
 
 
-class _Face(NamedTuple):
+class _FrameKey(NamedTuple):
     """
     What a frame counts as: its category if it has one of its own, the numbers of its name and file,
     its line, and of a state what its marker says.
@@ -83,8 +83,8 @@ class Tables:
         self._stacks: dict[tuple[int, int], int] = {}
         self._tops = array("q")  # stack -> its innermost frame
         self._known: dict[int, tuple[int, Frame]] = {}
-        self._faces: dict[_Face, int] = {}
-        self._by_number: list[_Face] = []
+        self._faces: dict[_FrameKey, int] = {}
+        self._by_number: list[_FrameKey] = []
         self._strings: dict[str, int] = {}
         self._files: dict[int, int] = {}
         self._categories: dict[str, int] = {"Other": 0}
@@ -105,7 +105,7 @@ class Tables:
     def _know(self, frame: Frame) -> tuple[int, Frame]:
         is_state = frame.category == "state"
         own = None if frame.category in _PLAIN else frame.name if is_state else frame.category
-        face = _Face(
+        face = _FrameKey(
             None if own is None else self.category(own),
             self.string(frame.name),
             self._files.setdefault(self.string(frame.file), len(self._files)) if frame.file else None,

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from fgtrace._formats.write.stacks import Row, Stacks
+from fgtrace._formats.write.stacks import Stacks, StackTime
 from fgtrace._formats.write.trace_event import clean
 from fgtrace._model.drawing import Drawing
 from fgtrace._model.values import Frame, Track
@@ -43,7 +43,7 @@ def encode(drawing: Drawing, _metadata: Mapping[str, Any]) -> Iterator[bytes]:
         yield "".join(batch).encode("utf-8", "replace")
 
 
-def _line(row: Row[str, str]) -> str:
+def _line(row: StackTime[str, str]) -> str:
     return f"{';'.join((row.root, *row.frames))} {row.time}\n"
 
 

@@ -24,7 +24,14 @@ from typing import Any
 
 import orjson
 
-from fgtrace._formats.perfetto_fields import EVENTS, ChromeEvents, Descriptor, Event, Legacy, Packet
+from fgtrace._formats.perfetto_fields import (
+    EVENTS,
+    ChromeEventBundle,
+    LegacyEvent,
+    TracePacket,
+    TrackDescriptor,
+    TrackEvent,
+)
 from fgtrace._formats.write.perfetto_interning import Faces, annotation
 from fgtrace._formats.write.perfetto_tracks import Uuids, descriptors, note, packet
 from fgtrace._formats.write.trace_event import clean, printable
@@ -52,7 +59,7 @@ def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
     """
     tracks = drawing.tracks
     uuids = Uuids(tracks)
-    first = number(Packet.FLAGS, Packet.CLEARED) + number(Packet.FIRST, 1)
+    first = number(TracePacket.FLAGS, TracePacket.CLEARED) + number(TracePacket.FIRST, 1)
     yield packet(
         EVENTS, first, *(_metadata(key, value) for key, value in metadata.items()), note({"fgtrace": 1})
     )
@@ -86,7 +93,9 @@ class _Writer:
         self._end_tails: dict[int, bytes] = {}
         self._end_head = b""
         for track, uuid in self._begin_tails.items():
-            self._end_head, self._end_tails[track] = self._parts(number(Event.TYPE, Event.END), b"", uuid)
+            self._end_head, self._end_tails[track] = self._parts(
+                number(TrackEvent.TYPE, TrackEvent.END), b"", uuid
+            )
         self._counters: dict[tuple[int, str, str], int] = {}
 
     def edges(self, chunk: Iterator[Edge]) -> bytes:
@@ -127,8 +136,8 @@ class _Writer:
 
     def _begin(self, frame: Frame) -> tuple[bytes, bytes, Frame]:
         uuid = next(iter(self._begin_tails.values()))  # they are all of one length
-        fields = number(Event.TYPE, Event.BEGIN) + self._faces.fields(frame)
-        head, tail = self._parts(fields, number(Packet.FLAGS, Packet.NEEDS_STATE), uuid)
+        fields = number(TrackEvent.TYPE, TrackEvent.BEGIN) + self._faces.fields(frame)
+        head, tail = self._parts(fields, number(TracePacket.FLAGS, TracePacket.NEEDS_STATE), uuid)
         found = self._begins[id(frame)] = (head, tail.removesuffix(uuid), frame)  # it stays, and so its id
         return found
 
@@ -136,9 +145,9 @@ class _Writer:
         """
         What stands before and behind the time in a packet.
         """
-        event = message(Packet.TRACK_EVENT, fields, varint(Event.TRACK << 3), uuid)
-        tail = number(Packet.SEQUENCE, EVENTS) + flags + event
-        tag = varint(Packet.TIMESTAMP << 3)
+        event = message(TracePacket.TRACK_EVENT, fields, varint(TrackEvent.TRACK << 3), uuid)
+        tail = number(TracePacket.SEQUENCE, EVENTS) + flags + event
+        tag = varint(TracePacket.TIMESTAMP << 3)
         whole = message(1, tag, bytes(self._stamp), tail)
         return whole[: len(whole) - len(tail) - self._stamp], tail
 
@@ -153,41 +162,45 @@ class _Writer:
             described = packet(
                 EVENTS,
                 message(
-                    Packet.DESCRIPTOR,
-                    number(Descriptor.UUID, self._counters[key]),
-                    number(Descriptor.PARENT, self._uuids.loops.get(counter.pid, self._uuids.home)),
-                    text(Descriptor.NAME, clean(counter.name)),
-                    message(Descriptor.COUNTER, text(Descriptor.UNIT_NAME, counter.unit)),
+                    TracePacket.DESCRIPTOR,
+                    number(TrackDescriptor.UUID, self._counters[key]),
+                    number(TrackDescriptor.PARENT, self._uuids.loops.get(counter.pid, self._uuids.home)),
+                    text(TrackDescriptor.NAME, clean(counter.name)),
+                    message(TrackDescriptor.COUNTER, text(TrackDescriptor.UNIT_NAME, counter.unit)),
                 ),
                 note({"counter": clean(counter.name), "pid": counter.pid, "unit": clean(counter.unit)}),
             )
         if isinstance(counter.value, int):
-            value = number(Event.COUNTER_VALUE, counter.value)
+            value = number(TrackEvent.COUNTER_VALUE, counter.value)
         else:
-            value = fixed64(Event.DOUBLE_COUNTER_VALUE, counter.value)
-        said = number(Event.TYPE, Event.COUNTER) + value
+            value = fixed64(TrackEvent.DOUBLE_COUNTER_VALUE, counter.value)
+        said = number(TrackEvent.TYPE, TrackEvent.COUNTER) + value
         return described + self._event(counter.time, said, self._counters[key])
 
     def flow(self, order: int, flow: Flow) -> bytes:
         """
         Both ends of an arrow, the start first.
         """
-        words = text(Event.NAME, clean(flow.name)) + text(Event.CATEGORY, "flow")
-        start = number(Legacy.PHASE, ord("s")) + number(Legacy.ID, order)
-        end = number(Legacy.PHASE, ord("f")) + number(Legacy.ID, order) + number(Legacy.BIND_TO_ENCLOSING, 1)
-        uuids = self._uuids.tracks
-        return self._event(flow.source_time, words, uuids[flow.source.id], message(Event.LEGACY, start)) + (
-            self._event(flow.target_time, words, uuids[flow.target.id], message(Event.LEGACY, end))
+        words = text(TrackEvent.NAME, clean(flow.name)) + text(TrackEvent.CATEGORY, "flow")
+        start = number(LegacyEvent.PHASE, ord("s")) + number(LegacyEvent.ID, order)
+        end = (
+            number(LegacyEvent.PHASE, ord("f"))
+            + number(LegacyEvent.ID, order)
+            + number(LegacyEvent.BIND_TO_ENCLOSING, 1)
         )
+        uuids = self._uuids.tracks
+        return self._event(
+            flow.source_time, words, uuids[flow.source.id], message(TrackEvent.LEGACY, start)
+        ) + (self._event(flow.target_time, words, uuids[flow.target.id], message(TrackEvent.LEGACY, end)))
 
     def instant(self, instant: Instant) -> bytes:
         """
         A flag.
         """
-        words = text(Event.NAME, clean(instant.name)) + text(Event.CATEGORY, "loop")
+        words = text(TrackEvent.NAME, clean(instant.name)) + text(TrackEvent.CATEGORY, "loop")
         args = [annotation(key, value) for key, value in instant.args]
         return self._at(
-            instant.track, instant.time, number(Event.TYPE, Event.INSTANT) + words + b"".join(args)
+            instant.track, instant.time, number(TrackEvent.TYPE, TrackEvent.INSTANT) + words + b"".join(args)
         )
 
     def _at(self, track: Track, time: int, fields: bytes) -> bytes:
@@ -197,8 +210,8 @@ class _Writer:
         """
         The time first and an arrow's number last: what is between them is often the same, and is read once.
         """
-        event = message(Packet.TRACK_EVENT, fields, number(Event.TRACK, uuid), legacy)
-        return message(1, number(Packet.TIMESTAMP, time), number(Packet.SEQUENCE, EVENTS), event)
+        event = message(TracePacket.TRACK_EVENT, fields, number(TrackEvent.TRACK, uuid), legacy)
+        return message(1, number(TracePacket.TIMESTAMP, time), number(TracePacket.SEQUENCE, EVENTS), event)
 
 
 class _Tops(dict[int, bytes]):
@@ -221,8 +234,11 @@ class _Tops(dict[int, bytes]):
 
 
 def _metadata(key: str, value: object) -> bytes:
-    said = message(ChromeEvents.JSON, orjson.dumps(printable(value), default=str))
-    return message(Packet.CHROME_EVENTS, message(ChromeEvents.METADATA, text(ChromeEvents.NAME, key), said))
+    said = message(ChromeEventBundle.JSON, orjson.dumps(printable(value), default=str))
+    return message(
+        TracePacket.CHROME_EVENTS,
+        message(ChromeEventBundle.METADATA, text(ChromeEventBundle.NAME, key), said),
+    )
 
 
 def _pid(metadata: Mapping[str, Any]) -> int:

@@ -8,7 +8,14 @@ from typing import Any
 
 import orjson
 
-from fgtrace._formats.perfetto_fields import EVENTS, Annotation, Event, Interned, Packet, Source
+from fgtrace._formats.perfetto_fields import (
+    EVENTS,
+    DebugAnnotation,
+    InternedData,
+    SourceLocation,
+    TracePacket,
+    TrackEvent,
+)
 from fgtrace._formats.write.perfetto_tracks import packet
 from fgtrace._formats.write.trace_event import clean, printable
 from fgtrace._formats.write.wire import fixed64, message, number, text
@@ -33,11 +40,11 @@ class Faces:
         """
         The fields of a track event that say which frame it is.
         """
-        name = self._text(Interned.NAMES, clean(frame.name))
-        category = self._text(Interned.CATEGORIES, frame.category)
-        found = [number(Event.NAME_IID, name), number(Event.CATEGORY_IID, category)]
+        name = self._text(InternedData.NAMES, clean(frame.name))
+        category = self._text(InternedData.CATEGORIES, frame.category)
+        found = [number(TrackEvent.NAME_IID, name), number(TrackEvent.CATEGORY_IID, category)]
         if frame.file:
-            found.append(number(Event.SOURCE_IID, self._source(frame.file, frame.line)))
+            found.append(number(TrackEvent.SOURCE_IID, self._source(frame.file, frame.line)))
         found.extend(self._annotation(key, value) for key, value in frame.args)
         return b"".join(found)
 
@@ -46,24 +53,24 @@ class Faces:
         The packet with what was interned since it was asked last.
         """
         news, self._news = self._news, []
-        flags = number(Packet.FLAGS, Packet.NEEDS_STATE)
-        return packet(EVENTS, flags, message(Packet.INTERNED, *news)) if news else b""
+        flags = number(TracePacket.FLAGS, TracePacket.NEEDS_STATE)
+        return packet(EVENTS, flags, message(TracePacket.INTERNED, *news)) if news else b""
 
     def _annotation(self, key: str, value: object) -> bytes:
-        name = number(Annotation.NAME_IID, self._text(Interned.ANNOTATION_NAMES, key))
+        name = number(DebugAnnotation.NAME_IID, self._text(InternedData.ANNOTATION_NAMES, key))
         if isinstance(value, str):
-            said = number(Annotation.STRING_IID, self._text(Interned.STRINGS, value))
+            said = number(DebugAnnotation.STRING_IID, self._text(InternedData.STRINGS, value))
         else:
             said = _value(value)
-        return message(Event.ANNOTATION, name, said)
+        return message(TrackEvent.ANNOTATION, name, said)
 
     def _text(self, field: int, value: str) -> int:
         return self._number(field, value, text(2, value))
 
     def _source(self, file: str, line: int) -> int:
         line = min(max(line, 0), 0xFFFF_FFFF)
-        said = text(Source.FILE, file) + number(Source.LINE, line)
-        return self._number(Interned.SOURCES, (file, line), said)
+        said = text(SourceLocation.FILE, file) + number(SourceLocation.LINE, line)
+        return self._number(InternedData.SOURCES, (file, line), said)
 
     def _number(self, field: int, key: object, said: bytes) -> int:
         found = self._numbers.get((field, key))
@@ -77,15 +84,15 @@ def annotation(key: str, value: object) -> bytes:
     """
     An argument of an event, not interned.
     """
-    said = text(Annotation.STRING, value) if isinstance(value, str) else _value(value)
-    return message(Event.ANNOTATION, text(Annotation.NAME, key), said)
+    said = text(DebugAnnotation.STRING, value) if isinstance(value, str) else _value(value)
+    return message(TrackEvent.ANNOTATION, text(DebugAnnotation.NAME, key), said)
 
 
 def _value(value: Any) -> bytes:
     if isinstance(value, bool):
-        return number(Annotation.BOOL, value)
+        return number(DebugAnnotation.BOOL, value)
     if isinstance(value, float):
-        return fixed64(Annotation.DOUBLE, value)
+        return fixed64(DebugAnnotation.DOUBLE, value)
     if isinstance(value, int) and -_LONGEST_INT <= value < _LONGEST_INT:
-        return number(Annotation.INT, value)
-    return message(Annotation.JSON, orjson.dumps(printable(value), default=str))
+        return number(DebugAnnotation.INT, value)
+    return message(DebugAnnotation.JSON, orjson.dumps(printable(value), default=str))

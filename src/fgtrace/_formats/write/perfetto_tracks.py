@@ -6,7 +6,7 @@ What was met with trace_processor (v52):
 - a thread's descriptor binds its packet sequence to that thread, so threads are described on a
   sequence of their own;
 - tasks nest under a plain track of their loop; straight under a process they would be no tree;
-- siblings of one name become one track, unless `Descriptor.MERGE_NONE` is said.
+- siblings of one name become one track, unless `TrackDescriptor.MERGE_NONE` is said.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from typing import Any
 
 import orjson
 
-from fgtrace._formats.perfetto_fields import EVENTS, NOTE, THREADS, Descriptor, Packet, Process, Thread
+from fgtrace._formats.perfetto_fields import (
+    EVENTS,
+    NOTE,
+    THREADS,
+    ProcessDescriptor,
+    ThreadDescriptor,
+    TracePacket,
+    TrackDescriptor,
+)
 from fgtrace._formats.write.trace_event import clean
 from fgtrace._formats.write.wire import message, number, text
 from fgtrace._model.values import Track
@@ -78,7 +86,7 @@ def packet(sequence: int, *fields: bytes) -> bytes:
     """
     A packet on a sequence.
     """
-    return message(1, number(Packet.SEQUENCE, sequence), *fields)
+    return message(1, number(TracePacket.SEQUENCE, sequence), *fields)
 
 
 def note(value: Mapping[str, Any]) -> bytes:
@@ -112,10 +120,15 @@ def descriptors(tracks: list[Track], uuids: Uuids, pid: int) -> Iterator[bytes]:
 def _process(uuid: int, pid: int, name: str) -> bytes:
     if not 0 <= pid <= _LARGEST_ID:  # 32 bits there: two could become one
         return packet(
-            EVENTS, message(Packet.DESCRIPTOR, number(Descriptor.UUID, uuid), text(Descriptor.NAME, name))
+            EVENTS,
+            message(
+                TracePacket.DESCRIPTOR, number(TrackDescriptor.UUID, uuid), text(TrackDescriptor.NAME, name)
+            ),
         )
-    own = message(Descriptor.PROCESS, number(Process.PID, pid), text(Process.NAME, name))
-    return packet(THREADS, message(Packet.DESCRIPTOR, number(Descriptor.UUID, uuid), own))
+    own = message(
+        TrackDescriptor.PROCESS, number(ProcessDescriptor.PID, pid), text(ProcessDescriptor.NAME, name)
+    )
+    return packet(THREADS, message(TracePacket.DESCRIPTOR, number(TrackDescriptor.UUID, uuid), own))
 
 
 def _track(track: Track, uuids: Uuids, rank: int) -> bytes:
@@ -129,25 +142,25 @@ def _track(track: Track, uuids: Uuids, rank: int) -> bytes:
     if track.kind != "thread" or not (0 <= track.tid <= _LARGEST_ID and 0 <= track.pid <= _LARGEST_ID):
         return packet(EVENTS, _plain(uuid, above, name, rank), facts)
     thread = message(
-        Descriptor.THREAD,
-        number(Thread.PID, track.pid),
-        number(Thread.TID, track.tid),
-        number(Thread.SORT, rank),
-        text(Thread.NAME, name),
+        TrackDescriptor.THREAD,
+        number(ThreadDescriptor.PID, track.pid),
+        number(ThreadDescriptor.TID, track.tid),
+        number(ThreadDescriptor.SORT, rank),
+        text(ThreadDescriptor.NAME, name),
     )
-    ids = number(Descriptor.UUID, uuid) + number(Descriptor.PARENT, above)
-    return packet(THREADS, message(Packet.DESCRIPTOR, ids, thread), facts)
+    ids = number(TrackDescriptor.UUID, uuid) + number(TrackDescriptor.PARENT, above)
+    return packet(THREADS, message(TracePacket.DESCRIPTOR, ids, thread), facts)
 
 
 def _plain(uuid: int, above: int, name: str, rank: int) -> bytes:
     return message(
-        Packet.DESCRIPTOR,
-        number(Descriptor.UUID, uuid),
-        number(Descriptor.PARENT, above),
-        text(Descriptor.NAME, name),
-        number(Descriptor.CHILD_ORDERING, Descriptor.EXPLICIT),
-        number(Descriptor.RANK, rank),
-        number(Descriptor.MERGE, Descriptor.MERGE_NONE),
+        TracePacket.DESCRIPTOR,
+        number(TrackDescriptor.UUID, uuid),
+        number(TrackDescriptor.PARENT, above),
+        text(TrackDescriptor.NAME, name),
+        number(TrackDescriptor.CHILD_ORDERING, TrackDescriptor.EXPLICIT),
+        number(TrackDescriptor.RANK, rank),
+        number(TrackDescriptor.MERGE, TrackDescriptor.MERGE_NONE),
     )
 
 

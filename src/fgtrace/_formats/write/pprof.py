@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from fgtrace._formats.write.stacks import Row, Stacks
+from fgtrace._formats.write.stacks import Stacks, StackTime
 from fgtrace._formats.write.trace_event import clean
 from fgtrace._formats.write.wire import message, number, packed, text
 from fgtrace._model.drawing import Drawing
@@ -28,7 +28,7 @@ _SAMPLE_TYPE, _SAMPLE, _LOCATION, _FUNCTION, _STRING = 1, 2, 4, 5, 6
 _TIME, _DURATION, _PERIOD_TYPE, _PERIOD = 9, 10, 11, 12
 
 
-class _Face(NamedTuple):
+class _Location(NamedTuple):
     """
     A frame, as far as it matters here; a state has no file.
     """
@@ -58,7 +58,7 @@ def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
     """
     stacks = Stacks(_root, _face)
     yield from stacks.add_all(drawing.edges())
-    tables = _Tables()
+    tables = _ProfileTables()
     wall = number(1, tables.string("wall")) + number(2, tables.string("nanoseconds"))
     yield message(_SAMPLE_TYPE, wall) + message(_PERIOD_TYPE, wall)
     for row in stacks.rows():
@@ -69,7 +69,7 @@ def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
         yield text(_STRING, said)
 
 
-class _Tables:
+class _ProfileTables:
     """
     What samples refer to: strings, functions and locations, numbered in the order of first use.
     """
@@ -77,7 +77,7 @@ class _Tables:
     def __init__(self) -> None:
         self.strings: dict[str, int] = {"": 0}  # the first must be empty
         self._functions: dict[tuple[str, str], int] = {}
-        self._locations: dict[_Face, int] = {}
+        self._locations: dict[_Location, int] = {}
         self._news: list[bytes] = []
 
     def string(self, said: str) -> int:
@@ -90,18 +90,18 @@ class _Tables:
         news, self._news = self._news, []
         return b"".join(news)
 
-    def sample(self, row: Row[_Root, _Face]) -> bytes:
+    def sample(self, row: StackTime[_Root, _Location]) -> bytes:
         labels = [self._label(*row.root)]
         labels.extend(self._label("state", face.name) for face in row.frames if face.is_state)
         places = [self._location(face) for face in reversed(row.frames) if not face.is_state]
         if not places:  # a state alone: pprof leaves out what has no stack
-            places = [self._location(_Face(face.name)) for face in row.frames]
+            places = [self._location(_Location(face.name)) for face in row.frames]
         return packed(1, places) + packed(2, [row.time]) + b"".join(labels)
 
     def _label(self, key: str, value: str) -> bytes:
         return message(3, number(1, self.string(key)), number(2, self.string(value)))
 
-    def _location(self, face: _Face) -> int:
+    def _location(self, face: _Location) -> int:
         found = self._locations.get(face)
         if found is None:
             found = self._locations[face] = len(self._locations) + 1
@@ -109,7 +109,7 @@ class _Tables:
             self._news.append(message(_LOCATION, number(1, found), message(4, line)))
         return found
 
-    def _function(self, face: _Face) -> int:
+    def _function(self, face: _Location) -> int:
         key = (face.name, face.file)
         found = self._functions.get(key)
         if found is None:
@@ -127,9 +127,13 @@ class _Tables:
         return found
 
 
-def _face(frame: Frame) -> _Face:
+def _face(frame: Frame) -> _Location:
     name = clean(frame.name)
-    return _Face(name, is_state=True) if frame.category == "state" else _Face(name, frame.file, frame.line)
+    return (
+        _Location(name, is_state=True)
+        if frame.category == "state"
+        else _Location(name, frame.file, frame.line)
+    )
 
 
 def _root(track: Track) -> _Root | None:

@@ -35,7 +35,7 @@ def encode(drawing: Drawing, _metadata: Mapping[str, Any]) -> Iterator[bytes]:
         drawing: what to write.
         _metadata: there is no place for it.
     """
-    waiting = _Waiting()
+    waiting = _TrackEvents()
     try:
         edges = drawing.edges()
         while waiting.take(islice(edges, CHUNK)):
@@ -61,7 +61,7 @@ def encode(drawing: Drawing, _metadata: Mapping[str, Any]) -> Iterator[bytes]:
         waiting.close()
 
 
-class _Waiting:
+class _TrackEvents:
     """
     The edges of each track, by time: rows of a time, and a frame's number with a bit for its end.
 

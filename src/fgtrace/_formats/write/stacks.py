@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 from fgtrace._model.drawing import Edge
 from fgtrace._model.values import Frame, Track
 
-__all__ = ["Row", "Stacks"]
+__all__ = ["StackTime", "Stacks"]
 
 #: Edges that are added in one go.
 CHUNK = 1000
@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Hashable)
 R = TypeVar("R", bound=Hashable)
 
 
-class Row(NamedTuple, Generic[R, F]):
+class StackTime(NamedTuple, Generic[R, F]):
     """
     A stack: under which root, its frames from the outermost on, and its own time (ns).
     """
@@ -111,7 +111,7 @@ class Stacks(Generic[R, F]):
         self._times.append(0)
         return len(self._times) - 1
 
-    def rows(self) -> Iterator[Row[R, F]]:
+    def rows(self) -> Iterator[StackTime[R, F]]:
         """
         All stacks that had time of their own, in the order in which they were first seen.
         """
@@ -124,4 +124,4 @@ class Stacks(Generic[R, F]):
             while node not in roots:
                 frames.append(faces[self._kinds[node]])
                 node = self._parents[node]  # noqa: PLW2901 -- up to the root
-            yield Row(roots[node], frames[::-1], time)
+            yield StackTime(roots[node], frames[::-1], time)

@@ -17,7 +17,7 @@ from typing import Any
 
 from fgtrace._sampling.collect.waiters import plain_codes
 
-__all__ = ["CoreError", "calibrate", "end_types", "fields_of", "load", "marks", "opaque_types"]
+__all__ = ["CoreError", "calibrate", "end_types", "fields_of", "load_core", "marks", "opaque_types"]
 
 PLAIN, LOOKER, CHAIN, SHIELD = 1, 2, 4, 8
 WORD = 8
@@ -31,7 +31,7 @@ class CoreError(Exception):
     """
 
 
-def load() -> Any:
+def load_core() -> Any:
     """
     The extension module.
 
@@ -47,7 +47,7 @@ def load() -> Any:
     return core
 
 
-class _Loop:
+class _StubLoop:
     """
     As much of an event loop as a task needs for its first step.
     """
@@ -92,7 +92,7 @@ def calibrate(core: Any, tasks: ModuleType) -> Fields:
     future_type = tasks.futures.Future
     if "_asyncio" not in (tasks.Task.__module__, future_type.__module__):
         raise CoreError("asyncio's own tasks are of Python")
-    loop = _Loop()
+    loop = _StubLoop()
     events = tasks.events
     events._set_running_loop(loop)
     try:
@@ -101,7 +101,7 @@ def calibrate(core: Any, tasks: ModuleType) -> Fields:
         events._set_running_loop(None)
 
 
-def _measure(core: Any, tasks: ModuleType, loop: _Loop, future_type: Any) -> Fields:
+def _measure(core: Any, tasks: ModuleType, loop: _StubLoop, future_type: Any) -> Fields:
     pending, done, cancelled = (future_type(loop=loop) for _ in range(3))
     done.set_result(None)
     cancelled.cancel()
@@ -265,5 +265,5 @@ def end_types(tasks: ModuleType) -> tuple[type, ...]:
     """
     What a chain ends in where a future is awaited.
     """
-    kind = type(tasks.futures.Future(loop=_Loop()).__await__())
+    kind = type(tasks.futures.Future(loop=_StubLoop()).__await__())
     return (kind,) if kind.__name__ == "FutureIter" else ()

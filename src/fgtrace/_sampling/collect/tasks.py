@@ -26,7 +26,7 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
-from fgtrace._model.values import Wait, WaitKind
+from fgtrace._model.values import Waiter, WaiterKind
 from fgtrace._recording.recording import GONE, LoopEntry, Recording, TrackEntry
 from fgtrace._sampling.collect.await_chain import Walker, is_running
 from fgtrace._sampling.collect.task_discovery import LoopFinder, TaskSource
@@ -107,10 +107,10 @@ class TaskCollector:
         self._reader: WaitReader
         self._seen: dict[Callable[[], Any], SeenTask] = {}
         self._loops: dict[Callable[[], Any], SeenLoop] = {}
-        self._waits: dict[tuple[WaitKind, type, int], int] = {}
+        self._waits: dict[tuple[WaiterKind, type, int], int] = {}
         self._count = 0
-        self._running = recording.wait(Wait("running"))
-        self._runnable = recording.wait(Wait("runnable"))
+        self._running = recording.wait(Waiter("running"))
+        self._runnable = recording.wait(Waiter("runnable"))
 
     def look(self, now: int, frames: dict[int, FrameType]) -> None:
         references = self._references(frames)
@@ -224,7 +224,7 @@ class TaskCollector:
         found = self._waits.get(key)
         if found is None:
             name = f"{key[1].__module__}.{key[1].__qualname__}"
-            found = self._waits[key] = self._recording.wait(Wait(kind, name, key[2]))
+            found = self._waits[key] = self._recording.wait(Waiter(kind, name, key[2]))
         return found
 
     def track_of(self, task: Any) -> int:

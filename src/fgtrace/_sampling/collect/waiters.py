@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from fgtrace._model.values import WaitKind
+from fgtrace._model.values import WaiterKind
 
 __all__ = ["WaitReader", "owner_of", "plain_codes"]
 
@@ -50,7 +50,7 @@ class WaitReader:
         """
         return isinstance(waiter, self._task_types)
 
-    def read(self, waiter: Any, leaf: Any) -> tuple[WaitKind, list[Any]]:
+    def read(self, waiter: Any, leaf: Any) -> tuple[WaiterKind, list[Any]]:
         """
         The kind of a waiter, and the tasks behind it.
 
@@ -71,7 +71,7 @@ class WaitReader:
                 return self._common(held)
         return self._future(waiter)
 
-    def _future(self, waiter: Any) -> tuple[WaitKind, list[Any]]:
+    def _future(self, waiter: Any) -> tuple[WaiterKind, list[Any]]:
         if type(waiter).__name__.startswith(_UVLOOP_SOCKET):
             return "io", []
         for callback in _callbacks(waiter):
@@ -82,7 +82,7 @@ class WaitReader:
                 return ("future", []) if inner is None or inner is waiter else self.read(inner, None)
         return "future", []
 
-    def _common(self, futures: Iterable[Any]) -> tuple[WaitKind, list[Any]]:
+    def _common(self, futures: Iterable[Any]) -> tuple[WaiterKind, list[Any]]:
         """
         The kind that all pending futures share, else ``task`` where one of them is a task.
         """

@@ -29,7 +29,7 @@ from types import FrameType
 from typing import Any
 
 from fgtrace._recording.recording import EMPTY, GONE, LoopEntry, Recording
-from fgtrace._recording.step_records import NOBODY, THREAD, pack
+from fgtrace._recording.step_records import NOBODY, THREAD, pack_step
 from fgtrace._sampling.collect.await_chain import is_running
 from fgtrace._sampling.collect.tasks import SeenLoop, SeenTask, TaskCollector, rename
 from fgtrace._sampling.exact.callback_names import Callbacks, Steps
@@ -137,7 +137,7 @@ class ExactTaskCollector(TaskCollector):
                     was_seen = step.seen.detail == self._running
                     stack, detail = (step.seen.stack if was_seen else EMPTY), self._running
                 end = max(step.start, now)
-                found.extend(pack(step.start, end, step.ready, step.track, step.waker, stack, detail))
+                found.extend(pack_step(step.start, end, step.ready, step.track, step.waker, stack, detail))
                 step = step.outer
         return found.tobytes()
 

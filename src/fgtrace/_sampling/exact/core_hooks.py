@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from fgtrace._sampling.exact.monkeypatch import Patch
 
-__all__ = ["Hooks", "forget_hooks", "is_stock", "leave_steps", "mark_steps", "nothing", "report"]
+__all__ = ["Hooks", "end_of_step", "forget_hooks", "is_stock", "leave_steps", "mark_steps", "report_error"]
 
 _patches: dict[str, Patch] = {}
 
@@ -44,7 +44,7 @@ def mark_steps(core: Any, step: type, *, exact: bool = False) -> Hooks | None:
     """
     events = sys.modules["asyncio.events"]
     try:
-        core.handles_learn(events.Handle, events.TimerHandle, step, report, nothing)
+        core.handles_learn(events.Handle, events.TimerHandle, step, report_error, end_of_step)
     except (TypeError, AttributeError):  # a Handle that is not asyncio's own
         return None
     patches = [_patch("_run", events.Handle)]
@@ -131,13 +131,13 @@ def is_stock(function: object, module: ModuleType) -> bool:
     return type(function) is FunctionType and function.__code__.co_filename == module.__file__
 
 
-def nothing() -> None:
+def end_of_step() -> None:
     """
     A callback that does nothing: what runs right after the step in which a trace begins.
     """
 
 
-def report(handle: Any, error: BaseException) -> None:
+def report_error(handle: Any, error: BaseException) -> None:
     """
     Tell a loop that a callback failed, as ``Handle._run`` does.
     """
