@@ -22,10 +22,10 @@ import pytest
 
 import fgtrace
 from fgtrace.cli import main
-from fgtrace.cli._ending import summary
-from fgtrace.cli._parser import parse
-from fgtrace.cli._plan import Plan
+from fgtrace.cli._commands import parse
+from fgtrace.cli._plans import Plan
 from fgtrace.cli._progress import ProgressBar
+from fgtrace.cli._until_exit import summary
 from programs import CASES, Case, one
 
 pytestmark = pytest.mark.usefixtures("core")

@@ -23,10 +23,10 @@ import uvloop
 
 import fgtrace
 from fgtrace._sampling.collect.requests import begin_request, end_request
-from fgtrace._watchdog import options as _hook_options
+from fgtrace._watchdog import hook_options as _hook_options
 from fgtrace._watchdog.hook import DebugHook
-from fgtrace._watchdog.options import PREFIX, VARIABLES, from_environment, strangers
-from fgtrace.cli._ending import welcome
+from fgtrace._watchdog.hook_options import PREFIX, VARIABLES, from_environment, strangers
+from fgtrace.cli._until_exit import welcome
 from fgtrace.debug import installed
 from forking import fork
 from reading import Row, Rows, Trace

@@ -14,7 +14,7 @@ import pytest
 
 import fgtrace
 from fgtrace._model.values import Frame, Slice, Track
-from fgtrace.reports._cell import CELL, Before, cell_times
+from fgtrace.reports._notebook_cell import CELL, Before, cell_times
 from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace
 

@@ -19,10 +19,10 @@ from fgtrace._model.values import LOCK_HELD, Flow, Frame, Instant, Slice, Track
 from fgtrace._timeline.timeline import Timeline
 from fgtrace.reports import GROUPS, Ask, Report, Step, make_report
 from fgtrace.reports._diff import compare
-from fgtrace.reports._figures import spread_of, union
-from fgtrace.reports._read import FOREVER, read_lives
+from fgtrace.reports._history_reader import FOREVER, read_lives
 from fgtrace.reports._report import answer
-from fgtrace.reports._stuck import circles
+from fgtrace.reports._statistics import spread_of, union
+from fgtrace.reports._stuck_and_deadlocked import circles
 from scripted import Script
 from test_exact_timeline import drawn, play, steps
 

@@ -23,10 +23,10 @@ from drawn import Drawn
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.values import Frame, Instant, Slice, Track
 from fgtrace.cli import main
-from fgtrace.cli._parser import parse
-from fgtrace.cli._plan import DiffPlan, ReportPlan
-from fgtrace.cli._tables import show_report
-from fgtrace.cli._words import in_chain, short, time_words
+from fgtrace.cli._commands import parse
+from fgtrace.cli._formatting import in_chain, short, time_words
+from fgtrace.cli._plans import DiffPlan, ReportPlan
+from fgtrace.cli._report_tables import show_report
 from fgtrace.reports import Ask, make_report, report
 from test_report_answers import EXACT, row, state
 

@@ -24,8 +24,8 @@ from drawn import MAIN, Drawn
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.values import Frame, Slice
 from fgtrace.cli import main
-from fgtrace.cli._parser import parse
-from fgtrace.cli._plan import ViewPlan
+from fgtrace.cli._commands import parse
+from fgtrace.cli._plans import ViewPlan
 from viewing import served
 
 PERFETTO = "https://ui.perfetto.dev"

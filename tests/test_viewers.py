@@ -20,7 +20,7 @@ from fgtrace._formats.conversion.convert import convert
 from fgtrace._formats.read import open_trace
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.values import Frame, Slice, Track
-from fgtrace.cli._plan import ViewPlan
+from fgtrace.cli._plans import ViewPlan
 from fgtrace.cli._serve import HOST, Site, server
 from trace_processor import bundled_ui
 from viewing import ARTIFACTS, ROOT, Viewers, answering, served

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fgtrace.cli._plan import CannotRun, ViewPlan
+from fgtrace.cli._plans import CannotRun, ViewPlan
 from fgtrace.cli._view import serving
 from trace_processor import node
 

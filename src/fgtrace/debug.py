@@ -48,7 +48,7 @@ def install(folder: str | os.PathLike[str] | None = None, **options: Any) -> Deb
     import logging  # 10 ms, and only the hook needs it
 
     from fgtrace._watchdog.hook import DebugHook
-    from fgtrace._watchdog.options import from_environment, strangers
+    from fgtrace._watchdog.hook_options import from_environment, strangers
 
     if installed() is not None:
         raise TraceStateError("the debug hook is installed already: fgtrace.uninstall() takes it away")

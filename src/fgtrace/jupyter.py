@@ -116,7 +116,7 @@ class _Cells:
 
     def _times(self, path: str) -> object:
         from fgtrace._formats.read import open_trace
-        from fgtrace.reports._cell import Before, cell_times
+        from fgtrace.reports._notebook_cell import Before, cell_times
 
         with open_trace(path) as found:
             length = max((track.end for track in found.tracks), default=0)

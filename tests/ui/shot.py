@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fgtrace.cli._plan import ViewPlan
+from fgtrace.cli._plans import ViewPlan
 from fgtrace.cli._view import serving
 from trace_processor import node
 

@@ -29,11 +29,11 @@ from fgtrace._output.writer_process import write_aside
 from fgtrace._sampling.collect.task_discovery import LoopFinder
 from fgtrace._sampling.periodic_thread import Worker
 from fgtrace._session.flight_recorder import FlightRecorder
-from fgtrace._watchdog.blocked_and_stuck import BlockedLoop, LoopWatch, StuckTask, TaskWatch
+from fgtrace._watchdog.blocked_loops import BlockedLoop, LoopWatch, StuckTask, TaskWatch
 from fgtrace._watchdog.culprit import of_error, of_frame, of_task, who_held
 from fgtrace._watchdog.dump_folder import Dumps
+from fgtrace._watchdog.hook_options import HookOptions
 from fgtrace._watchdog.loop_exceptions import ErrorWatch
-from fgtrace._watchdog.options import HookOptions
 from fgtrace.errors import ConfigError, FgtraceError, TraceStateError
 
 __all__ = ["DebugHook"]

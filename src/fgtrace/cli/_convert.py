@@ -8,7 +8,7 @@ import gc
 import sys
 
 from fgtrace._formats.conversion.convert import Selection, convert
-from fgtrace.cli._plan import CannotRun, ConvertPlan
+from fgtrace.cli._plans import CannotRun, ConvertPlan
 from fgtrace.cli._progress import ProgressBar
 from fgtrace.errors import FgtraceError
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import click
 
 from fgtrace._session.trace import Config
-from fgtrace._watchdog.options import strangers
-from fgtrace.cli._ending import Ending, HookEnding, say
-from fgtrace.cli._parser import parse
-from fgtrace.cli._plan import CannotRun, ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
+from fgtrace._watchdog.hook_options import strangers
+from fgtrace.cli._commands import parse
+from fgtrace.cli._plans import CannotRun, ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
 from fgtrace.cli._program import find, run
+from fgtrace.cli._until_exit import Ending, HookEnding, say
 from fgtrace.errors import ConfigError, FgtraceError
 
 __all__ = ["main"]

@@ -27,8 +27,8 @@ from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFil
 from types import ModuleType
 from typing import Any
 
-from fgtrace.cli._hook import Hook
-from fgtrace.cli._plan import CannotRun, Plan
+from fgtrace.cli._excepthook import Hook
+from fgtrace.cli._plans import CannotRun, Plan
 
 __all__ = ["Program", "find", "run"]
 

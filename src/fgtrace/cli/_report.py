@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from fgtrace import reports
-from fgtrace.cli._plan import CannotRun, DiffPlan, ReportPlan
+from fgtrace.cli._plans import CannotRun, DiffPlan, ReportPlan
 from fgtrace.cli._progress import ProgressBar
 from fgtrace.errors import ConfigError, FgtraceError
 
@@ -39,7 +39,7 @@ def say_report(plan: ReportPlan) -> int:
     report = _made(lambda progress: reports.report(plan.source, ask, progress=progress))
     if plan.as_json:
         return _say_json(report.to_json())
-    from fgtrace.cli._tables import show_report
+    from fgtrace.cli._report_tables import show_report
 
     return _piped(lambda: show_report(report, plan.source, sys.stdout))
 
@@ -64,7 +64,7 @@ def say_diff(plan: DiffPlan) -> int:
     fails = found.is_slower and plan.threshold is not None
     if plan.as_json:
         return _say_json(json.dumps(found.to_dict(), ensure_ascii=False)) or int(fails)
-    from fgtrace.cli._tables import show_diff
+    from fgtrace.cli._report_tables import show_diff
 
     _piped(lambda: show_diff(found.cut(plan.top), sys.stdout))
     return int(fails)

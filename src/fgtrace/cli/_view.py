@@ -25,7 +25,7 @@ from typing import NoReturn
 
 from fgtrace._options.options import FORMATS, format_of
 from fgtrace.cli._convert import convert_file
-from fgtrace.cli._plan import CannotRun, ConvertPlan, ViewPlan
+from fgtrace.cli._plans import CannotRun, ConvertPlan, ViewPlan
 from fgtrace.cli._serve import HOST, Site, server
 
 __all__ = ["serving", "view_trace"]

@@ -7,8 +7,8 @@ Reports: where the time went, without a viewer. Slices in, answers out.
     for wait in report.waits:
         print(wait.place.state, wait.total_ns / 1e9, wait.count, *wait.place.chain)
 
-One question, one module; all of them are asked of the same lives (`fgtrace.reports._lives`), which are
-read from the slices once. The idea of such answers is that of Go's goroutine analysis (``go tool trace``).
+One question, one module; all of them are asked of the same lives (`fgtrace.reports._state_history`),
+which are read from the slices once. The idea of such answers is that of Go's goroutine analysis (``go tool trace``).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from functools import partial
 
 from fgtrace._formats.read import open_trace
 from fgtrace.errors import TraceFormatError
-from fgtrace.reports._blocked import Blocked
+from fgtrace.reports._blocked_loops import Blocked
+from fgtrace.reports._critical_path import Path, Step
 from fgtrace.reports._diff import Change, Diff, compare
-from fgtrace.reports._figures import Place, Spread
 from fgtrace.reports._groups import GROUPS, Group, Part
-from fgtrace.reports._lives import Lives
+from fgtrace.reports._history_reader import read_lives
 from fgtrace.reports._loops import Loop
-from fgtrace.reports._paths import Path, Step
-from fgtrace.reports._read import read_lives
 from fgtrace.reports._report import Ask, Report, answer, make_report
-from fgtrace.reports._stuck import Cycle, Stuck
+from fgtrace.reports._state_history import Lives
+from fgtrace.reports._statistics import Place, Spread
+from fgtrace.reports._stuck_and_deadlocked import Cycle, Stuck
 from fgtrace.reports._threads import Thread
 from fgtrace.reports._waits import Holder, Wait
 

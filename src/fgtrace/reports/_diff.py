@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fgtrace.errors import ConfigError
-from fgtrace.reports._figures import is_number, place_of
-from fgtrace.reports._lives import WAITS, Lives
-from fgtrace.reports._plain import plain
+from fgtrace.reports._json_schema import plain
+from fgtrace.reports._state_history import WAITS, Lives
+from fgtrace.reports._statistics import is_number, place_of
 
 __all__ = ["DIFF_SCHEMA", "DIFF_VERSION", "Change", "Diff", "compare"]
 

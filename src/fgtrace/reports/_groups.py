@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fgtrace.reports._figures import Spread, spread_of
-from fgtrace.reports._lives import Life, Lives
+from fgtrace.reports._state_history import Life, Lives
+from fgtrace.reports._statistics import Spread, spread_of
 
 __all__ = ["GROUPS", "Group", "Part", "groups"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from fgtrace._model.states import RUNNABLE, RUNNING, SELECT
 from fgtrace._model.values import Span
-from fgtrace.reports._figures import percentile, union
-from fgtrace.reports._lives import Life, Lives
+from fgtrace.reports._state_history import Life, Lives
+from fgtrace.reports._statistics import percentile, union
 
 __all__ = ["Loop", "LoopLives", "loop_lives", "loops"]
 

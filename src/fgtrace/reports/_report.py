@@ -12,17 +12,17 @@ from typing import Any
 from fgtrace._formats.conversion.convert import Selection
 from fgtrace._model.drawing import Drawing
 from fgtrace.errors import ConfigError
-from fgtrace.reports._blocked import Blocked, blocked
-from fgtrace.reports._causes import Causes
-from fgtrace.reports._figures import is_number
+from fgtrace.reports._blocked_loops import Blocked, blocked
+from fgtrace.reports._critical_path import Path, fitting, path
 from fgtrace.reports._groups import GROUPS, Group, groups
-from fgtrace.reports._lives import Lives
+from fgtrace.reports._history_reader import read_lives
+from fgtrace.reports._json_schema import plain
 from fgtrace.reports._loops import Loop, loops
-from fgtrace.reports._paths import Path, fitting, path
-from fgtrace.reports._plain import plain
-from fgtrace.reports._read import read_lives
-from fgtrace.reports._stuck import Cycle, Stuck, cycles, stuck
+from fgtrace.reports._state_history import Lives
+from fgtrace.reports._statistics import is_number
+from fgtrace.reports._stuck_and_deadlocked import Cycle, Stuck, cycles, stuck
 from fgtrace.reports._threads import Thread, threads
+from fgtrace.reports._wait_causes import Causes
 from fgtrace.reports._waits import Wait, waits
 
 __all__ = ["SCHEMA", "VERSION", "Ask", "Report", "answer", "make_report"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fgtrace._model.states import GIL_WAIT, IDLE, RUNNING, SELECT
-from fgtrace.reports._lives import UNSEEN, Lives
+from fgtrace.reports._state_history import UNSEEN, Lives
 
 __all__ = ["Thread", "threads"]
 

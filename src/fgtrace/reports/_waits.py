@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from heapq import nlargest
 
 from fgtrace._model.states import LOCK_WAIT, POOL_WAIT
-from fgtrace.reports._causes import Causes
-from fgtrace.reports._figures import Place, Spread, place_of, spread_of, union
-from fgtrace.reports._lives import Life, Lives
+from fgtrace.reports._state_history import Life, Lives
+from fgtrace.reports._statistics import Place, Spread, place_of, spread_of, union
+from fgtrace.reports._wait_causes import Causes
 
 __all__ = ["Holder", "Wait", "waits"]
 

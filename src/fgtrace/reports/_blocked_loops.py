@@ -10,9 +10,9 @@ from heapq import nlargest
 from operator import attrgetter
 
 from fgtrace._model.states import RUNNABLE, RUNNING
-from fgtrace.reports._figures import union
-from fgtrace.reports._lives import Life, Lives
 from fgtrace.reports._loops import LoopLives, busy_spans, loop_lives
+from fgtrace.reports._state_history import Life, Lives
+from fgtrace.reports._statistics import union
 
 __all__ = ["Blocked", "blocked"]
 

@@ -5,7 +5,7 @@ A million slices are a few hundred thousand stretches. Nothing is kept of a slic
 numbers in arrays: start, end, and the number of its `Spot`, which says in which state and where.
 Spots are shared, since a trace shows the same few stacks again and again.
 
-Which task a slice is of, and which tasks there are, is decided in `fgtrace.reports._read` alone.
+Which task a slice is of, and which tasks there are, is decided in `fgtrace.reports._history_reader` alone.
 """
 
 from __future__ import annotations

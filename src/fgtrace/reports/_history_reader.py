@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from fgtrace._model.drawing import Drawing, Edge
 from fgtrace._model.states import RUNNING
 from fgtrace._model.values import LOCK_HELD, Frame, Slice, Span, Track
-from fgtrace.reports._lives import Flight, Life, Lives, Spot
+from fgtrace.reports._state_history import Flight, Life, Lives, Spot
 
 __all__ = ["FOREVER", "read_lives"]
 

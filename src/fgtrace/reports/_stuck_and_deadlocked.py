@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fgtrace._model.states import LOCK_WAIT, SLEEP
-from fgtrace.reports._causes import Causes
-from fgtrace.reports._figures import Place, place_of
-from fgtrace.reports._lives import Life, Lives
+from fgtrace.reports._state_history import Life, Lives
+from fgtrace.reports._statistics import Place, place_of
+from fgtrace.reports._wait_causes import Causes
 
 __all__ = ["Cycle", "Stuck", "cycles", "stuck"]
 

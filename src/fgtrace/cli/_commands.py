@@ -15,7 +15,7 @@ import click
 from fgtrace._options.options import FORMATS
 from fgtrace._options.parsing import number_or_text, verbatim
 from fgtrace._version import __version__
-from fgtrace.cli._plan import ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
+from fgtrace.cli._plans import ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
 from fgtrace.reports import GROUPS
 
 __all__ = ["AnyPlan", "parse"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 
 from fgtrace._model.states import RUNNABLE, TASK_WAIT
-from fgtrace.reports._lives import WAITS, Life, Lives
+from fgtrace.reports._state_history import WAITS, Life, Lives
 
 __all__ = ["Causes"]
 

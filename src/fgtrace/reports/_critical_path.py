@@ -18,9 +18,9 @@ from fnmatch import fnmatchcase
 from heapq import nlargest
 
 from fgtrace._model.states import RUNNING
-from fgtrace.reports._causes import Causes
-from fgtrace.reports._figures import Place, place_of
-from fgtrace.reports._lives import UNSEEN, Life, Lives
+from fgtrace.reports._state_history import UNSEEN, Life, Lives
+from fgtrace.reports._statistics import Place, place_of
+from fgtrace.reports._wait_causes import Causes
 
 __all__ = ["Path", "Step", "fitting", "path"]
 

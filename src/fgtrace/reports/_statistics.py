@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil, isfinite
 from typing import TypeGuard
 
-from fgtrace.reports._lives import Spot
+from fgtrace.reports._state_history import Spot
 
 __all__ = ["Place", "Spread", "is_number", "percentile", "place_of", "spread_of", "union"]
 

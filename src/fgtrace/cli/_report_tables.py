@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from fgtrace.cli._words import in_chain, percent, place_words, time_words
+from fgtrace.cli._formatting import in_chain, percent, place_words, time_words
 from fgtrace.reports import Change, Diff, Group, Part, Path, Report, Step, Wait
 
 __all__ = ["show_diff", "show_report"]

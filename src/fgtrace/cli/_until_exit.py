@@ -22,8 +22,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fgtrace._sampling.stats import Stats
 from fgtrace._session.trace import Trace
+from fgtrace.cli._formatting import short
 from fgtrace.cli._progress import ProgressBar
-from fgtrace.cli._words import short
 from fgtrace.debug import install, installed, uninstall
 from fgtrace.errors import SinkError, TraceStateError
 from fgtrace.reports import Report
