@@ -16,7 +16,7 @@ class Bare:
     A drawing without arrows, counters, flags, and tasks that are alike.
     """
 
-    def alike(self) -> list[list[Track]]:
+    def identical_tasks(self) -> list[list[Track]]:
         return []
 
     def flows(self) -> Iterator[Flow]:

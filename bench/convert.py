@@ -17,7 +17,7 @@ import orjson
 
 from bare import Bare
 from fgtrace._formats.write import encoder_of
-from fgtrace._model.drawing import Drawing, Edge, edges
+from fgtrace._model.drawing import BeginEnd, Drawing, begins_and_ends
 from fgtrace._model.values import Frame, Slice, Track
 
 TITLE = "Converting"
@@ -61,8 +61,8 @@ class Long(Bare):
             frame = self._frames[number * 7 % FRAMES]
             yield Slice(self.tracks[stack % TRACKS], start, start + 2900 - 2 * depth, depth, frame)
 
-    def edges(self) -> Iterator[Edge]:
-        return edges(self.slices())
+    def begins_and_ends(self) -> Iterator[BeginEnd]:
+        return begins_and_ends(self.slices())
 
 
 def foreign(drawing: Drawing) -> Iterator[bytes]:

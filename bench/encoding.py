@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import fgtrace
 from bare import Bare
 from fgtrace._formats.write import encoder_of
-from fgtrace._model.drawing import Drawing, Edge, edges
+from fgtrace._model.drawing import BeginEnd, Drawing, begins_and_ends
 from fgtrace._model.values import Frame, FrameName, Slice, ThreadLook, Track
 from fgtrace._recording.recording import OFFSET_BITS, Recording, TrackEntry
 from fgtrace._timeline.timeline import Timeline
@@ -39,14 +39,14 @@ class Ready(Bare):
         self._slices = [
             Slice(self.tracks[n % 200], n * 1007, n * 1007 + 900, 0, frames[n % 500]) for n in range(SLICES)
         ]
-        self._edges = list(edges(self._slices))
+        self._begins_and_ends = list(begins_and_ends(self._slices))
         gc.freeze()  # or the collector would go through all of it again and again
 
     def slices(self) -> Iterator[Slice]:
         return iter(self._slices)
 
-    def edges(self) -> Iterator[Edge]:
-        return iter(self._edges)
+    def begins_and_ends(self) -> Iterator[BeginEnd]:
+        return iter(self._begins_and_ends)
 
 
 def recording(count: int = SLICES // 3) -> Recording:

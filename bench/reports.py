@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bare import Bare
 from fgtrace._formats.write import encoder_of
-from fgtrace._model.drawing import Edge, edges
+from fgtrace._model.drawing import BeginEnd, begins_and_ends
 from fgtrace._model.values import Flow, Frame, Slice, Track
 from fgtrace.reports import Ask, report
 
@@ -60,8 +60,8 @@ class Million(Bare):
                         track, start, end, depth, FRAMES[4 * (depth - 1) + (kind if depth > 1 else 0)]
                     )
 
-    def edges(self) -> Iterator[Edge]:
-        return edges(self.slices())
+    def begins_and_ends(self) -> Iterator[BeginEnd]:
+        return begins_and_ends(self.slices())
 
     def flows(self) -> Iterator[Flow]:
         for number in range(TASKS * self._stretches // 4):

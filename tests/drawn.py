@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fgtrace._model.drawing import Edge, by_tracks
+from fgtrace._model.drawing import BeginEnd, begins_and_ends_by_track
 from fgtrace._model.values import Counter, Flow, Frame, Instant, Slice, Track
 
 __all__ = ["CHILD", "LOOP", "MAIN", "SLICES", "TASK", "Drawn", "nested"]
@@ -92,14 +92,14 @@ class Drawn:
         self._flows = flows or []
         self._instants = instants or []
 
-    def alike(self) -> list[list[Track]]:
+    def identical_tasks(self) -> list[list[Track]]:
         return []
 
     def slices(self) -> Iterator[Slice]:
         return iter(self._slices)
 
-    def edges(self) -> Iterator[Edge]:
-        return by_tracks(self._slices)
+    def begins_and_ends(self) -> Iterator[BeginEnd]:
+        return begins_and_ends_by_track(self._slices)
 
     def flows(self) -> Iterator[Flow]:
         return iter(self._flows)

@@ -18,7 +18,7 @@ import fgtrace
 from fgtrace._formats.conversion.convert import convert
 from fgtrace._formats.read import open_trace
 from fgtrace._formats.write import encoder_of
-from fgtrace._model.drawing import edges
+from fgtrace._model.drawing import begins_and_ends
 from fgtrace._model.values import Slice, Track
 from fgtrace._options.options import Options
 from fgtrace._timeline.identical_tasks import MOST_LOOKS
@@ -80,7 +80,7 @@ def test_groups() -> None:
         ("other g", 0, "ab", None, None),
     ]
     found = script([*waiting(3), *apart, ("ended-too f", 0, "ab", None, 500)])
-    assert sorted(names(timeline(found).alike())) == [
+    assert sorted(names(timeline(found).identical_tasks())) == [
         ["Task-0", "Task-1", "Task-2"],
         ["ended", "ended-too"],
         ["moved", "moved-too"],
@@ -95,7 +95,7 @@ def test_restless() -> None:
     for time in range(MOST_LOOKS + 1):
         for name, kinds in (("calm 1", "a"), ("calm 2", "a"), ("restless 1", "ab"), ("restless 2", "ab")):
             found.at(time, name, kinds[time % len(kinds)], "task") if time == 0 or len(kinds) > 1 else None
-    assert names(timeline(found).alike()) == [["calm", "calm"]]
+    assert names(timeline(found).identical_tasks()) == [["calm", "calm"]]
 
 
 def test_exact() -> None:
@@ -107,7 +107,7 @@ def test_exact() -> None:
     for name in ("idle 1", "idle 2", "busy"):
         found.at(0, name, "ab", "task")
     found.step("busy", 10, 20, "ab", ready=5)
-    assert names(timeline(found).alike()) == [["idle", "idle"]]
+    assert names(timeline(found).identical_tasks()) == [["idle", "idle"]]
 
 
 @st.composite
@@ -156,14 +156,14 @@ def _lanes_in(path: Path) -> list[str]:
 @given(lives=programs())
 def test_lanes_hold_once(lives: list[Life]) -> None:
     """
-    As slices and as edges the same is drawn, and of each crowd once.
+    As slices and as begins and ends the same is drawn, and of each crowd once.
     """
     found = script(lives)
     shared = with_lanes(timeline(found), "lane")
     slices = list(shared.slices())
     assert len(set(slices)) == len(slices)
-    again = list(with_lanes(timeline(found), "lane").edges())
-    assert _by_track(again) == _by_track(list(edges(_ordered(slices))))
+    again = list(with_lanes(timeline(found), "lane").begins_and_ends())
+    assert _by_track(again) == _by_track(list(begins_and_ends(_ordered(slices))))
 
 
 def _ordered(slices: list[Slice]) -> list[Slice]:

@@ -162,7 +162,7 @@ def test_parts_are_well_nested(slices: list[Slice], start: int, length: int, sta
     part = select(Drawn(slices), Selection(start=start, end=start + length, state=state))
     found = list(part.slices())
     assert all(start * SECOND <= each.start < each.end <= (start + length) * SECOND for each in found)
-    assert len(list(part.edges())) == 2 * len(found)
+    assert len(list(part.begins_and_ends())) == 2 * len(found)
 
 
 REFUSED: dict[str, tuple[list[str], str]] = {

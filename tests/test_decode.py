@@ -64,7 +64,7 @@ def test_all_is_read(name: str, packed: bool, tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(data) if packed else data)
     found = open_trace(path)
     assert list(found.slices()) == fgtrace.load(path) == list(drawn.slices())
-    assert list(found.edges()) == list(drawn.edges())
+    assert list(found.begins_and_ends()) == list(drawn.begins_and_ends())
     assert list(found.flows()) == list(drawn.flows())
     assert list(found.counters()) == list(drawn.counters())
     assert list(found.instants()) == list(drawn.instants())

@@ -21,7 +21,7 @@ import fgtrace
 from drawn import LOOP, Drawn
 from fgtrace._formats.read import open_trace
 from fgtrace._formats.write import SUMS, encoder_of
-from fgtrace._model.drawing import Edge, edges
+from fgtrace._model.drawing import BeginEnd, begins_and_ends
 from fgtrace._model.values import Flow, Frame, Instant, Slice, Track
 from fgtrace._options.options import FORMATS
 from fgtrace._timeline.lanes import MOST_TASKS, task_frame, with_lanes
@@ -115,15 +115,15 @@ def test_lanes_hold_all(tracks: list[Track], most: int) -> None:
 @given(tracks=programs())
 def test_edges_are_those_of_the_slices(tracks: list[Track]) -> None:
     """
-    Slices and edges of lanes are the same drawing, each lane's edges by time.
+    Slices and begins and ends of lanes are the same drawing, each lane's begins and ends by time.
     """
     laned = with_lanes(drawing_of(tracks), "lane", 2)
-    by_track: dict[int, list[Edge]] = {}
-    for each in laned.edges():
+    by_track: dict[int, list[BeginEnd]] = {}
+    for each in laned.begins_and_ends():
         by_track.setdefault(each.track.id, []).append(each)
     order = sorted(laned.slices(), key=lambda each: (each.track.id, each.start, each.depth))
-    wanted: dict[int, list[Edge]] = {}
-    for each in edges(order):
+    wanted: dict[int, list[BeginEnd]] = {}
+    for each in begins_and_ends(order):
         wanted.setdefault(each.track.id, []).append(each)
     assert by_track == wanted
 
@@ -258,12 +258,12 @@ def test_ids_are_new() -> None:
 
 def test_late_slices_are_refused() -> None:
     """
-    Edges of a task whose turn is over would be drawn as another's.
+    Begins and ends of a task whose turn is over would be drawn as another's.
     """
     first, second = many(2, life=5)
     rows = [*slices_of([second]), *slices_of([first])]
     with pytest.raises(ValueError, match="slices of 'Task-1 handler' come after those of a later task"):
-        list(with_lanes(Drawn(rows, tracks=[MAIN, first, second]), "lane").edges())
+        list(with_lanes(Drawn(rows, tracks=[MAIN, first, second]), "lane").begins_and_ends())
 
 
 @pytest.mark.parametrize("name", sorted(SUMS))

@@ -408,7 +408,7 @@ def test_an_empty_trace() -> None:
 @given(nested(), st.integers(0, 10**10))
 def test_slices_or_edges(slices: list[Slice], cut: int) -> None:
     """
-    Slices taken as they are make the same lives as their edges.
+    Slices taken as they are make the same lives as their begins and ends.
     """
     faces = [state("sleep"), state("running"), Frame("m.f"), Frame("m.g", "native"), Frame("busy", "loop")]
     slices = [

@@ -2,7 +2,7 @@
 Slices as their begins and ends, for formats that write the two apart.
 
 The order: of each track by time; at one time first the ends, then the begins, outermost first. An
-end is always that of the innermost slice that is open, so edges nest by construction. Tracks take
+end is always that of the innermost slice that is open, so begins and ends nest by construction. Tracks take
 turns in any way.
 """
 
@@ -14,13 +14,13 @@ from typing import NamedTuple, Protocol
 
 from fgtrace._model.values import Counter, Flow, Frame, Instant, Slice, Track
 
-__all__ = ["FOREVER", "Drawing", "Edge", "by_tracks", "edges"]
+__all__ = ["FOREVER", "BeginEnd", "Drawing", "begins_and_ends", "begins_and_ends_by_track"]
 
 #: The end (ns) of a slice that has none yet.
 FOREVER = 1 << 63
 
 
-class Edge(NamedTuple):
+class BeginEnd(NamedTuple):
     """
     At this time (ns) this frame begins on the track; None: its innermost slice ends.
     """
@@ -34,7 +34,7 @@ class Drawing(Protocol):
     """
     What an encoder writes: a `Timeline`, or a file that was read.
 
-    Either `slices` or `edges` is asked for, once; then what else there is.
+    Either `slices` or `begins_and_ends` is asked for, once; then what else there is.
     """
 
     @property
@@ -43,7 +43,7 @@ class Drawing(Protocol):
         All tracks, in display order; slices lie within their lives.
         """
 
-    def alike(self) -> list[list[Track]]:
+    def identical_tasks(self) -> list[list[Track]]:
         """
         Tasks in groups of which exactly the same is drawn, as far as that is known.
         """
@@ -53,9 +53,9 @@ class Drawing(Protocol):
         All slices; of two with the same start and end on a track the outer one comes first.
         """
 
-    def edges(self) -> Iterator[Edge]:
+    def begins_and_ends(self) -> Iterator[BeginEnd]:
         """
-        All slices as edges; a track that ends before another one begins comes before it.
+        All slices as begins and ends; a track that ends before another one begins comes before it.
         """
 
     def flows(self) -> Iterator[Flow]:
@@ -74,9 +74,9 @@ class Drawing(Protocol):
         """
 
 
-def edges(slices: Iterable[Slice]) -> Iterator[Edge]:
+def begins_and_ends(slices: Iterable[Slice]) -> Iterator[BeginEnd]:
     """
-    The edges of slices.
+    The begins and ends of slices.
 
     Args:
         slices: of each track by start, the outermost first.
@@ -95,23 +95,23 @@ def edges(slices: Iterable[Slice]) -> Iterator[Edge]:
             last, stack = track, stacks.setdefault(track.id, (track, []))[1]
             latest = times.get(track.id, start)
         while stack and stack[-1] <= start:
-            yield make(Edge, (track, stack.pop(), None))
+            yield make(BeginEnd, (track, stack.pop(), None))
         if start < latest or (stack and end > stack[-1]):
             raise ValueError(f"{frame.name!r} at {start} ns overlaps another slice of {track.name!r} in part")
         latest = start
         stack.append(end)
-        yield make(Edge, (track, start, frame))
+        yield make(BeginEnd, (track, start, frame))
     for track, stack in stacks.values():
         while stack:
-            yield Edge(track, stack.pop(), None)
+            yield BeginEnd(track, stack.pop(), None)
 
 
-def by_tracks(slices: Iterable[Slice]) -> Iterator[Edge]:
+def begins_and_ends_by_track(slices: Iterable[Slice]) -> Iterator[BeginEnd]:
     """
-    The edges of slices that come track by track; else as `edges`.
+    The begins and ends of slices that come track by track; else as `begins_and_ends`.
     """
     for _, rows in groupby(slices, key=_track):
-        yield from edges(rows)
+        yield from begins_and_ends(rows)
 
 
 def _track(each: Slice) -> int:

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import orjson
 
-from fgtrace._model.drawing import Drawing, Edge
+from fgtrace._model.drawing import BeginEnd, Drawing
 from fgtrace._model.values import Counter, Flow, Frame, Instant, Slice, Track
 
 __all__ = ["CROWD", "FACTS", "MOST_TASKS", "crowd_frame", "task_frame", "with_lanes"]
@@ -59,7 +59,7 @@ def with_lanes(drawing: Drawing, tracks: str, most: int = MOST_TASKS) -> Drawing
     tasks = [track for track in drawing.tracks if track.kind == "task"]
     if tracks == "task" or (tracks == "auto" and len(tasks) <= most):
         return drawing
-    crowds = [group for group in drawing.alike() if len(group) >= SMALLEST_CROWD]
+    crowds = [group for group in drawing.identical_tasks() if len(group) >= SMALLEST_CROWD]
     lanes = _lanes(drawing.tracks, tasks, crowds, most)
     return _Shared(drawing, lanes) if lanes else drawing
 
@@ -99,12 +99,12 @@ def _lanes(tracks: list[Track], tasks: list[Track], crowds: list[list[Track]], m
     All lanes, in display order.
     """
     span = max(track.end for track in tracks) - min(track.start for track in tracks)
-    alike = {task.id for crowd in crowds for task in crowd}
-    long = [task for task in tasks if LONG * _life(task) >= span and task.id not in alike]
+    identical = {task.id for crowd in crowds for task in crowd}
+    long = [task for task in tasks if LONG * _life(task) >= span and task.id not in identical]
     own = {task.id for task in nlargest(most, long, key=_life)}
     coroutines: dict[tuple[int, str], _Members] = defaultdict(lambda: _Members([], []))
     for task in tasks:
-        if task.id not in own and task.id not in alike:
+        if task.id not in own and task.id not in identical:
             coroutines[task.pid, _coroutine(task)].tasks.append(task)
     for crowd in crowds:
         coroutines[crowd[0].pid, _coroutine(crowd[0])].crowds.append(crowd)
@@ -230,7 +230,7 @@ class _Shared:
             if place == last[track.pid]:
                 yield from lanes[track.pid]
 
-    def alike(self) -> list[list[Track]]:
+    def identical_tasks(self) -> list[list[Track]]:
         return []
 
     def slices(self) -> Iterator[Slice]:
@@ -252,7 +252,7 @@ class _Shared:
         for task in tasks.values():
             yield _whole(task, self._lane_of[task.id])
 
-    def edges(self) -> Iterator[Edge]:
+    def begins_and_ends(self) -> Iterator[BeginEnd]:
         turns = [_Turns(lane) for lane in self._lanes]
         places = {
             task.id: (each, place)
@@ -260,18 +260,18 @@ class _Shared:
             for place, task in enumerate(lane.tasks)
         }
         make = tuple.__new__  # as in `slices`
-        for edge in self._drawing.edges():
-            track, time, frame = edge
+        for each in self._drawing.begins_and_ends():
+            track, time, frame = each
             found = places.get(track.id)
             if found is None:
                 if track.id not in self._undrawn:
-                    yield edge
+                    yield each
                 continue
             lane, place = found
             if place != lane.turn:
                 yield from lane.until(place)
             lane.open += -1 if frame is None else 1
-            yield make(Edge, (lane.track, time, frame))
+            yield make(BeginEnd, (lane.track, time, frame))
         yield from chain.from_iterable(each.until(each.last) for each in turns)
 
     def flows(self) -> Iterator[Flow]:
@@ -298,7 +298,7 @@ def _whole(task: Track, lane: _Lane) -> Slice:
 
 class _Turns:
     """
-    A lane while its edges are written: whose turn it is.
+    A lane while its begins and ends are written: whose turn it is.
 
     Attributes:
         track: the lane's.
@@ -311,7 +311,7 @@ class _Turns:
         self._lane, self.track, self._tasks = lane, lane.track, lane.tasks
         self.turn, self.last, self.open = -1, len(lane.tasks), 0
 
-    def until(self, place: int) -> Iterator[Edge]:
+    def until(self, place: int) -> Iterator[BeginEnd]:
         """
         The end of the task whose turn it was, the whole of those of which nothing is drawn, and the begin
         of this one.
@@ -324,8 +324,8 @@ class _Turns:
         while self.turn < place:
             if self.turn >= 0 and _life(self._tasks[self.turn]):
                 for _ in range(self.open + 1):
-                    yield Edge(self.track, self._tasks[self.turn].end, None)
+                    yield BeginEnd(self.track, self._tasks[self.turn].end, None)
             self.turn, self.open = self.turn + 1, 0
             if self.turn < self.last and _life(self._tasks[self.turn]):
                 task = self._tasks[self.turn]
-                yield Edge(self.track, task.start, self._lane.frame(task))
+                yield BeginEnd(self.track, task.start, self._lane.frame(task))

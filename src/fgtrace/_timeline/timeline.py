@@ -12,7 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator
 
-from fgtrace._model.drawing import FOREVER, Edge, edges
+from fgtrace._model.drawing import FOREVER, BeginEnd, begins_and_ends
 from fgtrace._model.values import LOCK_HELD, Counter, Flow, Frame, Instant, Slice, Track
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import GONE, Recording
@@ -61,7 +61,7 @@ class Timeline:
         """
         self._progress = progress
 
-    def alike(self) -> list[list[Track]]:
+    def identical_tasks(self) -> list[list[Track]]:
         """
         Tasks in groups of which exactly the same is drawn: see `fgtrace._timeline.identical_tasks`.
         """
@@ -80,7 +80,7 @@ class Timeline:
                     yield make(Slice, (track, start, end, depth, frames[number]))
         yield from self._gaps()
 
-    def edges(self) -> Iterator[Edge]:
+    def begins_and_ends(self) -> Iterator[BeginEnd]:
         """
         The same slices, as their begins and ends: see `fgtrace._model.drawing`.
         """
@@ -95,23 +95,24 @@ class Timeline:
                     continue
                 until = end if start == BEGUN else start
                 while stack and stack[-1] <= until:
-                    yield make(Edge, (track, stack.pop(), None))
+                    yield make(BeginEnd, (track, stack.pop(), None))
                 if start == BEGUN:
                     stack.pop()
-                    yield make(Edge, (track, end, None))
+                    yield make(BeginEnd, (track, end, None))
                 else:
                     stack.append(FOREVER if end == OPEN else end)
-                    yield make(Edge, (track, start, frames[number]))
+                    yield make(BeginEnd, (track, start, frames[number]))
             while stack and stack[-1] != FOREVER:
-                yield make(Edge, (track, stack.pop(), None))
-        yield from edges(self._gaps())
+                yield make(BeginEnd, (track, stack.pop(), None))
+        yield from begins_and_ends(self._gaps())
 
     def flows(self) -> Iterator[Flow]:
         """
         An arrow from each parent to its child's first slice, where the parent has one then; with
         exact awaits also one from what woke a task to the step that it made next.
 
-        To be asked after `slices` or `edges`: an arrow without a slice at both its ends is an error.
+        To be asked after `slices` or `begins_and_ends`: an arrow without a slice at both its ends is an
+        error.
         """
         for track in self.tracks:
             parent = self._by_id.get(track.parent)
@@ -125,7 +126,7 @@ class Timeline:
 
     def instants(self) -> Iterator[Instant]:
         """
-        The moments of which something is said. To be asked after `slices` or `edges`.
+        The moments of which something is said. To be asked after `slices` or `begins_and_ends`.
         """
         yield from self._exact.instants if self._exact is not None else ()
         for waiting, holder in self._recording.holders:

@@ -8,7 +8,8 @@ Reports: where the time went, without a viewer. Slices in, answers out.
         print(wait.place.state, wait.total_ns / 1e9, wait.count, *wait.place.chain)
 
 One question, one module; all of them are asked of the same lives (`fgtrace.reports._state_history`),
-which are read from the slices once. The idea of such answers is that of Go's goroutine analysis (``go tool trace``).
+which are read from the slices once. The idea of such answers is that of Go's goroutine analysis
+(``go tool trace``).
 """
 
 from __future__ import annotations

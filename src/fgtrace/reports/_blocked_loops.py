@@ -109,14 +109,14 @@ def _unexplained(lives: Lives, loop: LoopLives, thread: Life, least: int) -> lis
     steps = union((start, end) for life in loop.tasks for start, end, spot in life if spot in running)
     found = []
     for first, last in busy_spans(lives, loop):
-        edges = [first]
+        bounds = [first]
         place = max(0, bisect_left(steps, (first, first)) - 1)
         while place < len(steps) and steps[place][0] < last:
             if steps[place][1] > first:
-                edges += [max(first, steps[place][0]), min(last, steps[place][1])]
+                bounds += [max(first, steps[place][0]), min(last, steps[place][1])]
             place += 1
-        edges.append(last)
-        for start, end in zip(edges[::2], edges[1::2], strict=True):
+        bounds.append(last)
+        for start, end in zip(bounds[::2], bounds[1::2], strict=True):
             if end - start >= least:
                 spot = _longest_spot(thread, start, end)
                 if spot >= 0:

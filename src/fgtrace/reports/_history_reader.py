@@ -1,8 +1,8 @@
 """
 Reads a drawing, once: slices in, lives out.
 
-Slices come by time on each track, as they are or as edges, so all that is kept of a track meanwhile is what
-is open on it. A stretch is put down when the next one begins: equal ones that follow each other are one.
+Slices come by time on each track, as they are or as begins and ends, so all that is kept of a track meanwhile is
+what is open on it. A stretch is put down when the next one begins: equal ones that follow each other are one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
-from fgtrace._model.drawing import Drawing, Edge
+from fgtrace._model.drawing import BeginEnd, Drawing
 from fgtrace._model.states import RUNNING
 from fgtrace._model.values import LOCK_HELD, Frame, Slice, Span, Track
 from fgtrace.reports._state_history import Flight, Life, Lives, Spot
@@ -52,7 +52,7 @@ def read_lives(
         drawing: a timeline, or a file that was read.
         metadata: that of the trace.
         span: the part that is asked for.
-        progress: called with the edges (or slices) taken, now and then.
+        progress: called with the begins and ends (or slices) taken, now and then.
         in_order: its slices come by start on each track, the outer ones first, as a file's do: then they
             are taken as they are, in two thirds of the time.
 
@@ -65,7 +65,7 @@ def read_lives(
     if in_order:
         reader.take_slices(_told(drawing.slices(), progress))
     else:
-        reader.take_edges(_told(drawing.edges(), progress))
+        reader.add_begins_and_ends(_told(drawing.begins_and_ends(), progress))
     lives = reader.finish()
     _add_others(lives, drawing, span)
     said = metadata.get("fgtrace")
@@ -123,12 +123,12 @@ class _LivesReader:
         found = self.rows[track.id] = _TrackReader(self, track)
         return found
 
-    def take_edges(self, edges: Iterable[Edge]) -> None:
+    def add_begins_and_ends(self, begins_and_ends: Iterable[BeginEnd]) -> None:
         """
-        Take all edges.
+        Take all begins and ends.
         """
         row: _TrackReader | None = None
-        for track, time, frame in edges:
+        for track, time, frame in begins_and_ends:
             if row is None or row.track is not track:  # most come track by track
                 row = self.rows.get(track.id) or self.row(track)
             if frame is None:

@@ -137,8 +137,8 @@ def busy_spans(lives: Lives, each: LoopLives) -> list[Span]:
         for first, last in _in(lives, each.thread, {SELECT})
         if first < end and last > start
     ]
-    edges = [start, *(time for span in idle for time in span), end]
-    return [span for span in zip(edges[::2], edges[1::2], strict=True) if span[0] < span[1]]
+    bounds = [start, *(time for span in idle for time in span), end]
+    return [span for span in zip(bounds[::2], bounds[1::2], strict=True) if span[0] < span[1]]
 
 
 def _in(lives: Lives, life: Life, states: set[str]) -> Iterable[Span]:

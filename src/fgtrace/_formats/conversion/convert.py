@@ -21,7 +21,7 @@ import orjson
 from fgtrace._formats.destination import make_sink
 from fgtrace._formats.read import open_trace
 from fgtrace._formats.write import encoder_of
-from fgtrace._model.drawing import Drawing, Edge, by_tracks
+from fgtrace._model.drawing import BeginEnd, Drawing, begins_and_ends_by_track
 from fgtrace._model.values import Counter, Flow, Instant, Slice, Span, Track
 from fgtrace._options.options import CHECKS, FORMATS, format_of
 from fgtrace.errors import ConfigError, TraceFormatError
@@ -30,7 +30,7 @@ __all__ = ["Selection", "convert", "select"]
 
 T = TypeVar("T")
 
-#: Slices or edges between two words of progress.
+#: Slices or begins and ends between two words of progress.
 PROGRESS_EVERY = 4096
 #: The end of a trace whose end is not asked for (ns).
 _NEVER = 1 << 63
@@ -122,9 +122,10 @@ class _Selected:
         self.tracks = list(self._kept.values())
         self.metadata = _with_note(trace.metadata, selection)
 
-    def alike(self) -> list[list[Track]]:
+    def identical_tasks(self) -> list[list[Track]]:
         groups = (
-            [self._kept[task.id] for task in group if task.id in self._kept] for group in self._trace.alike()
+            [self._kept[task.id] for task in group if task.id in self._kept]
+            for group in self._trace.identical_tasks()
         )
         return [group for group in groups if len(group) > 1]
 
@@ -145,8 +146,8 @@ class _Selected:
         while waiting:
             yield heappop(waiting)[-1]
 
-    def edges(self) -> Iterator[Edge]:
-        return by_tracks(self.slices())
+    def begins_and_ends(self) -> Iterator[BeginEnd]:
+        return begins_and_ends_by_track(self.slices())
 
     def flows(self) -> Iterator[Flow]:
         for flow in self._trace.flows():
@@ -324,7 +325,7 @@ class _Told:
 
     def __init__(self, drawing: Drawing, progress: Callable[[int, int], None], total: int) -> None:
         self.count = 0
-        self.tracks, self.alike = drawing.tracks, drawing.alike
+        self.tracks, self.identical_tasks = drawing.tracks, drawing.identical_tasks
         self.flows, self.counters, self.instants = drawing.flows, drawing.counters, drawing.instants
         self._drawing = drawing
         self._progress = progress
@@ -333,8 +334,8 @@ class _Told:
     def slices(self) -> Iterator[Slice]:
         return self._telling(self._drawing.slices(), 1)
 
-    def edges(self) -> Iterator[Edge]:
-        return self._telling(self._drawing.edges(), 2)
+    def begins_and_ends(self) -> Iterator[BeginEnd]:
+        return self._telling(self._drawing.begins_and_ends(), 2)
 
     def _telling(self, each: Iterator[T], parts: int) -> Iterator[T]:
         number = 0

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any, Self
 
 from fgtrace._formats.read.slice_store import Kept
-from fgtrace._model.drawing import Edge, by_tracks
+from fgtrace._model.drawing import BeginEnd, begins_and_ends_by_track
 from fgtrace._model.values import Counter, Flow, Instant, Slice, Track
 from fgtrace._timeline.identical_tasks import MOST_LOOKS
 
@@ -67,7 +67,7 @@ class TraceFile:
         """
         self.kept.close()
 
-    def alike(self) -> list[list[Track]]:
+    def identical_tasks(self) -> list[list[Track]]:
         """
         Tasks of which the same is drawn, and which changed but a few times.
         """
@@ -87,8 +87,8 @@ class TraceFile:
         for row in self._rows:
             yield from self.kept.slices(row)
 
-    def edges(self) -> Iterator[Edge]:
-        return by_tracks(self.slices())
+    def begins_and_ends(self) -> Iterator[BeginEnd]:
+        return begins_and_ends_by_track(self.slices())
 
     def flows(self) -> Iterator[Flow]:
         return self.kept.flows()

@@ -23,7 +23,7 @@ import orjson
 
 from fgtrace._formats.write.firefox_tables import Tables, table
 from fgtrace._formats.write.trace_event import clean, printable
-from fgtrace._model.drawing import Drawing, Edge
+from fgtrace._model.drawing import BeginEnd, Drawing
 from fgtrace._model.values import Instant, Track
 from fgtrace._recording.rows_by_track import ByTrack, Numbers
 from fgtrace._version import __version__
@@ -33,7 +33,7 @@ __all__ = ["encode"]
 VERSION = 60
 #: The version of the format that Firefox itself records in those days.
 GECKO_VERSION = 31
-#: Edges that are drawn in one go.
+#: Begins and ends that are drawn in one go.
 CHUNK = 1000
 _INSTANT, _INTERVAL = 0, 1
 
@@ -50,8 +50,8 @@ def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
     """
     waiting = _TrackStacks()
     try:
-        edges = drawing.edges()
-        while waiting.take(islice(edges, CHUNK)):
+        begins_and_ends = drawing.begins_and_ends()
+        while waiting.take(islice(begins_and_ends, CHUNK)):
             yield b""
         for flag in drawing.instants():
             waiting.flag(flag)
@@ -84,7 +84,7 @@ class _Mark(NamedTuple):
 
 class _OpenTrack:
     """
-    A track while its edges come: its stack, the states in it that are open, and what it noted.
+    A track while its begins and ends come: its stack, the states in it that are open, and what it noted.
     """
 
     __slots__ = ("marks", "opened", "stack", "stacks")
@@ -111,13 +111,13 @@ class _TrackStacks:
         self._marks = ByTrack(3)  # from when to when, and the stack with the state on top
         self._flags: dict[int, list[_Mark]] = {}
 
-    def take(self, edges: Iterator[Edge]) -> int:
+    def take(self, begins_and_ends: Iterator[BeginEnd]) -> int:
         """
-        Take some edges; how many there were.
+        Take some begins and ends; how many there were.
         """
         rows, parents, is_state = self._rows, self.shared.parents, self.shared.is_state
         stack_of, taken, marked = self.shared.stack, 0, 0
-        for track, time, frame in edges:
+        for track, time, frame in begins_and_ends:
             row = rows.get(track.id) or self._row(track)
             taken += 1
             if frame is None:

@@ -37,7 +37,7 @@ def encode(drawing: Drawing, _metadata: Mapping[str, Any]) -> Iterator[bytes]:
         _metadata: there is no place for it.
     """
     stacks = Stacks(_root, _face)
-    yield from stacks.add_all(drawing.edges())
+    yield from stacks.add_all(drawing.begins_and_ends())
     lines = map(_line, stacks.rows())
     while batch := list(islice(lines, CHUNK)):
         yield "".join(batch).encode("utf-8", "replace")

@@ -36,12 +36,12 @@ from fgtrace._formats.write.perfetto_interning import Faces, annotation
 from fgtrace._formats.write.perfetto_tracks import Uuids, descriptors, note, packet
 from fgtrace._formats.write.trace_event import clean, printable
 from fgtrace._formats.write.wire import fixed64, message, number, text, varint
-from fgtrace._model.drawing import Drawing, Edge
+from fgtrace._model.drawing import BeginEnd, Drawing
 from fgtrace._model.values import Counter, Flow, Frame, Instant, Track
 
 __all__ = ["encode"]
 
-#: Edges in a piece: a millisecond's work, so that no other thread waits long.
+#: Begins and ends in a piece: a millisecond's work, so that no other thread waits long.
 CHUNK = 1000
 #: A time is two numbers of 14 bits from a table, and the rest.
 _BITS = 14
@@ -65,8 +65,8 @@ def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
     )
     yield b"".join(descriptors(tracks, uuids, _pid(metadata)))
     writer = _Writer(uuids, max((track.end for track in tracks), default=0))
-    edges = drawing.edges()
-    while piece := writer.edges(islice(edges, CHUNK)):
+    begins_and_ends = drawing.begins_and_ends()
+    while piece := writer.packets(islice(begins_and_ends, CHUNK)):
         yield piece
     yield from _batches(writer.counter(counter) for counter in drawing.counters())
     yield from _batches(writer.flow(number, flow) for number, flow in enumerate(drawing.flows(), 1))
@@ -98,9 +98,9 @@ class _Writer:
             )
         self._counters: dict[tuple[int, str, str], int] = {}
 
-    def edges(self, chunk: Iterator[Edge]) -> bytes:
+    def packets(self, chunk: Iterator[BeginEnd]) -> bytes:
         """
-        The packets of some edges.
+        The packets of some begins and ends.
         """
         begins, tails, ends = self._begins, self._begin_tails, self._end_tails
         head_of_end, lows, tops = self._end_head, _LOWS, self._tops

@@ -57,7 +57,7 @@ def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
         metadata: when the trace began and its rate are taken of it.
     """
     stacks = Stacks(_root, _face)
-    yield from stacks.add_all(drawing.edges())
+    yield from stacks.add_all(drawing.begins_and_ends())
     tables = _ProfileTables()
     wall = number(1, tables.string("wall")) + number(2, tables.string("nanoseconds"))
     yield message(_SAMPLE_TYPE, wall) + message(_PERIOD_TYPE, wall)

@@ -2,7 +2,7 @@
 speedscope's own format: an evented profile for each track, by time.
 
 Source: https://www.speedscope.app/file-format-schema.json. All events of a track stand together there,
-but tracks take turns while they are drawn. So an edge waits as two numbers, and what is too much for
+but tracks take turns while they are drawn. So a begin or end waits as two numbers, and what is too much for
 memory waits in a temporary file.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from fgtrace._formats.write.trace_event import clean, printable
-from fgtrace._model.drawing import Drawing, Edge
+from fgtrace._model.drawing import BeginEnd, Drawing
 from fgtrace._model.values import Frame, Track
 from fgtrace._recording.rows_by_track import ByTrack, Numbers
 from fgtrace._version import __version__
@@ -23,13 +23,13 @@ from fgtrace._version import __version__
 __all__ = ["encode"]
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
-#: Edges that are drawn in one go.
+#: Begins and ends that are drawn in one go.
 CHUNK = 1000
 
 
 def encode(drawing: Drawing, _metadata: Mapping[str, Any]) -> Iterator[bytes]:
     """
-    A whole file, piece by piece. While edges are sorted by tracks the pieces are empty.
+    A whole file, piece by piece. While begins and ends are sorted by tracks the pieces are empty.
 
     Args:
         drawing: what to write.
@@ -37,8 +37,8 @@ def encode(drawing: Drawing, _metadata: Mapping[str, Any]) -> Iterator[bytes]:
     """
     waiting = _TrackEvents()
     try:
-        edges = drawing.edges()
-        while waiting.take(islice(edges, CHUNK)):
+        begins_and_ends = drawing.begins_and_ends()
+        while waiting.take(islice(begins_and_ends, CHUNK)):
             yield b""
         head = {
             "$schema": SCHEMA,
@@ -63,7 +63,7 @@ def encode(drawing: Drawing, _metadata: Mapping[str, Any]) -> Iterator[bytes]:
 
 class _TrackEvents:
     """
-    The edges of each track, by time: rows of a time, and a frame's number with a bit for its end.
+    The begins and ends of each track, by time: rows of a time, and a frame's number with a bit for its end.
 
     Attributes:
         frames: all frames, by number.
@@ -73,18 +73,18 @@ class _TrackEvents:
         self.frames: list[Frame] = []
         self._numbers: dict[int, int] = {}
         self._open: dict[int, list[int]] = {}
-        self._edges = ByTrack(2)
+        self._begins_and_ends = ByTrack(2)
 
-    def take(self, edges: Iterator[Edge]) -> int:
+    def take(self, begins_and_ends: Iterator[BeginEnd]) -> int:
         """
-        Take some edges; how many there were.
+        Take some begins and ends; how many there were.
         """
-        numbers, rows, taken = self._numbers, self._edges.tracks, 0
-        for track, time, frame in edges:
+        numbers, rows, taken = self._numbers, self._begins_and_ends.tracks, 0
+        for track, time, frame in begins_and_ends:
             stack = self._open.get(track.id)
             if stack is None:
                 stack = self._open[track.id] = []
-                self._edges.rows(track.id)
+                self._begins_and_ends.rows(track.id)
             if frame is None:
                 number = stack.pop() | 1
             else:
@@ -97,7 +97,7 @@ class _TrackEvents:
             row.append(time)
             row.append(number)
             taken += 1
-        self._edges.grown(taken)
+        self._begins_and_ends.grown(taken)
         return taken
 
     def has(self, track: Track) -> bool:
@@ -105,12 +105,12 @@ class _TrackEvents:
 
     def of(self, track: Track) -> Iterator[Numbers]:
         """
-        The edges of a track: times and frames, in turn.
+        The begins and ends of a track: times and frames, in turn.
         """
-        return self._edges.blocks(track.id)
+        return self._begins_and_ends.blocks(track.id)
 
     def close(self) -> None:
-        self._edges.close()
+        self._begins_and_ends.close()
 
 
 def _profile(track: Track) -> bytes:

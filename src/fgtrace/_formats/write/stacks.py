@@ -1,5 +1,5 @@
 """
-Edges added up: for how long each stack was there by itself, which is what a flame graph shows.
+Begins and ends added up: for how long each stack was there by itself, which is what a flame graph shows.
 
 What is kept grows with the number of different stacks, not with the trace.
 """
@@ -11,12 +11,12 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
-from fgtrace._model.drawing import Edge
+from fgtrace._model.drawing import BeginEnd
 from fgtrace._model.values import Frame, Track
 
 __all__ = ["StackTime", "Stacks"]
 
-#: Edges that are added in one go.
+#: Begins and ends that are added in one go.
 CHUNK = 1000
 
 F = TypeVar("F", bound=Hashable)
@@ -56,20 +56,20 @@ class Stacks(Generic[R, F]):
         self._left_out: set[int] = set()
         self._added = 0
 
-    def add_all(self, edges: Iterator[Edge]) -> Iterator[bytes]:
+    def add_all(self, begins_and_ends: Iterator[BeginEnd]) -> Iterator[bytes]:
         """
-        Add the edges of a trace; after each millisecond's work there is an empty piece.
+        Add the begins and ends of a trace; after each millisecond's work there is an empty piece.
         """
         before = -1
         while before != self._added:
             before = self._added
-            self._add(islice(edges, CHUNK))
+            self._add(islice(begins_and_ends, CHUNK))
             yield b""
 
-    def _add(self, edges: Iterable[Edge]) -> None:
+    def _add(self, begins_and_ends: Iterable[BeginEnd]) -> None:
         times, parents, children, faces = self._times, self._parents, self._children, self._faces
         places, left_out = self._places, self._left_out
-        for track, time, frame in edges:
+        for track, time, frame in begins_and_ends:
             self._added += 1
             number = track.id
             if number in left_out:
