@@ -10,7 +10,9 @@
  *
  * The grid, the budget and the gaps are those of `fgtrace._clock.Ticker`, which tells the reasons.
  */
-#include "exact/step_chunks.h"
+#include "clock/clock.h"
+#include "cpython/monotonic.h"
+#include "cpython/version_compat.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>
@@ -25,14 +27,14 @@
 #define LONGEST_NAP 50000000 /* ns between two glances at the steps that wait to be written */
 #define A_BREATH 700000    /* ns between looks for tasks that no tick has reached yet */
 #define LONGEST_START 1000000000 /* ns that a start waits for its threads */
-#define MANY_TASKS 2000    /* from so many on it pays to know which of them ran */
-#define MOST_ROWS 65536    /* rows that wait for Python to fetch them */
 
 enum { DONE, WANTED, UNDER_WAY };
 
 struct Clock {
-    Core *core;
-    Pace pace;
+    Tables *tables;
+    Pace *pace;
+    const ClockJobs *jobs;
+    void *of;
     int64_t due, aim, woke, last;
     double bucket, max_overhead;
     pthread_t thread;
@@ -48,19 +50,11 @@ struct Clock {
 
 /* --- a tick, with the GIL --- */
 
-static int64_t
-cpu_now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
 static void
 note_gap(Clock *clock, int64_t start, int64_t end, uint32_t kind, int64_t ticks)
 {
-    Note *note = tables_note(&clock->core->tables, NOTE_GAP, kind, start - clock->pace.start,
-                             end - clock->pace.start, NULL);
+    Note *note = tables_note(clock->tables, NOTE_GAP, kind, start - clock->pace->start,
+                             end - clock->pace->start, NULL);
     if (note != NULL) {
         note->ticks = (unsigned)ticks & 0xFFFFFF;
     }
@@ -70,7 +64,7 @@ note_gap(Clock *clock, int64_t start, int64_t end, uint32_t kind, int64_t ticks)
 static int64_t
 settle(Clock *clock, int64_t now)
 {
-    int64_t period = clock->pace.period;
+    int64_t period = clock->pace->period;
     int64_t skipped = (clock->aim - clock->due) / period, late = (now - clock->aim) / period;
     clock->bucket += (double)(now - clock->last) * clock->max_overhead;
     clock->bucket = clock->bucket < BURST ? clock->bucket : BURST;
@@ -80,7 +74,7 @@ settle(Clock *clock, int64_t now)
     else if (late > 0) {
         note_gap(clock, clock->aim, now, 0, late);
     }
-    clock->pace.missed += (uint64_t)(skipped + late);
+    clock->pace->missed += (uint64_t)(skipped + late);
     clock->due = clock->aim + (late + 1) * period;
     clock->last = now;
     return late > 0 && skipped == 0 ? clock->aim : now;
@@ -89,8 +83,8 @@ settle(Clock *clock, int64_t now)
 static void
 pay(Clock *clock, int64_t cost)
 {
-    clock->pace.spent += cost;
-    clock->pace.longest = cost > clock->pace.longest ? cost : clock->pace.longest;
+    clock->pace->spent += cost;
+    clock->pace->longest = cost > clock->pace->longest ? cost : clock->pace->longest;
     clock->bucket -= (double)cost;
     atomic_store(&clock->want, DONE); /* last: until now the clock leaves all of this alone */
 }
@@ -102,24 +96,23 @@ take(Clock *clock)
     if (!atomic_compare_exchange_strong(&clock->want, &wanted, UNDER_WAY)) {
         return;
     }
-    int64_t now = now_ns(), cpu = cpu_now();
+    int64_t now = now_ns(), cpu = own_cpu_ns();
     if (clock->is_extra) {
-        core_catch_up(clock->core, now - clock->pace.start);
-        pay(clock, cpu_now() - cpu);
+        clock->jobs->catch_up(clock->of, now - clock->pace->start);
+        pay(clock, own_cpu_ns() - cpu);
         return;
     }
-    if (clock->pace.lateness != NULL) {
-        int64_t *late = array_push(clock->pace.lateness, 2 * sizeof *late);
+    if (clock->pace->lateness != NULL) {
+        int64_t *late = array_push(clock->pace->lateness, 2 * sizeof *late);
         if (late != NULL) {
             late[0] = clock->woke - clock->aim; /* the system's part */
             late[1] = now - clock->aim;
         }
     }
     int64_t since = settle(clock, now);
-    since = clock->core->exact != NULL ? now : since; /* steps are noted as they come: nothing is before them */
-    core_look(clock->core, since - clock->pace.start);
-    clock->pace.taken++;
-    pay(clock, cpu_now() - cpu);
+    clock->jobs->tick(clock->of, since - clock->pace->start, now - clock->pace->start);
+    clock->pace->taken++;
+    pay(clock, own_cpu_ns() - cpu);
 }
 
 static int
@@ -202,17 +195,6 @@ tick(Clock *clock, PyThreadState **state)
     }
 }
 
-static bool
-has_work(const Core *core)
-{
-    const Tables *tables = &core->tables;
-    const Tasks *tasks = &core->tasks;
-    return tasks->asks.used > 0 || tasks->foreign > 0 || tasks->wants_asyncio || tasks->is_handed_over ||
-           tasks->broken != NULL || tables->failed ||
-           (tasks->used > MANY_TASKS && core->exact == NULL && !tasks->is_marking && !tasks->no_marks) ||
-           tables->rows_used - tables->rows_taken > MOST_ROWS || (core->exact != NULL && core->exact->has_closed);
-}
-
 static int64_t
 next_due(Clock *clock)
 {
@@ -221,7 +203,7 @@ next_due(Clock *clock)
     }
     int64_t paid_back = clock->last + (int64_t)(-clock->bucket / clock->max_overhead);
     int64_t behind = paid_back > clock->due ? paid_back - clock->due : 0;
-    return clock->due + (behind + clock->pace.period - 1) / clock->pace.period * clock->pace.period;
+    return clock->due + (behind + clock->pace->period - 1) / clock->pace->period * clock->pace->period;
 }
 
 static bool /* false: halted */
@@ -242,7 +224,7 @@ sleep_until(Clock *clock, int64_t until)
 static bool
 may_catch_up(Clock *clock)
 {
-    return clock->core->tasks.is_behind && clock->bucket > BURST / 2 && now_ns() + 2 * A_BREATH < next_due(clock);
+    return clock->jobs->is_behind(clock->of) && clock->bucket > BURST / 2 && now_ns() + 2 * A_BREATH < next_due(clock);
 }
 
 static void *
@@ -256,21 +238,21 @@ run(void *argument)
     for (;;) {
         clock->aim = next_due(clock);
         bool goes_on = true;
-        for (int64_t now = now_ns(); goes_on && clock->core->exact != NULL && now + LONGEST_NAP < clock->aim; now = now_ns()) {
+        for (int64_t now = now_ns();
+             goes_on && now + LONGEST_NAP < clock->aim && clock->jobs->spill(clock->of); now = now_ns()) {
             goes_on = sleep_until(clock, now + LONGEST_NAP);
-            chunks_spill(clock->core);
         }
         if (!goes_on || !sleep_until(clock, clock->aim)) {
             break;
         }
-        chunks_spill(clock->core);
+        clock->jobs->spill(clock->of);
         clock->is_extra = false;
         tick(clock, &state);
         clock->is_extra = true;
         while (may_catch_up(clock) && sleep_until(clock, now_ns() + A_BREATH)) {
             tick(clock, &state);
         }
-        if (has_work(clock->core)) { /* a glance: what it misses now it sees at the next tick */
+        if (clock->jobs->has_work(clock->of)) { /* a glance: what it misses now it sees at the next tick */
             clock_call(clock);
         }
     }
@@ -282,7 +264,7 @@ run(void *argument)
 /* --- what the core asks of it, with the GIL --- */
 
 Clock *
-clock_new(Core *core, int64_t period, double max_overhead)
+clock_new(Tables *tables, Pace *pace, const ClockJobs *jobs, void *of, double max_overhead)
 {
     Clock *clock = calloc(1, sizeof *clock);
     if (clock == NULL) {
@@ -296,12 +278,14 @@ clock_new(Core *core, int64_t period, double max_overhead)
     pthread_cond_init(&clock->work, NULL);
     pthread_cond_init(&clock->ready, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    clock->core = core;
-    clock->pace.period = period;
+    clock->tables = tables;
+    clock->pace = pace;
+    clock->jobs = jobs;
+    clock->of = of;
     clock->max_overhead = max_overhead;
     clock->bucket = BURST;
     clock->interp = PyInterpreterState_Get();
-    clock->pace.start = clock->due = clock->last = now_ns();
+    clock->pace->start = clock->due = clock->last = now_ns();
     return clock;
 }
 
@@ -313,10 +297,6 @@ clock_free(Clock *clock)
     pthread_cond_destroy(&clock->work);
     pthread_cond_destroy(&clock->ready);
     pthread_mutex_destroy(&clock->lock);
-    if (clock->pace.lateness != NULL) {
-        array_free(clock->pace.lateness);
-        free(clock->pace.lateness);
-    }
     if (atomic_load(&clock->queued) == 1) {
         clock->is_orphan = true; /* the call that is still queued frees it */
         return;
@@ -389,10 +369,4 @@ void
 clock_call(Clock *clock)
 {
     tell(clock, &clock->is_called, &clock->work);
-}
-
-Pace *
-clock_pace(Clock *clock)
-{
-    return &clock->pace;
 }

@@ -258,11 +258,4 @@ put_exception(PyObject *error) /* steals it */
 #endif
 }
 
-static inline PyObject *
-weak_referent(PyObject *reference) /* borrowed; NULL when it is gone */
-{
-    PyObject *found = ((PyWeakReference *)reference)->wr_object;
-    return found == Py_None ? NULL : found;
-}
-
 #endif

@@ -1,6 +1,7 @@
 /* What a callback of a loop is called: its function, found behind bound methods and partials without running the
  * program's code; numbered like stacks. */
-#include "exact/step_chunks.h"
+#include "exact/callback_names.h"
+#include "cpython/inspect.h"
 
 #define DEEPEST 8 /* partials of partials */
 
@@ -26,7 +27,7 @@ function_of(PyObject *callback)
             inner = Py_NewRef(PyMethod_GET_FUNCTION(callback));
         }
         else if (strcmp(Py_TYPE(callback)->tp_name, "functools.partial") == 0) {
-            inner = attribute(callback, "func");
+            inner = inspect_attribute(callback, "func");
         }
         if (inner == NULL) {
             break;
@@ -40,11 +41,11 @@ static PyObject * /* strong, or NULL without an exception */
 name_of(PyObject *function)
 {
     if (!PyCFunction_Check(function)) {
-        return class_name(Py_TYPE(function));
+        return inspect_class_name(Py_TYPE(function));
     }
     PyObject *self = PyCFunction_GET_SELF(function);
     const char *name = ((PyCFunctionObject *)function)->m_ml->ml_name;
-    PyObject *type = self != NULL && !PyModule_Check(self) ? class_name(Py_TYPE(self)) : NULL;
+    PyObject *type = self != NULL && !PyModule_Check(self) ? inspect_class_name(Py_TYPE(self)) : NULL;
     PyObject *found = type != NULL ? PyUnicode_FromFormat("%U.%s", type, name) : PyUnicode_FromString(name);
     Py_XDECREF(type);
     PyErr_Clear();
@@ -53,9 +54,9 @@ name_of(PyObject *function)
 
 /* The number of a callback's function; it is noted at its first sight. */
 uint32_t
-callbacks_number(Core *core, PyObject *callback)
+callbacks_number(Callbacks *callbacks, Tables *tables, PyObject *callback)
 {
-    Array *all = &core->exact->callbacks;
+    Array *all = &callbacks->items;
     PyObject *function = callback != NULL ? function_of(callback) : Py_NewRef(Py_None);
     PyCodeObject *code = PyFunction_Check(function) ? (PyCodeObject *)PyFunction_GET_CODE(function) : NULL;
     PyObject *type = NULL;
@@ -66,7 +67,7 @@ callbacks_number(Core *core, PyObject *callback)
     else if (code == NULL) {
         key = type = (PyObject *)Py_TYPE(function);
     }
-    Index *index = &core->exact->callback_index;
+    Index *index = &callbacks->index;
     uint32_t slot = index_first(index, hash_of((uint64_t)(uintptr_t)key)), found;
     while (index->size > 0 && (found = index->slots[slot]) != 0) {
         if (((Callback *)all->items)[found - 1].key == key) {
@@ -81,8 +82,8 @@ callbacks_number(Core *core, PyObject *callback)
         *made = (Callback){key, Py_XNewRef(type)};
         if (index_put(index, number, hash_callback, all->items)) {
             PyObject *name = code == NULL ? name_of(function) : NULL;
-            uint32_t place = code != NULL ? tables_code(&core->tables, code, PyFunction_GET_GLOBALS(function)) : 0;
-            tables_note(&core->tables, NOTE_CALLBACK, number, 0, code != NULL ? (int64_t)place : -1, name);
+            uint32_t place = code != NULL ? tables_code(tables, code, PyFunction_GET_GLOBALS(function)) : 0;
+            tables_note(tables, NOTE_CALLBACK, number, 0, code != NULL ? (int64_t)place : -1, name);
             Py_XDECREF(name);
         }
     }
@@ -91,11 +92,11 @@ callbacks_number(Core *core, PyObject *callback)
 }
 
 void
-callbacks_free(Exact *exact)
+callbacks_free(Callbacks *callbacks)
 {
-    for (size_t item = 0; item < exact->callbacks.used; item++) {
-        Py_XDECREF(((Callback *)exact->callbacks.items)[item].type);
+    for (size_t item = 0; item < callbacks->items.used; item++) {
+        Py_XDECREF(((Callback *)callbacks->items.items)[item].type);
     }
-    array_free(&exact->callbacks);
-    free(exact->callback_index.slots);
+    array_free(&callbacks->items);
+    free(callbacks->index.slots);
 }

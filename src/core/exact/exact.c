@@ -2,98 +2,117 @@
  * whom. The twin is `fgtrace._collect._exact`, which tells the reasons; the duties are in exact_*.c.
  */
 #include "exact/exact.h"
+#include "exact/open_steps.h"
+#include "exact/ready_queues.h"
+#include "exact/step_notes.h"
+#include "exact/wakers.h"
+#include "hooks/listeners.h"
+#include "tasks/observe.h"
 
-Exacts exacts;
-_Thread_local Turn *current_turn __attribute__((tls_model("initial-exec")));
-
-bool
-exact_is_wanted(void)
+/* Have the hooks tell of steps for as long as there are traces with exact awaits. */
+static void
+listen(void)
 {
-    return exacts.wanted > 0;
+    bool is_wanted = exacts.wanted > 0;
+    listeners.entered = is_wanted ? step_enter : NULL;
+    listeners.scheduled = is_wanted ? handle_scheduled : NULL;
+    listeners.task_in = is_wanted ? steps_task_in : NULL;
+    listeners.is_new = is_wanted ? steps_discover : NULL;
+    listeners.entered_task = is_wanted ? step_enter_task : NULL;
+    listeners.left = step_leave; /* what was entered is left, whoever listens then */
+    listeners.dropped = step_drop;
 }
 
-Core *
-exact_core(size_t place)
+/* What is scheduled and what is under way was so before this trace. */
+static void
+begin_place(size_t place)
 {
-    return exacts.cores[place];
-}
-
-bool
-exact_begin(Core *core, const char *folder, size_t most_bytes, bool is_watching)
-{
-    size_t place = 0;
-    while (place < MOST_EXACT && exacts.cores[place] != NULL) {
-        place++;
-    }
-    Exact *exact = place < MOST_EXACT ? chunks_new(folder, most_bytes) : NULL;
-    if (exact == NULL) {
-        return false;
-    }
-    exact->is_watching = is_watching;
-    core->exact = exact;
-    exacts.cores[place] = core;
-    exacts.places = place + 1 > exacts.places ? place + 1 : exacts.places;
-    exacts.wanted++;
     for (ExactLoop *loop = exacts.loops; loop != NULL; loop = loop->next) {
         loop->index[place] = NONE;
-        for (uint32_t each = 0; each < loop->used; each++) { /* scheduled before this trace */
+        for (uint32_t each = 0; each < loop->used; each++) {
             at_number(loop, loop->first + each)->waker[place] = NOBODY;
         }
     }
-    for (Turn *turn = exacts.turns; turn != NULL; turn = turn->older) { /* under way: for this trace it begins now */
-        turn->is_seen[place] = turn->loop != NULL;
-        turn->waker[place] = NOBODY;
-        turn->track[place] = NONE;
+    for (OpenStep *open = exacts.open; open != NULL; open = open->older) { /* for this trace it begins now */
+        open->is_seen[place] = open->loop != NULL;
+        open->waker[place] = NOBODY;
+        open->track[place] = NONE;
     }
-    return true;
 }
 
-/* A core is gone; with the last one all that is known of loops. */
+Exact *
+exact_begin(Tables *tables, Tasks *tasks, const Pace *pace, const char *folder, size_t most_bytes, bool is_watching)
+{
+    size_t place = 0;
+    while (place < MOST_EXACT && exacts.traces[place] != NULL) {
+        place++;
+    }
+    Exact *exact = place < MOST_EXACT ? calloc(1, sizeof *exact) : NULL;
+    if (exact == NULL || !chunks_begin(&exact->steps, folder, most_bytes)) {
+        free(exact);
+        return NULL;
+    }
+    exact->tables = tables;
+    exact->tasks = tasks;
+    exact->pace = pace;
+    exact->collections.began = -1;
+    exact->is_watching = is_watching;
+    tasks->has_exact = true;
+    exacts.traces[place] = exact;
+    exacts.places = place + 1 > exacts.places ? place + 1 : exacts.places;
+    exacts.wanted++;
+    begin_place(place);
+    listen();
+    return exact;
+}
+
+/* A trace is over; with the last one all that is known of loops. */
 static void
 settle_places(void)
 {
-    while (exacts.places > 0 && exacts.cores[exacts.places - 1] == NULL) {
+    while (exacts.places > 0 && exacts.traces[exacts.places - 1] == NULL) {
         exacts.places--;
     }
+    listen();
     if (exacts.wanted > 0) {
         return;
     }
     ExactLoop *dead = exacts.loops;
     exacts.loops = NULL; /* first: what follows may run the program's code */
-    for (Turn *turn = exacts.turns; turn != NULL; turn = turn->older) {
-        turn->loop = NULL;
-        turn->again = 0;
+    for (OpenStep *open = exacts.open; open != NULL; open = open->older) {
+        open->loop = NULL;
+        open->again = 0;
     }
-    for (Turn *turn = exacts.turns; turn != NULL;) {
-        PyObject *task = turn->loop == NULL ? turn->task : NULL, *callback = turn->loop == NULL ? turn->callback : NULL;
+    for (OpenStep *open = exacts.open; open != NULL;) {
+        PyObject *task = open->loop == NULL ? open->task : NULL, *callback = open->loop == NULL ? open->callback : NULL;
         if (task == NULL && callback == NULL) {
-            turn = turn->older;
+            open = open->older;
             continue;
         }
-        turn->task = turn->callback = NULL;
+        open->task = open->callback = NULL;
         Py_XDECREF(task);
         Py_XDECREF(callback);
-        turn = exacts.turns; /* anything may have changed */
+        open = exacts.open; /* anything may have changed */
     }
-    exact_free_loops(dead);
+    exact_loops_free(dead);
 }
 
 /* The trace is over: what is under way ends with it. */
 void
-exact_end(Core *core, int64_t now)
+exact_end(Exact *exact, int64_t now)
 {
     for (size_t place = 0; place < exacts.places; place++) {
-        if (exacts.cores[place] != core) {
+        if (exacts.traces[place] != exact) {
             continue;
         }
-        for (Turn *turn = exacts.turns; turn != NULL; turn = turn->older) {
+        for (OpenStep *open = exacts.open; open != NULL; open = open->older) {
             Step step;
-            if (exact_so_far(core, place, turn, now, &step)) {
-                chunks_keep(core, &step);
+            if (step_so_far(exact, place, open, now, &step)) {
+                chunks_keep(&exact->steps, &step);
             }
-            turn->is_seen[place] = false;
+            open->is_seen[place] = false;
         }
-        exacts.cores[place] = NULL;
+        exacts.traces[place] = NULL;
         exacts.wanted--;
     }
     settle_places();
@@ -101,13 +120,13 @@ exact_end(Core *core, int64_t now)
 
 /* The steps that are under way (bytes), as if they ended now. */
 PyObject *
-exact_under_way(Core *core, int64_t now)
+exact_under_way(Exact *exact, int64_t now)
 {
     Array found = {0};
     int collects = PyGC_Disable(); /* else the program's finalizers could begin turns meanwhile */
     for (size_t place = 0; place < exacts.places; place++) {
-        for (const Turn *turn = exacts.cores[place] == core ? exacts.turns : NULL; turn != NULL; turn = turn->older) {
-            Step step, *kept = exact_so_far(core, place, turn, now, &step) ? array_push(&found, sizeof step) : NULL;
+        for (const OpenStep *open = exacts.traces[place] == exact ? exacts.open : NULL; open != NULL; open = open->older) {
+            Step step, *kept = step_so_far(exact, place, open, now, &step) ? array_push(&found, sizeof step) : NULL;
             if (kept != NULL) {
                 *kept = step;
             }
@@ -125,19 +144,34 @@ exact_under_way(Core *core, int64_t now)
 void
 exact_forget(void)
 {
-    memset(exacts.cores, 0, sizeof exacts.cores);
+    memset(exacts.traces, 0, sizeof exacts.traces);
     exacts.wanted = 0;
     settle_places();
 }
 
 void
-exact_free(Core *core)
+exact_free(Exact *exact)
 {
-    Exact *exact = core->exact;
-    if (exact == NULL) {
-        return;
+    exact_end(exact, 0);
+    chunks_free(&exact->steps);
+    callbacks_free(&exact->callbacks);
+    array_free(&exact->collections.items);
+    free(exact);
+}
+
+/* --- a tick --- */
+
+/* Observe the tasks that are in a step, whose frames the ticks show. */
+void
+exact_observe(Exact *exact, int64_t now)
+{
+    for (ExactLoop *loop = exacts.loops; loop != NULL; loop = loop->next) {
+        ready_note_closed(exact, loop, now);
+        PyObject *task = loop->open != NULL ? loop->open->task : NULL;
+        Task *record = task != NULL ? task_find(exact->tasks, task) : NULL;
+        if (record != NULL) {
+            record->stack = GONE; /* what the last step showed is no longer so: a row is due */
+            task_observe(exact->tasks, record, true, now);
+        }
     }
-    exact_end(core, 0);
-    core->exact = NULL;
-    chunks_free(exact);
 }

@@ -1,66 +1,74 @@
 /* Exact awaits: what runs from when to when. handles.c and contexts.c tell of both ends of a turn. */
-#include "exact/exact.h"
+#include "exact/open_steps.h"
+#include "cpython/inspect.h"
+#include "cpython/monotonic.h"
+#include "exact/ready_queues.h"
+#include "exact/step_notes.h"
+#include "exact/wakers.h"
+#include "hooks/context_switches.h"
+#include "hooks/handle_run.h"
+#include "tasks/discovery.h"
 
 static PyObject * /* borrowed, or NULL */
 task_loop(PyObject *task)
 {
     for (size_t place = 0; place < exacts.places; place++) {
-        if (exacts.cores[place] != NULL && exacts.cores[place]->tasks.is_attached) {
-            return tasks_field(task, exacts.cores[place]->tasks.at.loop);
+        if (exacts.traces[place] != NULL && exacts.traces[place]->tasks->is_attached) {
+            return field_at(task, exacts.traces[place]->tasks->at.loop);
         }
     }
     return NULL;
 }
 
 /* A turn begins in this thread. Not on the stack: a greenlet may have its part of that elsewhere meanwhile. */
-static Turn *
-begin_turn(ExactLoop *loop, PyObject *task, PyObject *callback, int64_t now)
+static OpenStep *
+begin_step(ExactLoop *loop, PyObject *task, PyObject *callback, int64_t now)
 {
-    Turn *turn = exacts.spare;
-    if (turn != NULL) {
-        exacts.spare = turn->outer;
+    OpenStep *open = exacts.spare;
+    if (open != NULL) {
+        exacts.spare = open->outer;
     }
-    else if ((turn = malloc(sizeof *turn)) == NULL) {
+    else if ((open = malloc(sizeof *open)) == NULL) {
         return NULL;
     }
-    *turn = (Turn){.outer = current_turn, .older = exacts.turns, .loop = loop, .start = now, .ready = -1,
+    *open = (OpenStep){.outer = current_step, .older = exacts.open, .loop = loop, .start = now, .ready = -1,
                    .task = Py_XNewRef(task), .callback = Py_XNewRef(callback),
                    .waker = {NOBODY, NOBODY, NOBODY, NOBODY}, .track = {NONE, NONE, NONE, NONE}};
-    if (exacts.turns != NULL) {
-        exacts.turns->newer = turn;
+    if (exacts.open != NULL) {
+        exacts.open->newer = open;
     }
-    exacts.turns = current_turn = loop->turn = turn;
+    exacts.open = current_step = loop->open = open;
     loop->ident = PyThread_get_thread_ident();
     for (size_t place = 0; place < exacts.places; place++) {
-        turn->is_seen[place] = exacts.cores[place] != NULL;
+        open->is_seen[place] = exacts.traces[place] != NULL;
     }
-    return turn;
+    return open;
 }
 
 /* Take a turn out of all lists; turns of greenlets need not nest. The program's code may run. */
 static void
-end_turn(Turn *turn)
+end_step(OpenStep *open)
 {
-    for (Turn **link = &current_turn; *link != NULL; link = &(*link)->outer) {
-        if (*link == turn) {
-            *link = turn->outer;
+    for (OpenStep **link = &current_step; *link != NULL; link = &(*link)->outer) {
+        if (*link == open) {
+            *link = open->outer;
             break;
         }
     }
-    *(turn->newer != NULL ? &turn->newer->older : &exacts.turns) = turn->older;
-    if (turn->older != NULL) {
-        turn->older->newer = turn->newer;
+    *(open->newer != NULL ? &open->newer->older : &exacts.open) = open->older;
+    if (open->older != NULL) {
+        open->older->newer = open->newer;
     }
-    if (turn->loop != NULL && turn->loop->turn == turn) {
-        Turn *other = exacts.turns;
-        while (other != NULL && other->loop != turn->loop) {
+    if (open->loop != NULL && open->loop->open == open) {
+        OpenStep *other = exacts.open;
+        while (other != NULL && other->loop != open->loop) {
             other = other->older;
         }
-        turn->loop->turn = other;
+        open->loop->open = other;
     }
-    PyObject *task = turn->task, *callback = turn->callback;
-    *turn = (Turn){.outer = exacts.spare};
-    exacts.spare = turn;
+    PyObject *task = open->task, *callback = open->callback;
+    *open = (OpenStep){.outer = exacts.spare};
+    exacts.spare = open;
     Py_XDECREF(task);
     Py_XDECREF(callback);
 }
@@ -81,100 +89,111 @@ source_of(PyObject *handle, bool was_scheduled)
 static void
 end_assumed(int64_t now)
 {
-    Turn *turn = current_turn;
-    if (turn != NULL && turn->is_assumed) {
-        exact_note_in_all(turn, now);
-        end_turn(turn);
+    OpenStep *open = current_step;
+    if (open != NULL && open->is_assumed) {
+        step_note_in_all(open, now);
+        end_step(open);
     }
 }
 
 /* A task of a loop with handles of its own is stepped: nothing is known of who scheduled it. */
-Turn *
-exact_enter_task(PyObject *task)
+void *
+step_enter_task(PyObject *task)
 {
     int64_t now = now_ns();
     end_assumed(now);
     int collects = PyGC_Disable();
     ExactLoop *loop = exact_loop_of(task_loop(task));
-    Turn *turn = NULL;
+    OpenStep *open = NULL;
     if (loop != NULL) {
-        exact_end_first_steps(loop, now);
-        turn = begin_turn(loop, task, NULL, now);
-        for (size_t place = 0; turn != NULL && place < exacts.places; place++) {
-            turn->is_seen[place] &= exacts.cores[place] != NULL && exacts.cores[place]->exact->is_watching;
+        end_first_steps(loop, now);
+        open = begin_step(loop, task, NULL, now);
+        for (size_t place = 0; open != NULL && place < exacts.places; place++) {
+            open->is_seen[place] &= exacts.traces[place] != NULL && exacts.traces[place]->is_watching;
         }
     }
     if (collects) {
         PyGC_Enable();
     }
-    return turn;
+    return open;
 }
 
-Turn *
-exact_enter(PyObject *handle, PyObject *task)
+void *
+step_enter(PyObject *handle, PyObject *task)
 {
     int64_t now = now_ns();
     end_assumed(now);
     int collects = PyGC_Disable();
-    ExactLoop *loop = exact_loop_of(handle_slot(handle, asyncio.loop));
-    Turn *turn = NULL;
+    ExactLoop *loop = exact_loop_of(field_at(handle, asyncio.loop));
+    OpenStep *open = NULL;
     if (loop != NULL) {
         Scheduled scheduled;
-        bool was_scheduled = !PyObject_TypeCheck(handle, asyncio.timer) && exact_take(loop, handle, &scheduled);
-        exact_end_first_steps(loop, now);
-        turn = begin_turn(loop, task, handle_slot(handle, asyncio.callback), now);
-        if (turn != NULL) {
-            turn->source = source_of(handle, was_scheduled);
+        bool was_scheduled = !PyObject_TypeCheck(handle, asyncio.timer) && ready_remove(loop, handle, &scheduled);
+        end_first_steps(loop, now);
+        open = begin_step(loop, task, field_at(handle, asyncio.callback), now);
+        if (open != NULL) {
+            open->source = source_of(handle, was_scheduled);
             if (was_scheduled) {
-                turn->ready = scheduled.time;
-                turn->source = scheduled.is_from_thread ? FROM_THREAD : SOON;
-                memcpy(turn->waker, scheduled.waker, sizeof turn->waker);
+                open->ready = scheduled.time;
+                open->source = scheduled.is_from_thread ? FROM_THREAD : SOON;
+                memcpy(open->waker, scheduled.waker, sizeof open->waker);
             }
-            for (size_t place = 0; turn->source == FROM_THREAD && !was_scheduled && place < exacts.places; place++) {
-                turn->waker[place] = THREAD;
+            for (size_t place = 0; open->source == FROM_THREAD && !was_scheduled && place < exacts.places; place++) {
+                open->waker[place] = THREAD;
             }
             if (task != NULL && loop->is_eager) {
-                exact_know(turn); /* now: if it ends with this step, there is no more to be known of it afterwards */
+                step_know_task(open); /* now: if it ends with this step, there is no more to be known of it afterwards */
             }
         }
     }
     if (collects) {
         PyGC_Enable();
     }
-    return turn;
+    return open;
 }
 
 /* Tasks that began within a step, and wait where it ends: no handle of theirs has run. */
 static void
-find_eager(const Turn *turn, int64_t end)
+find_eager(const OpenStep *open, int64_t end)
 {
-    ExactLoop *loop = turn->loop;
+    ExactLoop *loop = open->loop;
     if (!tasks_may_be_new(loop->loop, &loop->newest, &loop->next_search, end)) {
         return;
     }
     loop->is_eager = true;
     for (size_t place = 0; place < exacts.places; place++) {
-        Core *core = exacts.cores[place];
+        Exact *exact = exacts.traces[place];
         int collects;
-        if (core == NULL || !begin_work(core, &collects)) {
+        if (exact == NULL || !begin_work(exact, &collects)) {
             continue;
         }
-        size_t first = core->tasks.used;
-        tasks_discover_here(core, relative(core, end));
-        for (size_t item = first; item < core->tasks.used; item++) {
-            Task *record = tasks_at(&core->tasks, item);
+        size_t first = exact->tasks->used;
+        tasks_discover_here(exact->tasks, relative(exact, end));
+        for (size_t item = first; item < exact->tasks->used; item++) {
+            Task *record = task_at(exact->tasks, item);
             if (record->track != NONE && !(record->flags & TASK_DONE)) {
-                exact_begun(core, record, turn->track[place], relative(core, end));
+                task_note_creator(exact, record, open->track[place], relative(exact, end));
             }
         }
-        tasks_have_been_searched(&core->tasks, &loop->next_search, end);
-        end_work(core, collects);
+        tasks_have_been_searched(exact->tasks, &loop->next_search, end);
+        end_work(exact, collects);
     }
+}
+
+/* The task that has a context (borrowed), as of any trace, or NULL. */
+PyObject *
+steps_task_in(PyObject *context)
+{
+    const Task *record = NULL;
+    for (size_t place = 0; place < exacts.places && record == NULL; place++) {
+        record = exacts.traces[place] != NULL ? task_in_context(exacts.traces[place]->tasks, context) : NULL;
+    }
+    return record != NULL ? task_of(record) : NULL;
 }
 
 /* Find tasks that were made in this thread since it was asked last; false where there are none. */
 bool
-exact_discover(void)
+steps_discover(void)
 {
     static _Thread_local const void *newest;
     int64_t unused = 0;
@@ -182,32 +201,33 @@ exact_discover(void)
         return false;
     }
     for (size_t place = 0; place < exacts.places; place++) {
-        Core *core = exacts.cores[place];
+        Exact *exact = exacts.traces[place];
         int collects;
-        if (core != NULL && begin_work(core, &collects)) {
-            tasks_discover_here(core, relative(core, now_ns()));
-            end_work(core, collects);
+        if (exact != NULL && begin_work(exact, &collects)) {
+            tasks_discover_here(exact->tasks, relative(exact, now_ns()));
+            end_work(exact, collects);
         }
     }
     return true;
 }
 
 void
-exact_leave(Turn *turn)
+step_leave(void *step)
 {
+    OpenStep *open = step;
     int64_t end = now_ns();
     PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
-    ExactLoop *loop = turn->loop;
-    exact_note_in_all(turn, end);
+    ExactLoop *loop = open->loop;
+    step_note_in_all(open, end);
     if (loop != NULL && exacts.wanted > 0) {
-        find_eager(turn, end);
-        if (turn->again >= loop->first && turn->again < loop->first + loop->used) {
-            Scheduled *again = at_number(loop, turn->again);
+        find_eager(open, end);
+        if (open->again >= loop->first && open->again < loop->first + loop->used) {
+            Scheduled *again = at_number(loop, open->again);
             again->time = end;
-            memcpy(again->waker, turn->track, sizeof again->waker);
+            memcpy(again->waker, open->track, sizeof again->waker);
         }
     }
-    end_turn(turn);
+    end_step(open);
     if (error != NULL) {
         put_exception(error);
     }
@@ -215,46 +235,46 @@ exact_leave(Turn *turn)
 
 /* A turn is over of whose end nobody told: nothing is noted. */
 void
-exact_drop(Turn *turn)
+step_drop(void *step)
 {
-    end_turn(turn);
+    end_step(step);
 }
 
 /* A trace is begun in the middle of a step of which nobody told, or whose trace is over. */
 void
-exact_assume(PyObject *loop, PyObject *task)
+step_assume(PyObject *loop, PyObject *task)
 {
     contexts_catch_up();
-    Turn *turn = current_turn;
-    if (turn != NULL && turn->loop != NULL) {
+    OpenStep *open = current_step;
+    if (open != NULL && open->loop != NULL) {
         return; /* it is known */
     }
-    if (turn != NULL && turn->is_assumed) {
-        end_turn(turn);
-        turn = NULL;
+    if (open != NULL && open->is_assumed) {
+        end_step(open);
+        open = NULL;
     }
     ExactLoop *found = exact_loop_of(loop);
     if (found == NULL) {
         return;
     }
-    if (turn == NULL) {
-        turn = begin_turn(found, task, NULL, 0);
-        if (turn == NULL) {
+    if (open == NULL) {
+        open = begin_step(found, task, NULL, 0);
+        if (open == NULL) {
             return;
         }
-        turn->is_assumed = true;
+        open->is_assumed = true;
     }
     else { /* its end will be told */
-        turn->loop = found;
-        turn->task = Py_NewRef(task);
-        turn->start = 0;
-        turn->ready = -1;
-        found->turn = turn;
+        open->loop = found;
+        open->task = Py_NewRef(task);
+        open->start = 0;
+        open->ready = -1;
+        found->open = open;
     }
     for (size_t place = 0; place < exacts.places; place++) {
-        turn->is_seen[place] = exacts.cores[place] != NULL;
-        if (exacts.cores[place] != NULL && exact_index_in(found, place) != NONE) {
-            exacts.cores[place]->tasks.loops[found->index[place]].is_begun = true;
+        open->is_seen[place] = exacts.traces[place] != NULL;
+        if (exacts.traces[place] != NULL && exact_loop_index(found, place) != NONE) {
+            exacts.traces[place]->tasks->loops.items[found->index[place]].is_begun = true;
         }
     }
 }

@@ -4,7 +4,10 @@
  * out, with what lies before it: cancelled handles, which a loop passes over. A handle that is not in there comes
  * from the selector or from a timer.
  */
-#include "exact/exact.h"
+#include "exact/ready_queues.h"
+#include "cpython/monotonic.h"
+#include "hooks/handle_run.h"
+#include "tasks/loops.h"
 
 #define FARTHEST 64 /* places of the queue in which a handle is looked for */
 
@@ -20,15 +23,15 @@ empty(ExactLoop *loop)
     }
 }
 
-/* A loop was closed, or is gone: say so in each core that knows it. */
+/* A loop was closed, or is gone: say so in each exact that knows it. */
 void
-exact_note_end(const ExactLoop *loop, size_t place, int64_t now)
+exact_loop_note_end(const ExactLoop *loop, size_t place, int64_t now)
 {
-    if (exacts.cores[place] != NULL && loop->index[place] != NONE) {
-        Loop *known = &exacts.cores[place]->tasks.loops[loop->index[place]];
+    if (exacts.traces[place] != NULL && loop->index[place] != NONE) {
+        Loop *known = &exacts.traces[place]->tasks->loops.items[loop->index[place]];
         if (!known->is_ended) {
             known->is_ended = true;
-            tables_note(&exacts.cores[place]->tables, NOTE_EXACT, loop->index[place], now, 1, NULL);
+            tables_note(exacts.traces[place]->tables, NOTE_EXACT, loop->index[place], now, 1, NULL);
         }
     }
 }
@@ -58,13 +61,13 @@ sweep_loops(void)
 {
     for (ExactLoop **link = &exacts.loops; *link != NULL;) {
         ExactLoop *loop = *link;
-        if (weak_referent(loop->reference) != NULL || loop->turn != NULL) {
+        if (weak_referent(loop->reference) != NULL || loop->open != NULL) {
             link = &loop->next;
             continue;
         }
         for (size_t place = 0; place < exacts.places; place++) {
-            if (exacts.cores[place] != NULL) {
-                exact_note_end(loop, place, relative(exacts.cores[place], now_ns()));
+            if (exacts.traces[place] != NULL) {
+                exact_loop_note_end(loop, place, relative(exacts.traces[place], now_ns()));
             }
         }
         *link = loop->next;
@@ -77,7 +80,7 @@ sweep_loops(void)
 }
 
 ExactLoop *
-exact_find_loop(PyObject *loop)
+exact_loop_find(PyObject *loop)
 {
     for (ExactLoop *each = exacts.loops; each != NULL; each = each->next) {
         if (each->loop == loop && weak_referent(each->reference) == loop) {
@@ -92,15 +95,15 @@ exact_find_loop(PyObject *loop)
 }
 
 uint32_t
-exact_find_index(ExactLoop *loop, size_t place)
+exact_loop_find_index(ExactLoop *loop, size_t place)
 {
-    Core *core = exacts.cores[place];
-    int index = loop_index(core, loop->loop);
-    if (index >= 0 && (!core->tasks.loops[index].is_compiled || core->exact->is_watching)) {
+    Exact *exact = exacts.traces[place];
+    int index = loop_index(&exact->tasks->loops, loop->loop);
+    if (index >= 0 && (!exact->tasks->loops.items[index].is_compiled || exact->is_watching)) {
         loop->index[place] = (uint32_t)index;
-        core->tasks.loops[index].is_exact = true;
-        int64_t since = core->exact->count > 0 || core->last_look > 0 ? relative(core, now_ns()) : 0;
-        tables_note(&core->tables, NOTE_EXACT, (uint32_t)index, since, 0, NULL);
+        exact->tasks->loops.items[index].is_exact = true;
+        int64_t since = exact->steps.count > 0 || exact->pace->last_tick > 0 ? relative(exact, now_ns()) : 0;
+        tables_note(exact->tables, NOTE_EXACT, (uint32_t)index, since, 0, NULL);
     }
     return loop->index[place];
 }
@@ -108,7 +111,7 @@ exact_find_index(ExactLoop *loop, size_t place)
 /* --- queues --- */
 
 Scheduled *
-exact_push(ExactLoop *loop)
+ready_push(ExactLoop *loop)
 {
     if (loop->used == loop->room) {
         uint32_t room = loop->room ? loop->room * 2 : 64;
@@ -131,13 +134,13 @@ static bool
 is_idle(const Scheduled *each)
 {
     return each->handle == NULL || Py_REFCNT(each->handle) == 1 ||
-           handle_slot(each->handle, asyncio.cancelled) == Py_True;
+           field_at(each->handle, asyncio.cancelled) == Py_True;
 }
 
 /* Take a handle out that is about to run: it is the next one, where the loop goes by the order; else it is looked
  * for among the next ones. */
 bool
-exact_take(ExactLoop *loop, const PyObject *handle, Scheduled *found)
+ready_remove(ExactLoop *loop, const PyObject *handle, Scheduled *found)
 {
     while (loop->used > 0 && at_number(loop, loop->first)->handle != handle && is_idle(at_number(loop, loop->first))) {
         PyObject *idle = at_number(loop, loop->first)->handle;
@@ -164,27 +167,27 @@ exact_take(ExactLoop *loop, const PyObject *handle, Scheduled *found)
 /* --- loops that were closed --- */
 
 void
-exact_end_closed(Core *core, const ExactLoop *loop, int64_t now)
+ready_note_closed(Exact *exact, const ExactLoop *loop, int64_t now)
 {
     PyObject *alive = weak_referent(loop->reference);
-    PyObject *closed = alive != NULL ? attribute(alive, "_closed") : NULL;
+    PyObject *closed = alive != NULL ? inspect_attribute(alive, "_closed") : NULL;
     for (size_t place = 0; place < exacts.places && (alive == NULL || closed == Py_True); place++) {
-        if (exacts.cores[place] == core) {
-            exact_note_end(loop, place, now);
+        if (exacts.traces[place] == exact) {
+            exact_loop_note_end(loop, place, now);
         }
     }
-    core->exact->has_closed |= (alive == NULL || closed == Py_True) && loop->used > 0;
+    exact->has_closed |= (alive == NULL || closed == Py_True) && loop->used > 0;
     Py_XDECREF(closed);
 }
 
 /* Give back what closed loops would have run; not within a tick, for the program's code may run. */
 void
-exact_purge(Core *core)
+ready_purge(Exact *exact)
 {
-    core->exact->has_closed = false;
+    exact->has_closed = false;
     for (ExactLoop *loop = exacts.loops; loop != NULL; loop = loop->next) {
         PyObject *alive = weak_referent(loop->reference);
-        PyObject *closed = alive != NULL && loop->used > 0 ? attribute(alive, "_closed") : NULL;
+        PyObject *closed = alive != NULL && loop->used > 0 ? inspect_attribute(alive, "_closed") : NULL;
         bool is_closed = closed == Py_True;
         Py_XDECREF(closed);
         if (is_closed) {
@@ -197,7 +200,7 @@ exact_purge(Core *core)
 
 /* The program's code may run. */
 void
-exact_free_loops(ExactLoop *dead)
+exact_loops_free(ExactLoop *dead)
 {
     while (dead != NULL) {
         ExactLoop *next = dead->next;

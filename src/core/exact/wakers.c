@@ -1,50 +1,57 @@
 /* Exact awaits: who schedules what, and whose child a new task is. */
-#include "exact/exact.h"
+#include "exact/wakers.h"
+#include "cpython/inspect.h"
+#include "cpython/monotonic.h"
+#include "exact/ready_queues.h"
+#include "hooks/handle_run.h"
+#include "tasks/first_seen.h"
+#include "tasks/loops.h"
+#include "tasks/observe.h"
 
 /* The record of the task whose turn it is, with its track, or NULL. */
 Task *
-exact_known(Core *core, const Turn *turn)
+step_record(Exact *exact, const OpenStep *open)
 {
-    Task *record = tasks_find(&core->tasks, turn->task);
-    int64_t since = relative(core, turn->ready > 0 ? turn->ready : turn->start);
+    Task *record = task_find(exact->tasks, open->task);
+    int64_t since = relative(exact, open->ready > 0 ? open->ready : open->start);
     if (record == NULL) {
-        record = tasks_add(core, turn->task, NULL, since);
+        record = task_first_seen(exact->tasks, open->task, NULL, since);
     }
     else if (record->flags & TASK_WAITS_FOR_LOOP) {
-        tasks_promote(core, record, turn->task, since);
+        task_begin_track(exact->tasks, record, open->task, since);
     }
     return record;
 }
 
 void
-exact_know(const Turn *turn)
+step_know_task(const OpenStep *open)
 {
     for (size_t place = 0; place < exacts.places; place++) {
         int collects;
-        if (exacts.cores[place] != NULL && begin_work(exacts.cores[place], &collects)) {
-            exact_known(exacts.cores[place], turn);
-            end_work(exacts.cores[place], collects);
+        if (exacts.traces[place] != NULL && begin_work(exacts.traces[place], &collects)) {
+            step_record(exacts.traces[place], open);
+            end_work(exacts.traces[place], collects);
         }
     }
 }
 
-/* Who schedules something now, as a core's numbers say it. */
+/* Who schedules something now, as a exact's numbers say it. */
 static uint32_t
 waker_in(size_t place)
 {
-    Turn *turn = current_turn;
-    if (turn == NULL || turn->loop == NULL) {
+    OpenStep *open = current_step;
+    if (open == NULL || open->loop == NULL) {
         return NOBODY;
     }
-    if (turn->task == NULL) {
-        uint32_t index = exact_index_in(turn->loop, place);
-        return index == NONE ? NOBODY : CALLBACK | (uint32_t)turn->source << 24 | index;
+    if (open->task == NULL) {
+        uint32_t index = exact_loop_index(open->loop, place);
+        return index == NONE ? NOBODY : CALLBACK | (uint32_t)open->source << 24 | index;
     }
-    if (turn->track[place] == NONE) {
-        const Task *record = exact_known(exacts.cores[place], turn);
-        turn->track[place] = record != NULL ? record->track : NONE;
+    if (open->track[place] == NONE) {
+        const Task *record = step_record(exacts.traces[place], open);
+        open->track[place] = record != NULL ? record->track : NONE;
     }
-    return turn->track[place];
+    return open->track[place];
 }
 
 /* Whether a loop runs in another thread than this one. */
@@ -53,7 +60,7 @@ is_from_thread(const ExactLoop *loop)
 {
     unsigned long ident = loop->ident;
     if (ident == 0) {
-        long found = thread_of(loop->loop);
+        long found = loop_thread(loop->loop);
         ident = found > 0 ? (unsigned long)found : 0;
     }
     return ident != 0 && ident != PyThread_get_thread_ident();
@@ -61,29 +68,29 @@ is_from_thread(const ExactLoop *loop)
 
 /* A task is new: what it is to run, and whose child it is. */
 void
-exact_begun(Core *core, Task *record, uint32_t creator, int64_t now)
+task_note_creator(Exact *exact, Task *record, uint32_t creator, int64_t now)
 {
     if (creator < CALLBACK) {
-        tables_note(&core->tables, NOTE_PARENT, record->track, 0, creator, NULL);
+        tables_note(exact->tables, NOTE_PARENT, record->track, 0, creator, NULL);
     }
     record->flags |= TASK_HAS_OWNER;
-    tasks_look_at(core, record, true, now);
+    task_observe(exact->tasks, record, true, now);
 }
 
 /* A task's first step is scheduled by its creator, in the middle of `Task.__init__`. */
 static void
 created(size_t place, PyObject *task, uint32_t creator, int64_t now)
 {
-    Core *core = exacts.cores[place];
+    Exact *exact = exacts.traces[place];
     int collects;
-    if (tasks_find(&core->tasks, task) != NULL || !begin_work(core, &collects)) {
+    if (task_find(exact->tasks, task) != NULL || !begin_work(exact, &collects)) {
         return;
     }
-    Task *record = tasks_add(core, task, NULL, relative(core, now));
+    Task *record = task_first_seen(exact->tasks, task, NULL, relative(exact, now));
     if (record != NULL && record->track != NONE) {
-        exact_begun(core, record, creator, relative(core, now));
+        task_note_creator(exact, record, creator, relative(exact, now));
     }
-    end_work(core, collects);
+    end_work(exact, collects);
 }
 
 /* When it was, and who did it. */
@@ -94,10 +101,10 @@ note_scheduled(ExactLoop *loop, Scheduled *scheduled, PyObject *task)
     scheduled->is_from_thread = is_from_thread(loop);
     for (size_t place = 0; place < exacts.places; place++) {
         int collects;
-        if (exacts.cores[place] != NULL && begin_work(exacts.cores[place], &collects)) {
-            bool is_outside = current_turn == NULL || current_turn->loop == NULL;
+        if (exacts.traces[place] != NULL && begin_work(exacts.traces[place], &collects)) {
+            bool is_outside = current_step == NULL || current_step->loop == NULL;
             scheduled->waker[place] = is_outside && scheduled->is_from_thread ? THREAD : waker_in(place);
-            end_work(exacts.cores[place], collects);
+            end_work(exacts.traces[place], collects);
             if (task != NULL) {
                 created(place, task, scheduled->waker[place], scheduled->time);
             }
@@ -106,18 +113,18 @@ note_scheduled(ExactLoop *loop, Scheduled *scheduled, PyObject *task)
 }
 
 void
-exact_scheduled(PyObject *loop, PyObject *handle)
+handle_scheduled(PyObject *loop, PyObject *handle)
 {
     int collects = PyGC_Disable(); /* the references made here may be what is one too many */
     ExactLoop *found = exact_loop_of(loop);
-    Scheduled *scheduled = found != NULL ? exact_push(found) : NULL;
+    Scheduled *scheduled = found != NULL ? ready_push(found) : NULL;
     if (scheduled != NULL) {
         uint64_t number = found->first + found->used - 1;
-        PyObject *callback = handle_slot(handle, asyncio.callback);
+        PyObject *callback = field_at(handle, asyncio.callback);
         PyObject *task = callback != NULL && Py_TYPE(callback) == asyncio.step ? handle_task(callback) : NULL;
         *scheduled = (Scheduled){Py_NewRef(handle), 0, {NOBODY, NOBODY, NOBODY, NOBODY}, false};
-        if (task != NULL && current_turn != NULL && current_turn->task == task && found == current_turn->loop) {
-            current_turn->again = number; /* a bare yield: the time is read at the end anyway */
+        if (task != NULL && current_step != NULL && current_step->task == task && found == current_step->loop) {
+            current_step->again = number; /* a bare yield: the time is read at the end anyway */
         }
         else {
             note_scheduled(found, scheduled, task);

@@ -5,7 +5,10 @@
  * method that has a part in it was overridden or replaced; else what was there before is called. The two saved calls of
  * Python functions, of `_check_closed` and of what makes a handle are what pays for the notes.
  */
-#include "core.h"
+#include "hooks/call_soon.h"
+#include "cpython/inspect.h"
+#include "hooks/handle_run.h"
+#include "hooks/listeners.h"
 
 #define MOST_PLAIN 6   /* arguments that are passed on without a tuple */
 #define MOST_DEPTH 8   /* of tools that call each other */
@@ -131,8 +134,8 @@ call_before(int *depth, PyObject *before, PyObject *loop, PyObject *const *argum
 static void
 tell(PyObject *loop, PyObject *handle)
 {
-    if (exact_is_wanted() && PyObject_TypeCheck(handle, asyncio.handle)) {
-        exact_scheduled(loop, handle);
+    if (listeners.scheduled != NULL && PyObject_TypeCheck(handle, asyncio.handle)) {
+        listeners.scheduled(loop, handle);
     }
 }
 
@@ -256,7 +259,7 @@ schedule_at(PyObject *loop, PyObject *timers, PyObject *const *arguments, Py_ssi
         return NULL;
     }
     Py_DECREF(done);
-    PyObject *before = handle_slot(timer, asyncio.scheduled);
+    PyObject *before = field_at(timer, asyncio.scheduled);
     set_slot(timer, asyncio.scheduled, Py_NewRef(Py_True));
     Py_XDECREF(before);
     return timer;
@@ -305,7 +308,7 @@ learn(PyObject *type, PyObject *deque)
 /* A method to put in the place of ``BaseEventLoop._call_soon``. Arguments: the class, what is there, whether that and
  * what makes a handle are asyncio's, `collections.deque`. */
 PyObject *
-schedule_inner(PyObject *Py_UNUSED(module), PyObject *arguments)
+call_soon_inner_method(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *type, *before, *deque;
     int is_stock;
@@ -322,7 +325,7 @@ schedule_inner(PyObject *Py_UNUSED(module), PyObject *arguments)
 /* The same for ``BaseEventLoop.call_soon``, when the other is in place. Arguments: the class, what is there, whether
  * that and what it calls are asyncio's. */
 PyObject *
-schedule_outer(PyObject *Py_UNUSED(module), PyObject *arguments)
+call_soon_outer_method(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *type, *before;
     int is_stock;
@@ -337,7 +340,7 @@ schedule_outer(PyObject *Py_UNUSED(module), PyObject *arguments)
 /* The same for ``BaseEventLoop.call_at``. Arguments: the class, what is there, asyncio's own if that is it and what it
  * calls is, too, else None; `heapq.heappush`. */
 PyObject *
-schedule_timers(PyObject *Py_UNUSED(module), PyObject *arguments)
+call_at_method(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *type, *before, *stock, *heappush;
     if (!PyArg_ParseTuple(arguments, "O!OOO", &PyType_Type, &type, &before, &stock, &heappush)) {

@@ -4,7 +4,8 @@
  * A switch names the new context only. Where the innermost one that we know is not entered any more, something has
  * ended; else something begins. (A context cannot be entered twice.) Until 3.13 nothing is told.
  */
-#include "core.h"
+#include "hooks/context_switches.h"
+#include "hooks/listeners.h"
 #if PY_VERSION_HEX >= 0x030E0000
 #include <internal/pycore_context.h>
 #endif
@@ -16,7 +17,7 @@ typedef struct { /* what this thread is in */
     unsigned epoch; /* of the watch: what is of an earlier one is over */
     int depth;
     PyObject *contexts[DEEPEST]; /* addresses: they are entered, so they are there */
-    Turn *turns[DEEPEST];        /* of exact awaits, or NULL */
+    void *steps[DEEPEST];        /* of exact awaits, or NULL */
 } Entered;
 
 static int watcher = -1, wanted;
@@ -27,9 +28,9 @@ static void
 leave_until(int depth)
 {
     while (entered.depth > depth) {
-        Turn *turn = entered.turns[--entered.depth];
-        if (turn != NULL) {
-            exact_leave(turn);
+        void *step = entered.steps[--entered.depth];
+        if (step != NULL) {
+            listeners.left(step);
         }
     }
 }
@@ -39,12 +40,20 @@ void
 contexts_catch_up(void)
 {
     while (entered.epoch != epoch && entered.depth > 0) {
-        Turn *turn = entered.turns[--entered.depth];
-        if (turn != NULL) {
-            exact_drop(turn);
+        void *step = entered.steps[--entered.depth];
+        if (step != NULL) {
+            listeners.dropped(step);
         }
     }
     entered.epoch = epoch;
+}
+
+/* The task that is stepped in a context (borrowed), which is marked, or NULL. */
+static PyObject *
+task_in(PyObject *context)
+{
+    PyObject *task = listeners.ran_in != NULL ? listeners.ran_in(context) : NULL;
+    return task == NULL && listeners.task_in != NULL ? listeners.task_in(context) : task;
 }
 
 static void
@@ -53,12 +62,12 @@ enter(PyObject *context)
     if (entered.depth == DEEPEST) {
         return;
     }
-    PyObject *task = steps_in_context(context); /* marks it, too */
-    if (task == NULL && exact_is_wanted() && exact_discover()) {
-        task = steps_in_context(context); /* its first step */
+    PyObject *task = task_in(context);
+    if (task == NULL && listeners.is_new != NULL && listeners.is_new()) {
+        task = task_in(context); /* its first step */
     }
     entered.contexts[entered.depth] = context;
-    entered.turns[entered.depth++] = task != NULL && exact_is_wanted() ? exact_enter_task(task) : NULL;
+    entered.steps[entered.depth++] = task != NULL && listeners.entered_task != NULL ? listeners.entered_task(task) : NULL;
 }
 
 static int
@@ -100,7 +109,7 @@ contexts_watch(void)
 }
 
 void
-contexts_leave(void)
+contexts_unwatch(void)
 {
     if (--wanted == 0 && PyContext_ClearWatcher(watcher) < 0) {
         PyErr_Clear();
@@ -111,7 +120,7 @@ void
 contexts_forget(void)
 {
     while (wanted > 0) {
-        contexts_leave();
+        contexts_unwatch();
     }
 }
 
@@ -134,7 +143,7 @@ contexts_watch(void)
 }
 
 void
-contexts_leave(void)
+contexts_unwatch(void)
 {
 }
 

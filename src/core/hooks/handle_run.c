@@ -5,7 +5,9 @@
  * raises goes to the loop's exception handler, but for SystemExit and KeyboardInterrupt. Where somebody else had
  * replaced it, theirs is called. What differs: no frame of ``_run`` is on the stack; in tracebacks there is one.
  */
-#include "core.h"
+#include "hooks/handle_run.h"
+#include "cpython/inspect.h"
+#include "hooks/listeners.h"
 #if PY_VERSION_HEX < 0x030C0000
 #include <structmember.h>
 #endif
@@ -35,15 +37,9 @@ handle_task(PyObject *callback)
         return NULL;
     }
     if (Py_TYPE(callback) == asyncio.step) {
-        return *(PyObject **)((char *)callback + sizeof(PyObject));
+        return field_at(callback, sizeof(PyObject));
     }
     return PyCFunction_Check(callback) && is_wakeup(callback) ? PyCFunction_GET_SELF(callback) : NULL;
-}
-
-PyObject * /* borrowed */
-handle_slot(PyObject *handle, Py_ssize_t offset)
-{
-    return *(PyObject **)((char *)handle + offset);
 }
 
 /* An exception of a callback goes to the loop's handler, as ``Handle._run`` has it: a function of ours in Python
@@ -90,8 +86,8 @@ call_before(PyObject *handle)
 static PyObject *
 run(PyObject *handle)
 {
-    PyObject *context = handle_slot(handle, asyncio.context);
-    PyObject *callback = handle_slot(handle, asyncio.callback), *arguments = handle_slot(handle, asyncio.args);
+    PyObject *context = field_at(handle, asyncio.context);
+    PyObject *callback = field_at(handle, asyncio.callback), *arguments = field_at(handle, asyncio.args);
     bool is_usual = is_plain(handle) && context != NULL && PyContext_CheckExact(context) && callback != NULL &&
                     arguments != NULL && PyTuple_CheckExact(arguments);
     bool is_inner = chained == handle; /* a tool that had ours calls it as what it thinks was before it */
@@ -132,14 +128,14 @@ handle_run(PyObject *self, PyObject *Py_UNUSED(ignored))
     if (chained == self) {
         return run(self); /* it was told of already */
     }
-    PyObject *task = handle_task(handle_slot(self, asyncio.callback));
-    if (task != NULL) {
-        steps_ran(task);
+    PyObject *task = handle_task(field_at(self, asyncio.callback));
+    if (task != NULL && listeners.ran != NULL) {
+        listeners.ran(task);
     }
-    Turn *turn = exact_is_wanted() ? exact_enter(self, task) : NULL;
+    void *step = listeners.entered != NULL ? listeners.entered(self, task) : NULL;
     PyObject *result = run(self);
-    if (turn != NULL) {
-        exact_leave(turn);
+    if (step != NULL) {
+        listeners.left(step);
     }
     return result;
 }
@@ -164,7 +160,7 @@ find_slot(PyObject *type, const char *name, Py_ssize_t *offset)
 /* Where a handle has its fields. Arguments: Handle, TimerHandle, the type of asyncio's wrapper of a task's step,
  * the function that tells a loop of an exception, and the callback that does nothing. */
 PyObject *
-handles_learn(PyObject *Py_UNUSED(module), PyObject *arguments)
+handle_run_learn(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *handle, *timer, *step, *report, *nothing;
     if (!PyArg_ParseTuple(arguments, "O!O!O!OO", &PyType_Type, &handle, &PyType_Type, &timer, &PyType_Type, &step,
@@ -187,7 +183,7 @@ handles_learn(PyObject *Py_UNUSED(module), PyObject *arguments)
 /* A method to put in the place of ``Handle._run``. Arguments: the class, what is there, whether that is asyncio's,
  * and the file and line from which it calls. */
 PyObject *
-handles_run(PyObject *Py_UNUSED(module), PyObject *arguments)
+handle_run_method(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *type, *before;
     const char *file;

@@ -1,14 +1,19 @@
 /* The core's face towards Python: its questions, the answers, and the tables, for the part of the work that Python does. */
-#include "python/core_type.h"
+#include "python/answers.h"
+#include "core.h"
+#include "exact/step_chunks.h"
+#include "python/method.h"
+#include "tasks/questions.h"
+#include "tasks/waiters.h"
 
 static PyObject *
 take_asks(Core *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *list = PyList_New(0); /* first: it may collect, and another tick may come */
-    Array asks = self->tasks.asks;
-    self->tasks.asks = (Array){0};
-    for (size_t item = 0; item < asks.used; item++) {
-        Ask *ask = &((Ask *)asks.items)[item];
+    Array questions = self->tasks.questions;
+    self->tasks.questions = (Array){0};
+    for (size_t item = 0; item < questions.used; item++) {
+        Question *ask = &((Question *)questions.items)[item];
         PyObject *task = weak_referent(ask->reference);
         PyObject *waiter = ask->waiter != NULL ? weak_referent(ask->waiter) : NULL;
         if (list != NULL && task != NULL && Py_REFCNT(task) > 0) {
@@ -24,7 +29,7 @@ take_asks(Core *self, PyObject *Py_UNUSED(ignored))
         Py_DECREF(ask->reference);
         Py_XDECREF(ask->waiter);
     }
-    array_free(&asks);
+    array_free(&questions);
     return list;
 }
 
@@ -39,7 +44,8 @@ amend(Core *self, PyObject *arguments)
         return NULL;
     }
     if (number & STEP_ROW && number != UINT64_MAX) {
-        return PyBool_FromLong(chunks_amend(self, number & ~STEP_ROW, stack, detail));
+        return PyBool_FromLong(self->exact != NULL &&
+                               chunks_amend(&self->exact->steps, number & ~STEP_ROW, stack, detail));
     }
     Row *row = tables_row(&self->tables, number);
     if (row == NULL) {
@@ -48,7 +54,7 @@ amend(Core *self, PyObject *arguments)
     if (stack < GONE) {
         stack = (int)row->stack; /* as it is */
     }
-    Task *record = tasks_find(&self->tasks, task);
+    Task *record = task_find(&self->tasks, task);
     if (record != NULL && record->track == row->track && record->stack == row->stack && record->detail == row->detail) {
         record->stack = stack;
         record->detail = detail;
@@ -61,7 +67,7 @@ amend(Core *self, PyObject *arguments)
 static PyObject *
 track_of(Core *self, PyObject *task)
 {
-    const Task *record = tasks_find(&self->tasks, task);
+    const Task *record = task_find(&self->tasks, task);
     return PyLong_FromLong(record == NULL || record->track == NONE ? -1 : (long)record->track);
 }
 
@@ -70,7 +76,7 @@ foreign(Core *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *list = PyList_New(0);
     for (size_t item = 0; list != NULL && item < self->tasks.used; item++) {
-        const Task *record = tasks_at(&self->tasks, item);
+        const Task *record = task_at(&self->tasks, item);
         if (record->flags & TASK_FOREIGN && PyList_Append(list, record->key) < 0) {
             Py_CLEAR(list);
         }
@@ -98,14 +104,14 @@ code(Core *self, PyObject *arguments)
 static PyObject *
 stack(Core *self, PyObject *leaf_first)
 {
-    size_t start = self->path.used;
+    size_t start = self->walk.path.used;
     for (Py_ssize_t place = PyList_Check(leaf_first) ? PyList_GET_SIZE(leaf_first) : 0; place-- > 0;) {
-        if (!path_push(&self->path, PyLong_AsUnsignedLongLong(PyList_GET_ITEM(leaf_first, place)))) {
+        if (!path_push(&self->walk.path, PyLong_AsUnsignedLongLong(PyList_GET_ITEM(leaf_first, place)))) {
             return PyErr_NoMemory();
         }
     }
-    int32_t node = tables_stack(&self->tables, self->path.items + start, self->path.used - start);
-    self->path.used = start;
+    int32_t node = tables_stack(&self->tables, self->walk.path.items + start, self->walk.path.used - start);
+    self->walk.path.used = start;
     return PyErr_Occurred() ? NULL : PyLong_FromLong(node);
 }
 
@@ -144,13 +150,13 @@ wait_number(Core *self, PyObject *arguments)
         return NULL;
     }
     return PyLong_FromUnsignedLong(
-        tasks_wait(self, kind, (PyTypeObject *)type, track < 0 ? NONE : (uint32_t)track));
+        waits_number(&self->tasks, kind, (PyTypeObject *)type, track < 0 ? NONE : (uint32_t)track));
 }
 
 static PyObject *
 loop_number(Core *self, PyObject *loop)
 {
-    return PyLong_FromLong(loop_index(self, loop));
+    return PyLong_FromLong(loop_index(&self->tasks.loops, loop));
 }
 
 static PyObject *
@@ -161,8 +167,8 @@ place(Core *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "Ik", &index, &ident)) {
         return NULL;
     }
-    if (index < self->tasks.loops_used) {
-        place_loop(self, index, ident);
+    if (index < self->tasks.loops.used) {
+        loop_place(&self->tasks.loops, index, ident);
     }
     Py_RETURN_NONE;
 }

@@ -1,6 +1,18 @@
 /* The core's face towards Python: making one, telling it of asyncio, having it look. `fgtrace._core_sampler` is its only
  * user. */
 #include "python/core_type.h"
+#include "clock/clock.h"
+#include "clock/tick.h"
+#include "core.h"
+#include "cpython/monotonic.h"
+#include "exact/exact.h"
+#include "exact/ready_queues.h"
+#include "hooks/ran_marks.h"
+#include "python/answers.h"
+#include "python/drain.h"
+#include "python/method.h"
+#include "tasks/freed_tasks.h"
+#include "tasks/observe.h"
 
 #define MOST_METHODS 64
 
@@ -11,7 +23,7 @@ look(Core *self, PyObject *now)
     if (time == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    core_look(self, time);
+    core_tick(self, time);
     Py_RETURN_NONE;
 }
 
@@ -58,7 +70,7 @@ attach(Core *self, PyObject *arguments, PyObject *keywords)
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!OO!O!nnnnnnnnnpO", names, &PySet_Type, &set, &eager,
                                      &PyType_Type, &task, &PyType_Type, &future, &at.waiter, &at.coro, &at.loop,
                                      &at.name, &at.state, &at.callback, &at.callbacks, &at.node, &at.context, &labels, &ends) ||
-        !take_types(ends, self->links.ends, Py_ARRAY_LENGTH(self->links.ends))) {
+        !take_types(ends, self->walk.links.ends, Py_ARRAY_LENGTH(self->walk.links.ends))) {
         return NULL;
     }
     PyObject *reader = PyObject_GetAttrString(task, "_fut_waiter");
@@ -76,7 +88,7 @@ attach(Core *self, PyObject *arguments, PyObject *keywords)
     Py_XSETREF(tasks->eager, PySet_CheckExact(eager) ? (PySetObject *)Py_NewRef(eager) : NULL);
     Py_XSETREF(tasks->task_type, (PyTypeObject *)Py_NewRef(task));
     Py_XSETREF(tasks->future_type, (PyTypeObject *)Py_NewRef(future));
-    tasks->told_type = frees_tell(self, tasks->task_type) ? tasks->task_type : NULL;
+    tasks->told_type = freed_tasks_watch(tasks, tasks->task_type) ? tasks->task_type : NULL;
     tasks->at = at;
     tasks->wants_labels = labels != 0;
     tasks->is_attached = true;
@@ -89,7 +101,7 @@ detach(Core *self, PyObject *Py_UNUSED(ignored))
 {
     self->tasks.is_attached = false;
     self->tasks.is_handed_over = true;
-    tasks_end_all(self, self->last_look);
+    tasks_end_all(&self->tasks, self->pace.last_tick);
     Py_RETURN_NONE;
 }
 
@@ -98,8 +110,8 @@ static PyObject *
 close_(Core *self, PyObject *Py_UNUSED(ignored))
 {
     self->tasks.is_attached = self->tasks.is_wanted = false;
-    frees_leave(self);
-    records_free(&self->tasks);
+    freed_tasks_unwatch(&self->tasks);
+    tasks_clear(&self->tasks);
     Py_RETURN_NONE;
 }
 
@@ -107,16 +119,16 @@ static PyObject *
 mark_steps(Core *self, PyObject *wanted)
 {
     if (PyObject_IsTrue(wanted)) {
-        return PyBool_FromLong(steps_begin(self));
+        return PyBool_FromLong(marks_begin(&self->tasks));
     }
-    steps_end(self);
+    marks_end(&self->tasks);
     Py_RETURN_TRUE;
 }
 
 static PyObject *
 marks_serve(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(steps_serve(&self->tasks));
+    return PyBool_FromLong(marks_suffice(&self->tasks));
 }
 
 /* --- exact awaits --- */
@@ -131,48 +143,30 @@ begin_exact(Core *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "snp", &folder, &most, &is_watching)) {
         return NULL;
     }
-    return PyBool_FromLong(exact_begin(self, folder, (size_t)most, is_watching != 0));
+    Exact *exact = exact_begin(&self->tables, &self->tasks, &self->pace, folder, (size_t)most, is_watching != 0);
+    self->exact = exact != NULL ? exact : self->exact;
+    return PyBool_FromLong(exact != NULL);
 }
 
 /* A last look, and no step is noted any more; the time of it is returned. */
 static PyObject *
 finish(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    int64_t now = now_ns() - clock_pace(self->clock)->start;
-    core_look(self, now);
+    int64_t now = now_ns() - self->pace.start;
+    core_tick(self, now);
     if (self->exact != NULL) {
-        exact_end(self, now);
+        exact_end(self->exact, now);
     }
     return PyLong_FromLongLong(now);
 }
 
-/* For ``gc.callbacks``: ("start" or "stop", information). There are many collections of the young in a busy program. */
+/* For ``gc.callbacks``: ("start" or "stop", information). */
 static PyObject *
 note_collection(Core *self, PyObject *const *arguments, Py_ssize_t count)
 {
-    int64_t now = now_ns() - clock_pace(self->clock)->start;
-    if (count != 2 || self->exact == NULL || !PyUnicode_Check(arguments[0]) || !PyDict_Check(arguments[1])) {
-        Py_RETURN_NONE;
-    }
-    if (PyUnicode_CompareWithASCIIString(arguments[0], "start") == 0) {
-        self->exact->collection_began = now;
-    }
-    else if (self->exact->collection_began >= 0) {
-        PyObject *generation = PyDict_GetItemString(arguments[1], "generation"); /* borrowed */
-        PyObject *collected = PyDict_GetItemString(arguments[1], "collected");
-        Array *all = &self->exact->collections;
-        int64_t *noted = all->used < MOST_COLLECTIONS ? array_push(all, 5 * sizeof *noted) : NULL;
-        if (noted != NULL) {
-            noted[0] = self->exact->collection_began;
-            noted[1] = now;
-            noted[2] = (int64_t)PyThreadState_Get()->native_thread_id;
-            noted[3] = generation != NULL && PyLong_Check(generation) ? PyLong_AsLongLong(generation) : 0;
-            noted[4] = collected != NULL && PyLong_Check(collected) ? PyLong_AsLongLong(collected) : 0;
-        }
-        else {
-            self->exact->collections_dropped++;
-        }
-        self->exact->collection_began = -1;
+    int64_t now = now_ns() - self->pace.start;
+    if (count == 2 && self->exact != NULL && PyUnicode_Check(arguments[0]) && PyDict_Check(arguments[1])) {
+        collections_note(&self->exact->collections, arguments[0], arguments[1], now);
     }
     Py_RETURN_NONE;
 }
@@ -181,7 +175,7 @@ static PyObject *
 purge(Core *self, PyObject *Py_UNUSED(ignored))
 {
     if (self->exact != NULL) {
-        exact_purge(self);
+        ready_purge(self->exact);
     }
     Py_RETURN_NONE;
 }
@@ -211,16 +205,20 @@ core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
         return NULL;
     }
     self->tick_budget = tick_budget;
+    self->pace.period = period;
+    self->threads.tables = self->tasks.tables = self->tasks.loops.tables = &self->tables;
+    self->threads.walk = self->tasks.walk = &self->walk;
+    self->tasks.threads = self->tasks.loops.threads = &self->threads;
     self->threads.is_wanted = threads != 0;
     self->tasks.is_wanted = tasks != 0;
     self->threads.active = Py_NewRef(active);
     self->threads.hidden = PyAnySet_Check(hidden) ? Py_NewRef(hidden) : NULL;
     self->tables.waits = 2; /* running and runnable */
-    self->clock = clock_new(self, period, max_overhead);
+    self->clock = clock_new(&self->tables, &self->pace, &tick_jobs, self, max_overhead);
     if (self->clock == NULL || !tables_begin(&self->tables, (size_t)most_nodes)) {
         PyErr_NoMemory();
     }
-    else if (take_types(opaque, self->links.opaque, Py_ARRAY_LENGTH(self->links.opaque))) {
+    else if (take_types(opaque, self->walk.links.opaque, Py_ARRAY_LENGTH(self->walk.links.opaque))) {
         return (PyObject *)self;
     }
     Py_DECREF(self);
@@ -230,27 +228,25 @@ core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 static void
 core_dealloc(Core *self)
 {
-    steps_end(self);
+    marks_end(&self->tasks);
     if (self->exact != NULL) {
-        exact_end(self, 0);
+        exact_end(self->exact, 0);
     }
     if (self->clock != NULL) {
         clock_free(self->clock);
     }
-    exact_free(self);
-    for (size_t place = 0; place < Py_ARRAY_LENGTH(self->links.opaque); place++) {
-        Py_XDECREF(self->links.opaque[place]);
+    if (self->exact != NULL) {
+        exact_free(self->exact);
     }
-    for (size_t place = 0; place < Py_ARRAY_LENGTH(self->links.ends); place++) {
-        Py_XDECREF(self->links.ends[place]);
+    if (self->pace.lateness != NULL) {
+        array_free(self->pace.lateness);
+        free(self->pace.lateness);
     }
-    frees_leave(self);
+    freed_tasks_unwatch(&self->tasks);
     tasks_free(&self->tasks);
     threads_free(&self->threads);
     tables_free(&self->tables);
-    free(self->path.items);
-    array_free(&self->on_stack);
-    array_free(&self->chain);
+    walk_free(&self->walk);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
@@ -282,10 +278,10 @@ static PyTypeObject core_type = {
 
 /* The type, with the methods of all files of the face; borrowed, NULL with an exception. */
 PyTypeObject *
-face_type(void)
+core_type_ready(void)
 {
     static PyMethodDef methods[MOST_METHODS + 1];
-    PyMethodDef *tables[] = {own_methods, taken_methods, answer_methods};
+    PyMethodDef *tables[] = {own_methods, drain_methods, answer_methods};
     size_t used = 0;
     for (size_t table = 0; table < Py_ARRAY_LENGTH(tables); table++) {
         for (const PyMethodDef *method = tables[table]; method->ml_name != NULL; method++) {

@@ -1,16 +1,12 @@
-/* The core's face towards Python: what its files share. */
-#ifndef FGTRACE_FACE_H
-#define FGTRACE_FACE_H
+/* The type `Core`: making one, telling it of asyncio, having it look. */
+#ifndef FGTRACE_PYTHON_CORE_TYPE_H
+#define FGTRACE_PYTHON_CORE_TYPE_H
 
-#include "exact/step_chunks.h"
+#include "cpython/version_compat.h"
 
 #pragma GCC visibility push(hidden)
 
-#define METHOD(name, function, how) {name, (PyCFunction)(void (*)(void))(function), how, NULL}
-
-extern PyMethodDef taken_methods[], answer_methods[];
-
-PyTypeObject *face_type(void);
+PyTypeObject *core_type_ready(void);
 
 #pragma GCC visibility pop
 #endif

@@ -1,5 +1,11 @@
 /* The core's face towards Python: what it has found, to be taken out. */
-#include "python/core_type.h"
+#include "python/drain.h"
+#include "core.h"
+#include "cpython/monotonic.h"
+#include "exact/exact.h"
+#include "exact/step_chunks.h"
+#include "python/method.h"
+#include "tasks/waiters.h"
 
 /* Bytes of what is kept until the end, whatever is taken out. */
 static size_t
@@ -13,7 +19,7 @@ held(const Core *self)
 static PyObject *
 stats(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    const Pace *pace = clock_pace(self->clock);
+    const Pace *pace = &self->pace;
     return Py_BuildValue(
         "{s:L,s:L,s:K,s:K,s:L,s:L,s:K,s:n,s:K,s:K,s:z,s:O,s:O,s:K,s:n,s:n}", "now", (long long)(now_ns() - pace->start), "start",
         (long long)pace->start, "taken", (unsigned long long)pace->taken, "missed", (unsigned long long)pace->missed,
@@ -29,7 +35,7 @@ stats(Core *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 keep_lateness(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    Pace *pace = clock_pace(self->clock);
+    Pace *pace = &self->pace;
     if (pace->lateness == NULL && (pace->lateness = calloc(1, sizeof *pace->lateness)) == NULL) {
         return PyErr_NoMemory();
     }
@@ -130,12 +136,12 @@ nodes_since(Core *self, PyObject *first)
 static PyObject *
 take_collections(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    Exact none = {0}, *exact = self->exact != NULL ? self->exact : &none;
-    Array found = exact->collections; /* taken first: an allocation may collect */
-    exact->collections = (Array){0};
+    Collections none = {0}, *collections = self->exact != NULL ? &self->exact->collections : &none;
+    Array found = collections->items; /* taken first: an allocation may collect */
+    collections->items = (Array){0};
     PyObject *tuple = Py_BuildValue("(y#K)", found.items != NULL ? (const char *)found.items : "",
-                                    (Py_ssize_t)(found.used * 5 * sizeof(int64_t)),
-                                    (unsigned long long)exact->collections_dropped);
+                                    (Py_ssize_t)(found.used * COLLECTION_NUMBERS * sizeof(int64_t)),
+                                    (unsigned long long)collections->dropped);
     array_free(&found);
     return tuple;
 }
@@ -144,31 +150,37 @@ static PyObject *
 steps_block(Core *self, PyObject *number)
 {
     size_t place = PyLong_AsSize_t(number);
-    return place == (size_t)-1 && PyErr_Occurred() ? NULL : chunks_block(self, place);
+    if (place == (size_t)-1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    return self->exact != NULL ? chunks_block(&self->exact->steps, place) : Py_NewRef(Py_None);
 }
 
 static PyObject *
 take_steps(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    return chunks_take(self);
+    return self->exact != NULL ? chunks_drain(&self->exact->steps) : PyBytes_FromStringAndSize(NULL, 0);
 }
 
 static PyObject *
 under_way(Core *self, PyObject *now)
 {
     int64_t time = PyLong_AsLongLong(now);
-    return time == -1 && PyErr_Occurred() ? NULL : exact_under_way(self, time);
+    if (time == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    return self->exact != NULL ? exact_under_way(self->exact, time) : PyBytes_FromStringAndSize(NULL, 0);
 }
 
 static PyObject *
 steps_stats(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    static const Exact none;
-    const Exact *exact = self->exact != NULL ? self->exact : &none;
-    return Py_BuildValue("(KKi)", (unsigned long long)exact->count, (unsigned long long)exact->lost, exact->failed);
+    static const Steps none;
+    const Steps *steps = self->exact != NULL ? &self->exact->steps : &none;
+    return Py_BuildValue("(KKi)", (unsigned long long)steps->count, (unsigned long long)steps->lost, steps->failed);
 }
 
-PyMethodDef taken_methods[] = {
+PyMethodDef drain_methods[] = {
     METHOD("codes_since", codes_since, METH_O),
     METHOD("keep_lateness", keep_lateness, METH_NOARGS),
     METHOD("nodes_since", nodes_since, METH_O),

@@ -1,5 +1,12 @@
 /* ``fgtrace._core``: what belongs to no one core. */
 #include "python/core_type.h"
+#include "exact/exact.h"
+#include "exact/open_steps.h"
+#include "hooks/call_soon.h"
+#include "hooks/context_switches.h"
+#include "hooks/handle_run.h"
+#include "hooks/ran_marks.h"
+#include "tasks/freed_tasks.h"
 
 /* The words of an object's fixed part, as numbers: where calibration looks for what it knows is there. */
 static PyObject *
@@ -37,7 +44,7 @@ assume(PyObject *Py_UNUSED(module), PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "OO", &loop, &task)) {
         return NULL;
     }
-    exact_assume(loop, task);
+    step_assume(loop, task);
     Py_RETURN_NONE;
 }
 
@@ -47,7 +54,7 @@ watch_contexts(PyObject *Py_UNUSED(module), PyObject *wanted)
     if (PyObject_IsTrue(wanted)) {
         return PyBool_FromLong(contexts_watch());
     }
-    contexts_leave();
+    contexts_unwatch();
     Py_RETURN_TRUE;
 }
 
@@ -55,27 +62,27 @@ watch_contexts(PyObject *Py_UNUSED(module), PyObject *wanted)
 static PyObject *
 watches_frees(PyObject *Py_UNUSED(module), PyObject *type)
 {
-    return PyBool_FromLong(PyType_Check(type) && frees_are_watched((PyTypeObject *)type));
+    return PyBool_FromLong(PyType_Check(type) && freed_tasks_are_watched((PyTypeObject *)type));
 }
 
 static PyObject *
 forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    steps_forget();
+    marks_forget();
     exact_forget();
     contexts_forget();
-    frees_forget();
+    freed_tasks_forget();
     Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
     {"forget", forget, METH_NOARGS, NULL},
     {"assume", assume, METH_VARARGS, NULL},
-    {"schedule_inner", schedule_inner, METH_VARARGS, NULL},
-    {"schedule_outer", schedule_outer, METH_VARARGS, NULL},
-    {"schedule_timers", schedule_timers, METH_VARARGS, NULL},
-    {"handles_learn", handles_learn, METH_VARARGS, NULL},
-    {"handles_run", handles_run, METH_VARARGS, NULL},
+    {"schedule_inner", call_soon_inner_method, METH_VARARGS, NULL},
+    {"schedule_outer", call_soon_outer_method, METH_VARARGS, NULL},
+    {"schedule_timers", call_at_method, METH_VARARGS, NULL},
+    {"handles_learn", handle_run_learn, METH_VARARGS, NULL},
+    {"handles_run", handle_run_method, METH_VARARGS, NULL},
     {"newest_task", newest_task, METH_NOARGS, NULL},
     {"watch_contexts", watch_contexts, METH_O, NULL},
     {"watches_frees", watches_frees, METH_O, NULL},
@@ -94,7 +101,7 @@ static struct PyModuleDef definition = {
 PyMODINIT_FUNC
 PyInit__core(void)
 {
-    PyObject *type = (PyObject *)face_type();
+    PyObject *type = (PyObject *)core_type_ready();
     PyObject *module = type != NULL ? PyModule_Create(&definition) : NULL;
     bool is_whole = module != NULL && PyModule_AddObjectRef(module, "Core", type) == 0 &&
                     PyModule_AddIntConstant(module, "version_hex", PY_VERSION_HEX) == 0;

@@ -1,5 +1,7 @@
 /* Growing arrays, and an index of what is in them: open addressing, keys are kept elsewhere. */
-#include "tables/tables.h"
+#include "tables/arrays.h"
+#include <stdlib.h>
+#include <string.h>
 
 void *
 grown(void *items, size_t *room, size_t used, size_t size)

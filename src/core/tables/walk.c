@@ -1,5 +1,8 @@
 /* Frames and await chains as elements of a stack, without making a frame object. */
-#include "core.h"
+#include "tables/walk.h"
+#include "cpython/inspect.h"
+
+#define LONGEST_CHAIN 2000
 
 bool
 path_push(Path *path, uint64_t element)
@@ -44,18 +47,6 @@ walk_frames(Tables *tables, Path *path, Frame *frame, Array *on_stack, unsigned 
     return true;
 }
 
-bool
-gen_check(PyObject *object)
-{
-    return PyCoro_CheckExact(object) || PyGen_CheckExact(object) || PyAsyncGen_CheckExact(object);
-}
-
-static PyObject * /* borrowed: what an object of CPython's own holds first */
-first_field(PyObject *object)
-{
-    return *(PyObject **)((char *)object + sizeof(PyObject));
-}
-
 static bool
 is_one_of(PyTypeObject *type, PyTypeObject *const *types, size_t count)
 {
@@ -91,7 +82,7 @@ walk_chain(const Links *links, Array *frames, PyObject *link, Gen **leaf)
             link = gen_delegate(gen);
         }
         else if (is_one_of(type, links->opaque, Py_ARRAY_LENGTH(links->opaque))) {
-            link = first_field(link);
+            link = field_at(link, sizeof(PyObject)); /* CPython's own: the link is its first field */
         }
         else {
             return is_one_of(type, links->ends, Py_ARRAY_LENGTH(links->ends));
@@ -141,4 +132,19 @@ walk_stack(Tables *tables, Path *path, const Array *frames, int32_t before, bool
     int32_t stack = tables_stack(tables, path->items + start, path->used - start);
     path->used = start;
     return stack;
+}
+
+void
+walk_free(Walk *walk)
+{
+    for (size_t place = 0; place < Py_ARRAY_LENGTH(walk->links.opaque); place++) {
+        Py_XDECREF(walk->links.opaque[place]);
+    }
+    for (size_t place = 0; place < Py_ARRAY_LENGTH(walk->links.ends); place++) {
+        Py_XDECREF(walk->links.ends[place]);
+    }
+    free(walk->path.items);
+    array_free(&walk->on_stack);
+    array_free(&walk->chain);
+    *walk = (Walk){0};
 }

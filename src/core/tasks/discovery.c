@@ -5,13 +5,20 @@
  * nothing else can have its address. From 3.14 on native tasks are in a list of each thread's state, the
  * newest last, so the search ends at the first known one; tasks of Python are in a set as before.
  */
-#include "core.h"
+#include "tasks/discovery.h"
+#include "cpython/monotonic.h"
+#include "tasks/first_seen.h"
 
 #define A_BATCH 32   /* slots or nodes between two readings of the clock: a new task costs a microsecond */
 #define LONGEST_SEARCH 100000 /* ns, after a step */
 #define LARGE 16384            /* slots: they take some ten microseconds */
 #define SEARCH_SHARE 20       /* so much of the time between two that take long */
 #define FEW 500      /* below so many tasks, the lists are searched to their ends */
+
+typedef struct { /* the search of a list of tasks was cut short: it goes on here */
+    const void *head;
+    PyObject *reference; /* strong: a weak reference to a task, or NULL: it is done */
+} Cut;
 
 static bool
 is_over(size_t count, int64_t until)
@@ -22,17 +29,16 @@ is_over(size_t count, int64_t until)
 /* With exact awaits: an eager task in its first step, which is its creator's. The end of that step tells of it, if it
  * waits then; of others their own steps do. */
 static bool
-is_within(const Core *core, PyObject *task)
+is_within(const Tasks *tasks, PyObject *task)
 {
-    const Tasks *tasks = &core->tasks;
-    if (core->exact == NULL || !PyType_IsSubtype(Py_TYPE(task), tasks->task_type) ||
-        tasks_field(task, tasks->at.waiter) != NULL) {
+    if (!tasks->has_exact || !PyType_IsSubtype(Py_TYPE(task), tasks->task_type) ||
+        field_at(task, tasks->at.waiter) != NULL) {
         return false;
     }
-    PyObject *loop = tasks_field(task, tasks->at.loop);
-    for (size_t index = 0; index < tasks->loops_used; index++) {
-        if (tasks->loops[index].loop == loop && weak_referent(tasks->loops[index].reference) == loop) {
-            return tasks->loops[index].is_exact && !tasks->loops[index].is_compiled;
+    PyObject *loop = field_at(task, tasks->at.loop);
+    for (size_t index = 0; index < tasks->loops.used; index++) {
+        if (tasks->loops.items[index].loop == loop && weak_referent(tasks->loops.items[index].reference) == loop) {
+            return tasks->loops.items[index].is_exact && !tasks->loops.items[index].is_compiled;
         }
     }
     return false;
@@ -69,9 +75,8 @@ reshape_shadow(Tasks *tasks)
 
 /* Until 3.13: whatever of the set is not as it was. */
 static void
-search_changes(Core *core, int64_t now, int64_t until)
+search_changes(Tasks *tasks, int64_t now, int64_t until)
 {
-    Tasks *tasks = &core->tasks;
     reshape_shadow(tasks);
     for (size_t count = 1; count <= tasks->shadow_size; count++) {
         size_t slot = tasks->shadow_next;
@@ -79,11 +84,11 @@ search_changes(Core *core, int64_t now, int64_t until)
         if (is_reference(key) ? mark_of(key) != tasks->shadow[slot] : tasks->shadow[slot] != 0) {
             PyObject *task = is_reference(key) ? weak_referent(key) : NULL;
             if (task != NULL) {
-                Task *known = tasks_find(tasks, task);
-                if (known == NULL && is_within(core, task)) {
+                Task *known = task_find(tasks, task);
+                if (known == NULL && is_within(tasks, task)) {
                     task = NULL; /* not now */
                 }
-                else if (known == NULL && tasks_add(core, task, key, now) == NULL) {
+                else if (known == NULL && task_first_seen(tasks, task, key, now) == NULL) {
                     return;
                 }
                 if (known != NULL && known->key != key) {
@@ -91,7 +96,7 @@ search_changes(Core *core, int64_t now, int64_t until)
                     Py_SETREF(known->key, Py_NewRef(key)); /* ours was another, made when it was eager */
                     known->flags &= (uint16_t)~TASK_IS_MARKED;
                     if (is_marked) {
-                        steps_mark(tasks, known);
+                        task_mark(tasks, known);
                     }
                 }
             }
@@ -111,26 +116,26 @@ search_changes(Core *core, int64_t now, int64_t until)
 
 /* As many as we have records for: then nothing is new. */
 static void
-search_set(Core *core, int64_t now, int64_t until)
+search_set(Tasks *tasks, int64_t now, int64_t until)
 {
-    if ((size_t)core->tasks.tasks->used != core->tasks.used) {
-        search_changes(core, now, until);
+    if ((size_t)tasks->tasks->used != tasks->used) {
+        search_changes(tasks, now, until);
     }
 }
 
 /* Those in a set of asyncio's that holds the tasks themselves: eager ones in their first step. */
 static void
-search_eager(Core *core, int64_t now)
+search_eager(Tasks *tasks, int64_t now)
 {
-    PySetObject *eager = core->tasks.eager;
+    PySetObject *eager = tasks->eager;
     if (eager == NULL || eager->used == 0) {
         return;
     }
     for (Py_ssize_t slot = 0; slot <= eager->mask; slot++) {
         PyObject *task = eager->table[slot].key;
-        bool is_task = task != NULL && PyType_IsSubtype(Py_TYPE(task), core->tasks.task_type);
-        if (is_task && tasks_find(&core->tasks, task) == NULL && !is_within(core, task)) {
-            tasks_add(core, task, NULL, now);
+        bool is_task = task != NULL && PyType_IsSubtype(Py_TYPE(task), tasks->task_type);
+        if (is_task && task_find(tasks, task) == NULL && !is_within(tasks, task)) {
+            task_first_seen(tasks, task, NULL, now);
         }
     }
 }
@@ -165,21 +170,20 @@ cut_of(Tasks *tasks, const void *head)
 
 /* From a node towards the oldest one: to the first known task, or to the end of the list. False: cut. */
 static bool
-search_from(Core *core, Cut *cut, const struct llist_node *node, bool to_the_end, int64_t now, int64_t until)
+search_from(Tasks *tasks, Cut *cut, const struct llist_node *node, bool to_the_end, int64_t now, int64_t until)
 {
-    Tasks *tasks = &core->tasks;
     PyInterpreterState *interp = PyInterpreterState_Get();
     for (size_t count = 1; !is_head(interp, node); node = node->prev, count++) {
         PyObject *task = (PyObject *)((char *)node - tasks->at.node);
-        Task *record = tasks_find(tasks, task);
+        Task *record = task_find(tasks, task);
         if (record != NULL && !to_the_end) {
             return true;
         }
         if (record == NULL && Py_REFCNT(task) > 0 && !PyObject_GC_IsFinalized(task) && /* else about to go */
-            !is_within(core, task)) {
-            record = tasks_add(core, task, NULL, now);
+            !is_within(tasks, task)) {
+            record = task_first_seen(tasks, task, NULL, now);
         }
-        PyObject *here = record != NULL && is_over(count, until) ? records_reference(record) : NULL;
+        PyObject *here = record != NULL && is_over(count, until) ? task_reference(record) : NULL;
         if (here != NULL) {
             Py_XSETREF(cut->reference, here);
             tasks->is_behind = true;
@@ -190,15 +194,14 @@ search_from(Core *core, Cut *cut, const struct llist_node *node, bool to_the_end
 }
 
 static void
-search_list(Core *core, const struct llist_node *head, int64_t now, int64_t until)
+search_list(Tasks *tasks, const struct llist_node *head, int64_t now, int64_t until)
 {
-    Tasks *tasks = &core->tasks;
     Cut *cut = cut_of(tasks, head);
     if (cut == NULL || head->prev == head) {
         return;
     }
     PyObject *before = Py_XNewRef(cut->reference); /* its older tasks are not known yet */
-    bool is_done = search_from(core, cut, head->prev, tasks->used < FEW, now, until);
+    bool is_done = search_from(tasks, cut, head->prev, tasks->used < FEW, now, until);
     if (is_done && before != NULL) {
         PyObject *task = weak_referent(before);
         const struct llist_node *node = NULL;
@@ -206,7 +209,7 @@ search_list(Core *core, const struct llist_node *head, int64_t now, int64_t unti
             node = ((struct llist_node *)((char *)task + tasks->at.node))->prev;
         }
         /* one that has ended is in no list any more: then the whole list once more */
-        is_done = search_from(core, cut, node != NULL ? node : head->prev, true, now, until);
+        is_done = search_from(tasks, cut, node != NULL ? node : head->prev, true, now, until);
     }
     if (is_done) {
         Py_CLEAR(cut->reference);
@@ -215,29 +218,29 @@ search_list(Core *core, const struct llist_node *head, int64_t now, int64_t unti
 }
 
 static void
-search_lists(Core *core, int64_t now, int64_t until)
+search_lists(Tasks *tasks, int64_t now, int64_t until)
 {
     PyInterpreterState *interp = PyInterpreterState_Get();
     for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts != NULL; ts = PyThreadState_Next(ts)) {
-        search_list(core, &((_PyThreadStateImpl *)ts)->asyncio_tasks_head, now, until);
+        search_list(tasks, &((_PyThreadStateImpl *)ts)->asyncio_tasks_head, now, until);
     }
-    search_list(core, &interp->asyncio_tasks_head, now, until); /* those of threads that are gone */
+    search_list(tasks, &interp->asyncio_tasks_head, now, until); /* those of threads that are gone */
 }
 #endif
 
 void
-tasks_discover(Core *core, int64_t now, int64_t until)
+tasks_discover(Tasks *tasks, int64_t now, int64_t until)
 {
-    core->tasks.is_behind = false;
+    tasks->is_behind = false;
 #if PY_VERSION_HEX >= 0x030E0000
-    search_lists(core, now, until);
-    core->tasks.foreign = (size_t)core->tasks.tasks->used;
-    if (core->tasks.eager != NULL) {
-        core->tasks.foreign += (size_t)core->tasks.eager->used;
+    search_lists(tasks, now, until);
+    tasks->foreign = (size_t)tasks->tasks->used;
+    if (tasks->eager != NULL) {
+        tasks->foreign += (size_t)tasks->eager->used;
     }
 #else
-    search_set(core, now, until);
-    search_eager(core, now);
+    search_set(tasks, now, until);
+    search_eager(tasks, now);
 #endif
 }
 
@@ -284,20 +287,32 @@ tasks_have_been_searched(const Tasks *tasks, int64_t *next_search, int64_t began
 }
 
 void
-tasks_discover_here(Core *core, int64_t now)
+tasks_discover_here(Tasks *tasks, int64_t now)
 {
 #if PY_VERSION_HEX >= 0x030E0000
     struct llist_node *head = &((_PyThreadStateImpl *)PyThreadState_Get())->asyncio_tasks_head;
     for (struct llist_node *node = head->prev; node != head; node = node->prev) {
-        PyObject *task = (PyObject *)((char *)node - core->tasks.at.node);
-        if (tasks_find(&core->tasks, task) != NULL) {
+        PyObject *task = (PyObject *)((char *)node - tasks->at.node);
+        if (task_find(tasks, task) != NULL) {
             return;
         }
-        if (!is_within(core, task) && tasks_add(core, task, NULL, now) == NULL) {
+        if (!is_within(tasks, task) && task_first_seen(tasks, task, NULL, now) == NULL) {
             return;
         }
     }
 #else
-    search_changes(core, now, core->tasks.shadow_size > LARGE ? now_ns() + LONGEST_SEARCH : INT64_MAX);
+    search_changes(tasks, now, tasks->shadow_size > LARGE ? now_ns() + LONGEST_SEARCH : INT64_MAX);
 #endif
+}
+
+void
+discovery_free(Tasks *tasks)
+{
+    Py_CLEAR(tasks->tasks);
+    Py_CLEAR(tasks->eager);
+    for (size_t item = 0; item < tasks->cuts.used; item++) {
+        Py_XDECREF(((Cut *)tasks->cuts.items)[item].reference);
+    }
+    array_free(&tasks->cuts);
+    free(tasks->shadow);
 }

@@ -1,5 +1,6 @@
 /* A task's first sight: its track, its names, its loop; and what of it is put to Python as a question. */
-#include "core.h"
+#include "tasks/first_seen.h"
+#include "tasks/questions.h"
 
 static uint32_t
 mark_of_name(PyObject *name)
@@ -19,7 +20,7 @@ number_of_name(PyObject *name)
 static PyObject * /* strong, or NULL without an exception */
 name_of(Tasks *tasks, PyObject *task)
 {
-    PyObject *name = tasks_field(task, tasks->at.name);
+    PyObject *name = field_at(task, tasks->at.name);
     if (name != NULL && PyLong_CheckExact(name)) {
         name = PyUnicode_FromFormat("Task-%lld", PyLong_AsLongLong(name));
         PyErr_Clear();
@@ -29,61 +30,37 @@ name_of(Tasks *tasks, PyObject *task)
 }
 
 void
-tasks_rename(Core *core, Task *record, PyObject *task, bool is_first)
+task_rename(Tasks *tasks, Task *record, PyObject *task, bool is_first)
 {
-    PyObject *there = tasks_field(task, core->tasks.at.name);
+    PyObject *there = field_at(task, tasks->at.name);
     if (mark_of_name(there) != record->name) {
-        PyObject *name = name_of(&core->tasks, task);
+        PyObject *name = name_of(tasks, task);
         if (name != NULL) {
-            tables_note(&core->tables, NOTE_NAME, record->track, 0, is_first, name);
+            tables_note(tasks->tables, NOTE_NAME, record->track, 0, is_first, name);
         }
         record->name = mark_of_name(there);
         Py_XDECREF(name); /* the note keeps it */
     }
 }
 
-/* Ask Python about a task; `row` is the one just noted, if the answer amends it. */
-Ask *
-put_question(Core *core, Task *record, AskKind kind, const Row *row)
-{
-    PyObject *reference = records_reference(record);
-    Ask *ask = reference != NULL ? array_push(&core->tasks.asks, sizeof *ask) : NULL;
-    if (ask != NULL) {
-        PyObject *waiter = record->flags & TASK_HAS_WEAK ? Py_XNewRef(record->waiter) : NULL;
-        PyObject *task = waiter == NULL && record->waiter != NULL ? task_of(record) : NULL;
-        PyObject *there = task != NULL ? tasks_field(task, core->tasks.at.waiter) : NULL;
-        if (there != NULL && (waiter = PyWeakref_NewRef(there, NULL)) == NULL) {
-            PyErr_Clear();
-        }
-        *ask = (Ask){reference, waiter,
-                     row != NULL ? core->tables.rows_used - 1 : UINT64_MAX, row != NULL ? row->time : 0,
-                     record->track, kind};
-    }
-    else {
-        Py_XDECREF(reference);
-    }
-    return ask;
-}
-
 /* Give a task its track, if its loop runs and the task is not about to go. */
 void
-tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
+task_begin_track(Tasks *tasks, Task *record, PyObject *task, int64_t now)
 {
-    Tasks *tasks = &core->tasks;
-    PyObject *coro = tasks_field(task, tasks->at.coro), *loop = tasks_field(task, tasks->at.loop);
+    PyObject *coro = field_at(task, tasks->at.coro), *loop = field_at(task, tasks->at.loop);
     if (future_state(tasks, task) != 0 || coro == NULL || loop == NULL || PyObject_GC_IsFinalized(task) ||
         PyObject_GC_IsFinalized(coro)) {
         record->flags |= TASK_DONE;
         return;
     }
     PyObject *waiter = tasks->get_waiter(task, NULL); /* a check: is the field where it was found? */
-    bool is_right = (waiter == Py_None ? NULL : waiter) == tasks_field(task, tasks->at.waiter);
+    bool is_right = (waiter == Py_None ? NULL : waiter) == field_at(task, tasks->at.waiter);
     Py_XDECREF(waiter);
     if (!is_right) {
         tasks->broken = "a task's waiter is not where it was when this core was calibrated";
         return;
     }
-    int index = loop_index(core, loop);
+    int index = loop_index(&tasks->loops, loop);
     if (index < 0) {
         record->flags |= TASK_WAITS_FOR_LOOP;
         return;
@@ -91,38 +68,38 @@ tasks_promote(Core *core, Task *record, PyObject *task, int64_t now)
     record->flags &= (uint16_t)~TASK_WAITS_FOR_LOOP;
     record->loop = (uint16_t)index;
     size_t item;
-    if (tasks->loops[index].is_compiled && tasks->at.context > 0 &&
-        tasks_by_key(tasks, record->hash, record->key, &item) != NULL) {
-        records_note_context(tasks, (uint32_t)item, tasks_field(task, tasks->at.context));
+    if (tasks->loops.items[index].is_compiled && tasks->at.context > 0 &&
+        task_by_key(tasks, record->hash, record->key, &item) != NULL) {
+        task_note_context(tasks, (uint32_t)item, field_at(task, tasks->at.context));
     }
-    record->track = core->tables.tracks++;
-    int64_t number = number_of_name(tasks_field(task, tasks->at.name));
+    record->track = tasks->tables->tracks++;
+    int64_t number = number_of_name(field_at(task, tasks->at.name));
     PyObject *name = number > 0 ? NULL : name_of(tasks, task);
-    Note *note = tables_note(&core->tables, NOTE_TASK, record->track, now, number << 16 | index, name);
+    Note *note = tables_note(tasks->tables, NOTE_TASK, record->track, now, number << 16 | index, name);
     if (note != NULL && gen_check(coro)) {
         note->root = Py_XNewRef(((Gen *)coro)->gi_qualname);
     }
-    record->name = mark_of_name(tasks_field(task, tasks->at.name));
+    record->name = mark_of_name(field_at(task, tasks->at.name));
     Py_XDECREF(name); /* the note keeps it */
     if (tasks->wants_labels) {
-        put_question(core, record, ASK_LABELS, NULL);
+        question_put(tasks, record, QUESTION_LABELS, NULL);
     }
 }
 
 /* Make a record of a task never seen before, and give it its track; `reference`: a weak one, if there is one. */
 Task *
-tasks_add(Core *core, PyObject *task, PyObject *reference, int64_t now)
+task_first_seen(Tasks *tasks, PyObject *task, PyObject *reference, int64_t now)
 {
-    Task *record = records_new(core, task, reference);
+    Task *record = task_new(tasks, task, reference);
     if (record == NULL) {
         return NULL;
     }
-    if (PyType_IsSubtype(Py_TYPE(task), core->tasks.task_type)) {
-        tasks_promote(core, record, task, now);
+    if (PyType_IsSubtype(Py_TYPE(task), tasks->task_type)) {
+        task_begin_track(tasks, record, task, now);
     }
     else { /* a task of Python: its fields are attributes, which the Python twin reads */
         record->flags |= TASK_FOREIGN | TASK_DONE;
-        core->tasks.foreign++;
+        tasks->foreign++;
     }
     return record;
 }

@@ -9,24 +9,25 @@
  * Ours does what was there before by name, so whoever copies it (a subclass made in C meanwhile) or puts theirs over it
  * can keep it for ever.
  */
-#include "core.h"
+#include "tasks/freed_tasks.h"
+#include "tasks/watchers.h"
 
-static Core *told[MOST_CORES];
+static Tasks *told[MOST_WATCHERS];
 static PyTypeObject *type; /* strong, while anybody is told */
 static const void *latest; /* the address that was freed last; only to compare with */
 
 static void
 freed(void *task)
 {
-    for (size_t place = 0; place < MOST_CORES && told[place] != NULL; place++) {
-        records_freed(&told[place]->tasks, task);
+    for (size_t place = 0; place < MOST_WATCHERS && told[place] != NULL; place++) {
+        task_freed(told[place], task);
     }
     latest = task;
     PyObject_GC_Del(task);
 }
 
 bool
-frees_are_watched(const PyTypeObject *of)
+freed_tasks_are_watched(const PyTypeObject *of)
 {
     return of->tp_free == freed;
 }
@@ -47,7 +48,7 @@ is_proven(void)
 static void
 put_back(void)
 {
-    if (frees_are_watched(type)) { /* else somebody else's lies over it, and may stay */
+    if (freed_tasks_are_watched(type)) { /* else somebody else's lies over it, and may stay */
         type->tp_free = PyObject_GC_Del;
     }
     Py_CLEAR(type);
@@ -56,7 +57,7 @@ put_back(void)
 static bool
 exchange(PyTypeObject *of)
 {
-    if (of->tp_free != PyObject_GC_Del && !frees_are_watched(of)) {
+    if (of->tp_free != PyObject_GC_Del && !freed_tasks_are_watched(of)) {
         return false; /* somebody else's: what it does is not known */
     }
     type = (PyTypeObject *)Py_NewRef(of);
@@ -70,19 +71,19 @@ exchange(PyTypeObject *of)
 
 /* Have a core told of tasks of this type; false: it cannot be. */
 bool
-frees_tell(Core *core, PyTypeObject *of)
+freed_tasks_watch(Tasks *tasks, PyTypeObject *of)
 {
     if (PY_VERSION_HEX < 0x030E0000 || (type != NULL ? type != of : !exchange(of))) {
         return false;
     }
-    return cores_add(told, core); /* where the type was exchanged just now, there is room */
+    return watchers_add(told, tasks); /* where the type was exchanged just now, there is room */
 }
 
 /* A core is told no more: its records are no good from now on. */
 void
-frees_leave(Core *core)
+freed_tasks_unwatch(Tasks *tasks)
 {
-    cores_remove(told, core);
+    watchers_remove(told, tasks);
     if (told[0] == NULL && type != NULL) {
         put_back();
     }
@@ -90,10 +91,10 @@ frees_leave(Core *core)
 
 /* In the child of a fork nothing is traced. */
 void
-frees_forget(void)
+freed_tasks_forget(void)
 {
     while (told[0] != NULL) {
-        told[0]->tasks.is_attached = told[0]->tasks.is_wanted = false; /* no look any more */
-        frees_leave(told[0]);
+        told[0]->is_attached = told[0]->is_wanted = false; /* no look any more */
+        freed_tasks_unwatch(told[0]);
     }
 }

@@ -4,35 +4,38 @@
  * A task is one record of 40 bytes. One whose waiter is the same future as at the last look, and
  * pending, has not run: that comparison is all that an idle task costs.
  */
-#include "core.h"
+#include "tasks/observe.h"
+#include "tasks/discovery.h"
+#include "tasks/first_seen.h"
+#include "tasks/waiters.h"
 
 static void
-gone(Core *core, Task *record, PyObject *task, int64_t now)
+gone(Tasks *tasks, Task *record, PyObject *task, int64_t now)
 {
     record->flags |= TASK_DONE;
-    records_forget_waiter(record);
+    task_forget_waiter(record);
     if (record->track != NONE) {
         if (task != NULL) {
-            tasks_rename(core, record, task, false);
+            task_rename(tasks, record, task, false);
         }
-        tables_note(&core->tables, NOTE_END, record->track, now, 0, NULL);
-        tables_observe(&core->tables, now, record->track, GONE, 0);
+        tables_note(tasks->tables, NOTE_END, record->track, now, 0, NULL);
+        tables_observe(tasks->tables, now, record->track, GONE, 0);
     }
 }
 
 /* The frames of a running task: those on its thread, from its own coroutine to the leaf. */
 static int32_t
-running_stack(Core *core, Task *record, PyObject *coro)
+running_stack(Tasks *tasks, Task *record, PyObject *coro)
 {
-    Path *path = &core->path;
-    const OnStack *found = core->on_stack.items;
+    Path *path = &tasks->walk->path;
+    const OnStack *found = tasks->walk->on_stack.items;
     Frame *frame = gen_check(coro) ? gen_frame((Gen *)coro) : NULL;
-    for (size_t place = 0; frame != NULL && place < core->on_stack.used; place++) {
+    for (size_t place = 0; frame != NULL && place < tasks->walk->on_stack.used; place++) {
         if (found[place].frame == frame) {
-            if (found[place].ident != core->tasks.loops[record->loop].ident) {
-                place_loop(core, record->loop, found[place].ident);
+            if (found[place].ident != tasks->loops.items[record->loop].ident) {
+                loop_place(&tasks->loops, record->loop, found[place].ident);
             }
-            return tables_stack_reversed(&core->tables, path->items + found[place].first,
+            return tables_stack_reversed(tasks->tables, path->items + found[place].first,
                                          found[place].place - found[place].first + 1);
         }
     }
@@ -40,15 +43,15 @@ running_stack(Core *core, Task *record, PyObject *coro)
     size_t start = path->used;
     PyCodeObject *code = frame != NULL ? frame_code(frame) : NULL;
     if (code != NULL) {
-        path_push(path, walk_element(&core->tables, frame, code));
+        path_push(path, walk_element(tasks->tables, frame, code));
     }
-    for (size_t place = 0; place < core->threads.used; place++) {
-        const Thread *thread = &core->threads.items[place];
-        for (size_t at = thread->count; thread->ident == core->tasks.loops[record->loop].ident && at-- > 0;) {
+    for (size_t place = 0; place < tasks->threads->used; place++) {
+        const Thread *thread = &tasks->threads->items[place];
+        for (size_t at = thread->count; thread->ident == tasks->loops.items[record->loop].ident && at-- > 0;) {
             path_push(path, path->items[thread->first + at]);
         }
     }
-    int32_t stack = tables_stack(&core->tables, path->items + start, path->used - start);
+    int32_t stack = tables_stack(tasks->tables, path->items + start, path->used - start);
     path->used = start;
     return stack;
 }
@@ -62,13 +65,13 @@ is_executing(PyObject *coro)
 /* Remember what a task waits for. A future of the program's own may allow no weak reference: then its task is
  * looked at each tick. */
 void
-tasks_note_waiter(Tasks *tasks, Task *record, PyObject *waiter)
+task_note_waiter(Tasks *tasks, Task *record, PyObject *waiter)
 {
     if (waiter != NULL && (record->flags & TASK_HAS_WEAK) && weak_referent(record->waiter) == waiter &&
         !tasks->marks_tell) {
         return;
     }
-    records_forget_waiter(record);
+    task_forget_waiter(record);
     if (waiter == NULL) {
         return;
     }
@@ -87,67 +90,72 @@ tasks_note_waiter(Tasks *tasks, Task *record, PyObject *waiter)
 
 /* What a suspended task awaits, and what its waiter is. */
 int32_t
-tasks_chain(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now, uint32_t *detail, AskKind *ask)
+task_chain(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t now, uint32_t *detail, QuestionKind *ask)
 {
     Gen *leaf;
-    core->chain.used = 0;
-    bool is_whole = walk_chain(&core->links, &core->chain, tasks_field(task, core->tasks.at.coro), &leaf);
-    int32_t stack = walk_stack(&core->tables, &core->path, &core->chain, record->stack, &is_whole);
+    tasks->walk->chain.used = 0;
+    bool is_whole = walk_chain(&tasks->walk->links, &tasks->walk->chain, field_at(task, tasks->at.coro), &leaf);
+    int32_t stack = walk_stack(tasks->tables, &tasks->walk->path, &tasks->walk->chain, record->stack, &is_whole);
     if (!is_whole) {
-        *ask = ASK_CHAIN;
+        *ask = QUESTION_CHAIN;
     }
     *detail = 1; /* runnable */
-    if (waiter != NULL && future_state(&core->tasks, waiter) <= 0) {
-        waits_read(core, record, waiter, leaf, now, detail, ask);
+    if (waiter == NULL || future_state(tasks, waiter) > 0) {
+        return stack;
+    }
+    if (!waiter_read(tasks, record, waiter, leaf, detail, ask)) {
+        task_first_seen(tasks, waiter, NULL, now);
+        if (!waiter_read(tasks, record, waiter, leaf, detail, ask)) { /* no memory */
+            *detail = waits_number(tasks, KIND_TASK, Py_TYPE(waiter), NONE);
+        }
     }
     return stack;
 }
 
 /* Whether steps tell what a task does: of it the ticks see only what it runs. */
 static bool
-is_told(const Core *core, const Task *record)
+is_told(const Tasks *tasks, const Task *record)
 {
-    return (record->flags & TASK_HAS_STEPPED) && core->tasks.loops[record->loop].is_exact;
+    return (record->flags & TASK_HAS_STEPPED) && tasks->loops.items[record->loop].is_exact;
 }
 
 static void
-changed(Core *core, Task *record, PyObject *task, PyObject *waiter, int64_t now)
+changed(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t now)
 {
-    Tasks *tasks = &core->tasks;
-    PyObject *coro = tasks_field(task, tasks->at.coro);
+    PyObject *coro = field_at(task, tasks->at.coro);
     if (coro == NULL || (waiter == NULL && future_state(tasks, task) != 0)) {
-        if (!is_told(core, record)) { /* else the end of its step will tell */
-            gone(core, record, task, now);
+        if (!is_told(tasks, record)) { /* else the end of its step will tell */
+            gone(tasks, record, task, now);
         }
         return;
     }
-    if (waiter == NULL && core->is_catching_up && is_executing(coro)) {
+    if (waiter == NULL && tasks->is_catching_up && is_executing(coro)) {
         return; /* the threads' frames are not at hand: the next tick has them */
     }
-    tasks_rename(core, record, task, false);
-    if (is_told(core, record) && !(waiter == NULL && is_executing(coro))) {
+    task_rename(tasks, record, task, false);
+    if (is_told(tasks, record) && !(waiter == NULL && is_executing(coro))) {
         return;
     }
     if (!(record->flags & TASK_HAS_OWNER)) {
         record->flags |= TASK_HAS_OWNER;
-        waits_owner(core, record, task);
+        task_note_parent(tasks, record, task);
     }
-    tasks_note_waiter(tasks, record, waiter);
+    task_note_waiter(tasks, record, waiter);
     int32_t stack;
     uint32_t detail = 0; /* running */
-    AskKind ask = ASK_KINDS;
+    QuestionKind ask = NO_QUESTION;
     if (waiter == NULL && is_executing(coro)) {
-        stack = running_stack(core, record, coro);
+        stack = running_stack(tasks, record, coro);
     }
     else {
-        stack = tasks_chain(core, record, task, waiter, now, &detail, &ask);
+        stack = task_chain(tasks, record, task, waiter, now, &detail, &ask);
     }
-    if (stack != record->stack || detail != record->detail || ask != ASK_KINDS) {
+    if (stack != record->stack || detail != record->detail || ask != NO_QUESTION) {
         record->stack = stack;
         record->detail = detail;
-        Row *row = tables_observe(&core->tables, now, record->track, stack, detail);
-        if (ask != ASK_KINDS && row != NULL) {
-            put_question(core, record, ask, row);
+        Row *row = tables_observe(tasks->tables, now, record->track, stack, detail);
+        if (ask != NO_QUESTION && row != NULL) {
+            question_put(tasks, record, ask, row);
         }
     }
 }
@@ -165,38 +173,38 @@ is_waiter(const Task *record, PyObject *waiter)
 
 /* Look at one record; false where it was the last sight of it. */
 bool
-tasks_look_at(Core *core, Task *record, bool ran, int64_t now)
+task_observe(Tasks *tasks, Task *record, bool ran, int64_t now)
 {
     PyObject *task = task_of(record);
     if (task == NULL) {
         if (!(record->flags & TASK_DONE)) {
-            gone(core, record, NULL, now);
+            gone(tasks, record, NULL, now);
         }
         return false;
     }
     if (record->flags & TASK_DONE) {
         return true;
     }
-    PyObject *waiter = tasks_field(task, core->tasks.at.waiter);
+    PyObject *waiter = field_at(task, tasks->at.waiter);
     if (!ran && is_waiter(record, waiter) &&
-        (record->detail == 1) == (future_state(&core->tasks, waiter) > 0)) {
+        (record->detail == 1) == (future_state(tasks, waiter) > 0)) {
         return true;
     }
     if (record->flags & TASK_WAITS_FOR_LOOP) {
-        tasks_promote(core, record, task, now);
+        task_begin_track(tasks, record, task, now);
     }
     if (record->track != NONE && !(record->flags & TASK_DONE)) {
-        changed(core, record, task, waiter, now);
+        changed(tasks, record, task, waiter, now);
     }
     return true;
 }
 
 void
-tasks_end_all(Core *core, int64_t now)
+tasks_end_all(Tasks *tasks, int64_t now)
 {
-    for (size_t item = 0; item < core->tasks.used; item++) {
-        if (!(tasks_at(&core->tasks, item)->flags & TASK_DONE)) {
-            gone(core, tasks_at(&core->tasks, item), NULL, now);
+    for (size_t item = 0; item < tasks->used; item++) {
+        if (!(task_at(tasks, item)->flags & TASK_DONE)) {
+            gone(tasks, task_at(tasks, item), NULL, now);
         }
     }
 }
@@ -204,30 +212,12 @@ tasks_end_all(Core *core, int64_t now)
 void
 tasks_free(Tasks *tasks)
 {
-    records_free(tasks);
-    for (size_t index = 0; index < tasks->loops_used; index++) {
-        Py_DECREF(tasks->loops[index].reference);
-    }
-    for (size_t item = 0; item < tasks->asks.used; item++) {
-        Py_DECREF(((Ask *)tasks->asks.items)[item].reference);
-        Py_XDECREF(((Ask *)tasks->asks.items)[item].waiter);
-    }
-    for (size_t item = 0; item < tasks->waits.used; item++) {
-        Py_XDECREF(((WaitKey *)tasks->waits.items)[item].type);
-    }
+    tasks_clear(tasks);
+    loops_free(&tasks->loops);
+    questions_free(tasks);
+    waits_free(tasks);
+    discovery_free(tasks);
     Py_CLEAR(tasks->task_type);
     Py_CLEAR(tasks->future_type);
-    Py_CLEAR(tasks->tasks);
-    Py_CLEAR(tasks->eager);
-    for (size_t item = 0; item < tasks->cuts.used; item++) {
-        Py_XDECREF(((Cut *)tasks->cuts.items)[item].reference);
-    }
-    array_free(&tasks->cuts);
-    steps_free(tasks);
-    free(tasks->shadow);
-    free(tasks->loops);
-    free(tasks->wait_index.slots);
-    array_free(&tasks->waits);
-    array_free(&tasks->asks);
     *tasks = (Tasks){0};
 }

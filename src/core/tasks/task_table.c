@@ -1,12 +1,12 @@
 /* The table of tasks: records of 40 bytes in segments, found by the task's address, by their key, and
  * where loops are compiled by the task's context. An index has 256 parts, so that none takes long to grow.
  */
-#include "core.h"
+#include "tasks/task_table.h"
 
 static uint32_t
 hash_task(void *tasks, uint32_t item)
 {
-    return tasks_at(tasks, item)->hash << 8; /* the first eight bits told the part */
+    return task_at(tasks, item)->hash << 8; /* the first eight bits told the part */
 }
 
 static uint32_t
@@ -23,7 +23,7 @@ part_of(Tasks *tasks, uint32_t hash)
 
 /* The record of a task, or NULL; an old one may lie at the same address. */
 Task *
-tasks_find(Tasks *tasks, PyObject *task)
+task_find(Tasks *tasks, PyObject *task)
 {
     uint32_t hash = hash_of_task(task), found;
     const Index *index = part_of(tasks, hash);
@@ -32,7 +32,7 @@ tasks_find(Tasks *tasks, PyObject *task)
     }
     uint32_t slot = index_first(index, hash << 8);
     while ((found = index->slots[slot]) != 0) {
-        Task *record = tasks_at(tasks, found - 1);
+        Task *record = task_at(tasks, found - 1);
         if (record->hash == hash && task_of(record) == task) {
             return record;
         }
@@ -43,12 +43,12 @@ tasks_find(Tasks *tasks, PyObject *task)
 
 /* The record that has this key, or NULL; the task may be gone. */
 Task *
-tasks_by_key(Tasks *tasks, uint32_t hash, const PyObject *key, size_t *item)
+task_by_key(Tasks *tasks, uint32_t hash, const PyObject *key, size_t *item)
 {
     const Index *index = part_of(tasks, hash);
     uint32_t slot = index->size > 0 ? index_first(index, hash << 8) : 0, found;
     while (index->size > 0 && (found = index->slots[slot]) != 0) {
-        Task *record = tasks_at(tasks, found - 1);
+        Task *record = task_at(tasks, found - 1);
         if (record->key == key && record->hash == hash) {
             *item = found - 1;
             return record;
@@ -79,16 +79,16 @@ has_context(const Tasks *tasks, size_t item)
 }
 
 Task *
-tasks_in_context(Tasks *tasks, PyObject *context)
+task_in_context(Tasks *tasks, PyObject *context)
 {
     uint32_t hash = hash_of((uint64_t)(uintptr_t)context) | 1, found;
     const Index *index = &tasks->context_index[hash >> 24];
     uint32_t slot = index->size > 0 ? index_first(index, hash << 8) : 0;
     while (index->size > 0 && (found = index->slots[slot]) != 0) {
-        Task *record = tasks_at(tasks, found - 1);
+        Task *record = task_at(tasks, found - 1);
         PyObject *task = *context_at(tasks, found - 1) == hash ? task_of(record) : NULL;
-        if (task != NULL && Py_REFCNT(task) > 0 && tasks_field(task, tasks->at.context) == context) {
-            PyObject *waiter = tasks_field(task, tasks->at.waiter); /* several may share a context: one that may go on */
+        if (task != NULL && Py_REFCNT(task) > 0 && field_at(task, tasks->at.context) == context) {
+            PyObject *waiter = field_at(task, tasks->at.waiter); /* several may share a context: one that may go on */
             if (waiter == NULL || future_state(tasks, waiter) != 0) {
                 return record;
             }
@@ -99,7 +99,7 @@ tasks_in_context(Tasks *tasks, PyObject *context)
 }
 
 void
-records_note_context(Tasks *tasks, uint32_t item, PyObject *context)
+task_note_context(Tasks *tasks, uint32_t item, PyObject *context)
 {
     while (tasks->contexts_used < tasks->segments_used) {
         uint32_t **contexts = grown(tasks->contexts, &tasks->contexts_room, tasks->contexts_used, sizeof *contexts);
@@ -138,7 +138,7 @@ drop_context(Tasks *tasks, size_t item, size_t last)
 
 /* A weak reference to a record's task, which is made if there is none; not while the task is about to go. */
 PyObject *
-records_reference(const Task *record)
+task_reference(const Task *record)
 {
     if (record->flags & TASK_HAS_REFERENCE) {
         return Py_NewRef(record->key);
@@ -157,22 +157,48 @@ forget_key(Task *record)
     }
 }
 
+/* --- marks --- */
+
+void
+task_mark(Tasks *tasks, Task *record)
+{
+    if (record->flags & TASK_IS_MARKED) {
+        return;
+    }
+    Marked *marked = array_push(&tasks->marked, sizeof *marked);
+    if (marked != NULL) {
+        bool is_strong = record->flags & TASK_HAS_REFERENCE;
+        *marked = (Marked){is_strong ? Py_NewRef(record->key) : record->key, record->hash, is_strong};
+        record->flags |= TASK_IS_MARKED;
+    }
+}
+
+void
+task_unmark(const Marked *marked)
+{
+    if (marked->is_strong) {
+        Py_DECREF(marked->key);
+    }
+}
+
+/* --- life --- */
+
 /* A task's address is free for the next one: the next look ends its record. */
 void
-records_freed(Tasks *tasks, PyObject *task)
+task_freed(Tasks *tasks, PyObject *task)
 {
-    Task *record = tasks_find(tasks, task);
+    Task *record = task_find(tasks, task);
     if (record != NULL && !(record->flags & TASK_HAS_REFERENCE)) {
         record->key = NULL;
         if (tasks->is_marking) {
             record->flags &= (uint16_t)~TASK_IS_MARKED; /* that mark goes by the address */
-            steps_mark(tasks, record);
+            task_mark(tasks, record);
         }
     }
 }
 
 void
-records_forget_waiter(Task *record)
+task_forget_waiter(Task *record)
 {
     if (record->flags & TASK_HAS_WEAK) {
         Py_XDECREF(record->waiter);
@@ -182,17 +208,17 @@ records_forget_waiter(Task *record)
 }
 
 void
-tasks_drop(Tasks *tasks, size_t item)
+task_drop(Tasks *tasks, size_t item)
 {
-    Task *record = tasks_at(tasks, item);
+    Task *record = task_at(tasks, item);
     tasks->foreign -= (record->flags & TASK_FOREIGN) != 0;
     index_remove(part_of(tasks, record->hash), (uint32_t)item, hash_task, tasks);
     forget_key(record);
-    records_forget_waiter(record);
+    task_forget_waiter(record);
     size_t last = tasks->used - 1;
     drop_context(tasks, item, last);
     if (item != last) {
-        const Task *moved = tasks_at(tasks, last);
+        const Task *moved = task_at(tasks, last);
         index_replace(part_of(tasks, moved->hash), (uint32_t)last, (uint32_t)item, hash_task, tasks);
         *record = *moved;
     }
@@ -201,19 +227,18 @@ tasks_drop(Tasks *tasks, size_t item)
 
 /* It has ended: nothing is to be seen of it any more. */
 void
-tasks_forget(Tasks *tasks, Task *record)
+task_forget(Tasks *tasks, Task *record)
 {
     size_t item;
-    if (tasks_by_key(tasks, record->hash, record->key, &item) != NULL) {
-        tasks_drop(tasks, item);
+    if (task_by_key(tasks, record->hash, record->key, &item) != NULL) {
+        task_drop(tasks, item);
     }
 }
 
 /* Room for one more record. */
 static bool
-reserve(Core *core)
+reserve(Tasks *tasks)
 {
-    Tasks *tasks = &core->tasks;
     if (tasks->used < tasks->segments_used * TASKS_A_SEGMENT) {
         return true;
     }
@@ -221,7 +246,7 @@ reserve(Core *core)
     Task *segment = segments != NULL ? malloc(TASKS_A_SEGMENT * sizeof *segment) : NULL;
     tasks->segments = segments != NULL ? segments : tasks->segments;
     if (segment == NULL) {
-        core->tables.failed = true;
+        tasks->tables->failed = true;
         return false;
     }
     tasks->segments[tasks->segments_used++] = segment;
@@ -230,10 +255,9 @@ reserve(Core *core)
 
 /* Make a record of a task; where it goes by a weak reference, that is made if there is none. */
 Task *
-records_new(Core *core, PyObject *task, PyObject *reference)
+task_new(Tasks *tasks, PyObject *task, PyObject *reference)
 {
-    Tasks *tasks = &core->tasks;
-    if (!reserve(core)) {
+    if (!reserve(tasks)) {
         return NULL;
     }
     Task made = {.key = task, .hash = hash_of_task(task), .track = NONE, .detail = NONE, .stack = GONE};
@@ -246,11 +270,11 @@ records_new(Core *core, PyObject *task, PyObject *reference)
         return NULL;
     }
     uint32_t item = (uint32_t)tasks->used;
-    Task *record = tasks_at(tasks, item);
+    Task *record = task_at(tasks, item);
     *record = made;
     if (!index_put(part_of(tasks, record->hash), item, hash_task, tasks)) {
         forget_key(record);
-        core->tables.failed = true;
+        tasks->tables->failed = true;
         return NULL;
     }
     tasks->used++;
@@ -258,11 +282,11 @@ records_new(Core *core, PyObject *task, PyObject *reference)
 }
 
 void
-records_free(Tasks *tasks)
+tasks_clear(Tasks *tasks)
 {
     for (size_t item = 0; item < tasks->used; item++) {
-        forget_key(tasks_at(tasks, item));
-        records_forget_waiter(tasks_at(tasks, item));
+        forget_key(task_at(tasks, item));
+        task_forget_waiter(task_at(tasks, item));
     }
     for (size_t segment = 0; segment < tasks->segments_used; segment++) {
         free(tasks->segments[segment]);
@@ -276,6 +300,10 @@ records_free(Tasks *tasks)
     }
     free(tasks->contexts);
     free(tasks->segments);
+    for (size_t place = 0; place < tasks->marked.used; place++) {
+        task_unmark(&((Marked *)tasks->marked.items)[place]);
+    }
+    array_free(&tasks->marked);
     memset(tasks->index, 0, sizeof tasks->index);
     memset(tasks->context_index, 0, sizeof tasks->context_index);
     tasks->contexts = NULL;

@@ -1,10 +1,8 @@
 /* Looks at a new waiter: what kind of future it is, and whose. The twin of `fgtrace._collect._waits`, for
  * the common cases; what needs more is put to Python as a question.
  */
-#include "core.h"
-
-/* In the order of `fgtrace._core_sampler.KINDS`. */
-enum { KIND_TASK = 2, KIND_THREAD, KIND_IO, KIND_FUTURE };
+#include "tasks/waiters.h"
+#include "cpython/inspect.h"
 
 static uint32_t
 hash_key(void *keys, uint32_t item)
@@ -15,12 +13,11 @@ hash_key(void *keys, uint32_t item)
 
 /* The number of a wait, as `Recording.wait` gives it out. */
 uint32_t
-tasks_wait(Core *core, uint32_t kind, PyTypeObject *type, uint32_t track)
+waits_number(Tasks *tasks, uint32_t kind, PyTypeObject *type, uint32_t track)
 {
-    Tasks *tasks = &core->tasks;
     WaitKey *key = array_push(&tasks->waits, sizeof *key); /* taken back if it is known */
     if (key == NULL) {
-        core->tables.failed = true;
+        tasks->tables->failed = true;
         return 1;
     }
     *key = (WaitKey){type, kind, track, 0};
@@ -37,13 +34,13 @@ tasks_wait(Core *core, uint32_t kind, PyTypeObject *type, uint32_t track)
     }
     if (!index_put(&tasks->wait_index, used, hash_key, tasks->waits.items)) {
         tasks->waits.used--;
-        core->tables.failed = true;
+        tasks->tables->failed = true;
         return 1;
     }
-    key->detail = core->tables.waits++;
+    key->detail = tasks->tables->waits++;
     Py_INCREF(type);
-    PyObject *name = class_name(type);
-    tables_note(&core->tables, NOTE_WAIT, key->detail, track == NONE ? -1 : (int64_t)track, kind, name);
+    PyObject *name = inspect_class_name(type);
+    tables_note(tasks->tables, NOTE_WAIT, key->detail, track == NONE ? -1 : (int64_t)track, kind, name);
     Py_XDECREF(name);
     return key->detail;
 }
@@ -64,10 +61,10 @@ callback_at(const Tasks *tasks, PyObject *future, Py_ssize_t place)
 }
 
 static uint32_t
-flags_of(Core *core, PyObject *function)
+flags_of(Tasks *tasks, PyObject *function)
 {
     return PyFunction_Check(function)
-               ? tables_marked(&core->tables, (PyCodeObject *)PyFunction_GET_CODE(function))
+               ? tables_marked(tasks->tables, (PyCodeObject *)PyFunction_GET_CODE(function))
                : 0;
 }
 
@@ -78,49 +75,49 @@ is_uvloop_socket(PyTypeObject *type)
     return strncmp(dot != NULL ? dot + 1 : type->tp_name, "_SyncSocket", 11) == 0;
 }
 
-void
-waits_read(Core *core, Task *record, PyObject *waiter, Gen *leaf, int64_t now, uint32_t *detail, AskKind *ask)
+/* Read what kind of future a waiter is, and whose; false: it is a task that is not known yet, and nothing is noted. */
+bool
+waiter_read(Tasks *tasks, Task *record, PyObject *waiter, Gen *leaf, uint32_t *detail, QuestionKind *ask)
 {
-    Tasks *tasks = &core->tasks;
     PyTypeObject *type = Py_TYPE(waiter);
     if (PyType_IsSubtype(type, tasks->task_type)) {
-        const Task *other = tasks_find(tasks, waiter);
+        const Task *other = task_find(tasks, waiter);
         if (other == NULL) {
-            other = tasks_add(core, waiter, NULL, now);
+            return false;
         }
-        uint32_t track = other != NULL ? other->track : NONE;
-        *detail = tasks_wait(core, KIND_TASK, type, track);
-        if (track != NONE) {
-            tables_note(&core->tables, NOTE_PARENT, track, 0, record->track, NULL);
+        *detail = waits_number(tasks, KIND_TASK, type, other->track);
+        if (other->track != NONE) {
+            tables_note(tasks->tables, NOTE_PARENT, other->track, 0, record->track, NULL);
         }
-        return;
+        return true;
     }
-    *detail = tasks_wait(core, KIND_FUTURE, type, NONE);
+    *detail = waits_number(tasks, KIND_FUTURE, type, NONE);
     PyCodeObject *code = leaf != NULL && PyCoro_CheckExact(leaf) ? frame_code(gen_frame(leaf)) : NULL;
-    uint32_t flags = code != NULL ? tables_marked(&core->tables, code) : 0;
+    uint32_t flags = code != NULL ? tables_marked(tasks->tables, code) : 0;
     if (flags & CODE_PLAIN) {
-        return;
+        return true;
     }
     if (is_uvloop_socket(type)) {
-        *detail = tasks_wait(core, KIND_IO, type, NONE);
-        return;
+        *detail = waits_number(tasks, KIND_IO, type, NONE);
+        return true;
     }
     if (type != tasks->future_type || (flags & CODE_LOOKER)) {
-        *ask = *ask == ASK_KINDS ? ASK_WAIT : *ask;
-        return;
+        *ask = *ask == NO_QUESTION ? QUESTION_WAIT : *ask;
+        return true;
     }
     PyObject *callback;
     for (Py_ssize_t place = 0; (callback = callback_at(tasks, waiter, place)) != NULL; place++) {
-        flags = flags_of(core, callback);
+        flags = flags_of(tasks, callback);
         if (flags & CODE_CHAIN) {
-            *detail = tasks_wait(core, KIND_THREAD, type, NONE);
-            return;
+            *detail = waits_number(tasks, KIND_THREAD, type, NONE);
+            return true;
         }
         if (flags & CODE_SHIELD) {
-            *ask = *ask == ASK_KINDS ? ASK_WAIT : *ask;
-            return;
+            *ask = *ask == NO_QUESTION ? QUESTION_WAIT : *ask;
+            return true;
         }
     }
+    return true;
 }
 
 static bool
@@ -132,23 +129,33 @@ is_group(PyTypeObject *type)
 /* Whose child a task is, where a task group waits for its end: asyncio's by a method of the group; for
  * anyio's, a closure over it, Python is asked. */
 void
-waits_owner(Core *core, Task *record, PyObject *task)
+task_note_parent(Tasks *tasks, Task *record, PyObject *task)
 {
     PyObject *callback;
-    for (Py_ssize_t place = 0; (callback = callback_at(&core->tasks, task, place)) != NULL; place++) {
+    for (Py_ssize_t place = 0; (callback = callback_at(tasks, task, place)) != NULL; place++) {
         if (PyMethod_Check(callback) && is_group(Py_TYPE(PyMethod_GET_SELF(callback)))) {
-            PyObject *owner = attribute(PyMethod_GET_SELF(callback), "_parent_task");
-            const Task *parent = owner != NULL ? tasks_find(&core->tasks, owner) : NULL;
+            PyObject *owner = inspect_attribute(PyMethod_GET_SELF(callback), "_parent_task");
+            const Task *parent = owner != NULL ? task_find(tasks, owner) : NULL;
             if (parent != NULL && parent->track != NONE) {
-                tables_note(&core->tables, NOTE_PARENT, record->track, 0, parent->track, NULL);
+                tables_note(tasks->tables, NOTE_PARENT, record->track, 0, parent->track, NULL);
             }
             Py_XDECREF(owner);
             return;
         }
         bool is_closure = PyFunction_Check(callback) && PyFunction_GET_CLOSURE(callback) != NULL;
-        if (is_closure && !flags_of(core, callback)) {
-            put_question(core, record, ASK_OWNER, NULL);
+        if (is_closure && !flags_of(tasks, callback)) {
+            question_put(tasks, record, QUESTION_OWNER, NULL);
             return;
         }
     }
+}
+
+void
+waits_free(Tasks *tasks)
+{
+    for (size_t item = 0; item < tasks->waits.used; item++) {
+        Py_XDECREF(((WaitKey *)tasks->waits.items)[item].type);
+    }
+    array_free(&tasks->waits);
+    free(tasks->wait_index.slots);
 }

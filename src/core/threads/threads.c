@@ -1,6 +1,8 @@
 /* Every thread: its frames, and whether its CPU clock moved. The twin of `fgtrace._collect.threads`,
  * which tells the reasons. */
-#include "core.h"
+#include "threads/threads.h"
+#include "cpython/inspect.h"
+#include "cpython/monotonic.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <time.h>
@@ -14,14 +16,6 @@
 #define SOONEST 500000
 
 enum { UNKNOWN, RAN, SOME, STOOD_STILL, STARVED, ENDED = -1, TOO_SOON = -2, FROZEN = -3, UNSURE = -4 };
-
-int64_t
-now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time); /* what time.perf_counter_ns reads */
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
 
 static bool
 cpu_ns(int64_t native, int64_t *cpu)
@@ -119,7 +113,7 @@ name_of(Threads *threads, unsigned long ident)
     PyObject *name = NULL;
     if (thread != NULL) {
         Py_INCREF(thread);
-        name = attribute(thread, "_name"); /* not `name`: that may be the program's */
+        name = inspect_attribute(thread, "_name"); /* not `name`: that may be the program's */
         Py_DECREF(thread);
         if (name != NULL && !PyUnicode_CheckExact(name)) {
             Py_CLEAR(name);
@@ -130,9 +124,9 @@ name_of(Threads *threads, unsigned long ident)
 }
 
 PyObject *
-thread_name(Core *core, unsigned long ident)
+thread_name(Threads *threads, unsigned long ident)
 {
-    return ident != 0 ? name_of(&core->threads, ident) : NULL;
+    return ident != 0 ? name_of(threads, ident) : NULL;
 }
 
 static bool
@@ -161,9 +155,8 @@ find(Threads *threads, uint64_t id, size_t hint)
 }
 
 static Thread *
-add(Core *core, PyThreadState *ts, int64_t now)
+add(Threads *threads, PyThreadState *ts, int64_t now)
 {
-    Threads *threads = &core->threads;
     Thread *items = grown(threads->items, &threads->room, threads->used, sizeof *items);
     if (items == NULL) {
         return NULL;
@@ -176,56 +169,54 @@ add(Core *core, PyThreadState *ts, int64_t now)
     thread->ran = -1;
     thread->track = NONE;
     if (threads->is_wanted) {
-        thread->track = core->tables.tracks++;
-        tables_note(&core->tables, NOTE_THREAD, thread->track, now, thread->native, NULL);
+        thread->track = threads->tables->tracks++;
+        tables_note(threads->tables, NOTE_THREAD, thread->track, now, thread->native, NULL);
     }
     return thread;
 }
 
 static void
-rename_thread(Core *core, Thread *thread)
+rename_thread(Threads *threads, Thread *thread)
 {
-    PyObject *name = name_of(&core->threads, thread->ident);
+    PyObject *name = name_of(threads, thread->ident);
     if (name != NULL && name != thread->name) {
-        tables_note(&core->tables, NOTE_NAME, thread->track, 0, 0, name);
+        tables_note(threads->tables, NOTE_NAME, thread->track, 0, 0, name);
         Py_XSETREF(thread->name, Py_NewRef(name));
     }
     Py_XDECREF(name);
 }
 
 static void
-end(Core *core, size_t place, int64_t now)
+end(Threads *threads, size_t place, int64_t now)
 {
-    Threads *threads = &core->threads;
     Thread *thread = &threads->items[place];
     if (thread->track != NONE) {
-        tables_note(&core->tables, NOTE_END, thread->track, now, 0, NULL);
-        tables_observe(&core->tables, now, thread->track, GONE, 0);
+        tables_note(threads->tables, NOTE_END, thread->track, now, 0, NULL);
+        tables_observe(threads->tables, now, thread->track, GONE, 0);
     }
     Py_XDECREF(thread->name);
     *thread = threads->items[--threads->used];
 }
 
 static void
-note(Core *core, Thread *thread, int64_t now)
+note(Threads *threads, Thread *thread, int64_t now)
 {
     int8_t value = thread->value;
-    int32_t stack = tables_stack_reversed(&core->tables, core->path.items + thread->first, thread->count);
+    int32_t stack = tables_stack_reversed(threads->tables, threads->walk->path.items + thread->first, thread->count);
     if (value == TOO_SOON) {
         value = stack == thread->stack ? thread->ran : UNKNOWN;
     }
     if (stack != thread->stack || value != thread->ran) {
         thread->stack = stack;
         thread->ran = value;
-        tables_observe(&core->tables, now, thread->track, stack, (uint32_t)value);
+        tables_observe(threads->tables, now, thread->track, stack, (uint32_t)value);
     }
 }
 
 /* Decide what the clocks mean together: one that stood still while another ran was starved. */
 static void
-settle(Core *core, size_t seen)
+settle(Threads *threads, size_t seen)
 {
-    Threads *threads = &core->threads;
     bool anybody = false, unsure = threads->used != seen;
     for (size_t place = 0; place < threads->used; place++) {
         Thread *thread = &threads->items[place];
@@ -250,66 +241,64 @@ settle(Core *core, size_t seen)
 
 /* End those that this tick has not seen. */
 static void
-end_unseen(Core *core, int64_t now)
+end_unseen(Threads *threads, int64_t now)
 {
-    const Threads *threads = &core->threads;
     for (size_t place = threads->used; place-- > 0;) {
         if (threads->items[place].tick != threads->tick) {
-            end(core, place, now); /* the last one takes its place, and was looked at already */
+            end(threads, place, now); /* the last one takes its place, and was looked at already */
         }
     }
 }
 
 /* Walk the threads' frames into the path; rows are made of them where threads are wanted. */
 bool
-threads_look(Core *core, int64_t now)
+threads_walk(Threads *threads, int64_t now)
 {
-    Threads *threads = &core->threads;
     int64_t time = now_ns();
     bool is_soon = time - threads->looked < SOONEST;
     size_t seen = 0, hint = 0;
     threads->tick++;
     PyInterpreterState *interp = PyInterpreterState_Get();
     for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts != NULL; ts = PyThreadState_Next(ts)) {
-        size_t first = core->path.used;
+        size_t first = threads->walk->path.used;
         Frame *top = thread_top(ts);
         if (top == NULL || is_hidden(threads, ts->thread_id)) {
             continue;
         }
         Thread *thread = find(threads, ts->id, hint);
-        if (!walk_frames(&core->tables, &core->path, top, &core->on_stack, ts->thread_id)) {
+        if (!walk_frames(threads->tables, &threads->walk->path, top, &threads->walk->on_stack, ts->thread_id)) {
             return false;
         }
-        if (core->path.used == first) {
+        if (threads->walk->path.used == first) {
             continue; /* between two frames of Python, as a thread that just begins */
         }
-        if (thread == NULL && (thread = add(core, ts, now)) == NULL) {
+        if (thread == NULL && (thread = add(threads, ts, now)) == NULL) {
             return false;
         }
         hint = (size_t)(thread - threads->items) + 1;
         thread->first = first;
-        thread->count = core->path.used - first;
+        thread->count = threads->walk->path.used - first;
         thread->tick = threads->tick;
         if (threads->is_wanted) {
             thread->value = ran(thread, time, is_soon);
-            rename_thread(core, thread);
+            rename_thread(threads, thread);
         }
         seen++;
     }
     if (threads->is_wanted) {
-        settle(core, seen);
+        settle(threads, seen);
     }
-    end_unseen(core, now);
+    end_unseen(threads, now);
     threads->looked = now_ns();
     return true;
 }
 
 /* Make the rows; after the tasks, whose running ones are numbered by thread. */
 void
-threads_end(Core *core, int64_t now)
+threads_note(Threads *threads, int64_t now)
 {
-    for (size_t place = 0; core->threads.is_wanted && place < core->threads.used; place++) {
-        note(core, &core->threads.items[place], now);
+    for (size_t place = 0; threads->is_wanted && place < threads->used; place++) {
+        note(threads, &threads->items[place], now);
     }
 }
 

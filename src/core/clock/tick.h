@@ -1,0 +1,15 @@
+/* A tick of a core. */
+#ifndef FGTRACE_CLOCK_TICK_H
+#define FGTRACE_CLOCK_TICK_H
+
+#include "clock/clock.h"
+#include "core.h"
+
+#pragma GCC visibility push(hidden)
+
+extern const ClockJobs tick_jobs; /* of a `Core` */
+
+void core_tick(Core *core, int64_t now);
+
+#pragma GCC visibility pop
+#endif

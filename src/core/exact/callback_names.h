@@ -1,0 +1,18 @@
+/* Exact awaits: what a callback of a loop is called. */
+#ifndef FGTRACE_EXACT_CALLBACK_NAMES_H
+#define FGTRACE_EXACT_CALLBACK_NAMES_H
+
+#include "tables/tables.h"
+
+#pragma GCC visibility push(hidden)
+
+typedef struct {
+    Array items; /* of Callback */
+    Index index;
+} Callbacks;
+
+uint32_t callbacks_number(Callbacks *callbacks, Tables *tables, PyObject *callback);
+void callbacks_free(Callbacks *callbacks);
+
+#pragma GCC visibility pop
+#endif

@@ -1,0 +1,12 @@
+/* Methods of `Core`: what a core has found, to be drained. */
+#ifndef FGTRACE_PYTHON_DRAIN_H
+#define FGTRACE_PYTHON_DRAIN_H
+
+#include "cpython/version_compat.h"
+
+#pragma GCC visibility push(hidden)
+
+extern PyMethodDef drain_methods[];
+
+#pragma GCC visibility pop
+#endif

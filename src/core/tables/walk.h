@@ -1,0 +1,48 @@
+/* Frames and await chains as elements of a stack. */
+#ifndef FGTRACE_TABLES_WALK_H
+#define FGTRACE_TABLES_WALK_H
+
+#include "cpython/version_compat.h"
+#include "tables/tables.h"
+
+#pragma GCC visibility push(hidden)
+
+typedef struct {
+    uint64_t *items;
+    size_t used, room;
+} Path;
+
+typedef struct {
+    PyTypeObject *opaque[8]; /* their first field is the next link */
+    PyTypeObject *ends[2];   /* FutureIter and the like: nothing follows */
+} Links;
+
+typedef struct { /* one frame of an await chain; nothing of it is kept */
+    PyCodeObject *code;
+    PyObject *globals;
+    uint64_t offset;
+} Link;
+
+typedef struct {
+    Frame *frame;  /* of a generator on a thread's stack */
+    size_t first;  /* the thread's leaf, in `Path` */
+    size_t place;  /* its own place there */
+    unsigned long ident; /* of that thread */
+} OnStack;
+
+typedef struct { /* what the walks of one core need, and what the last tick's have found */
+    Links links;
+    Path path;
+    Array on_stack; /* of OnStack */
+    Array chain;    /* of Link */
+} Walk;
+
+bool path_push(Path *path, uint64_t element);
+uint64_t walk_element(Tables *tables, Frame *frame, PyCodeObject *code);
+bool walk_frames(Tables *tables, Path *path, Frame *frame, Array *on_stack, unsigned long ident);
+bool walk_chain(const Links *links, Array *frames, PyObject *coro, Gen **leaf);
+int32_t walk_stack(Tables *tables, Path *path, const Array *frames, int32_t before, bool *is_whole);
+void walk_free(Walk *walk);
+
+#pragma GCC visibility pop
+#endif

@@ -1,0 +1,16 @@
+/* Finds the tasks of this interpreter. */
+#ifndef FGTRACE_TASKS_DISCOVERY_H
+#define FGTRACE_TASKS_DISCOVERY_H
+
+#include "tasks/task_table.h"
+
+#pragma GCC visibility push(hidden)
+
+void tasks_discover(Tasks *tasks, int64_t now, int64_t until);
+void tasks_discover_here(Tasks *tasks, int64_t now); /* those of this thread */
+bool tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int64_t now);
+void tasks_have_been_searched(const Tasks *tasks, int64_t *next_search, int64_t began);
+void discovery_free(Tasks *tasks);
+
+#pragma GCC visibility pop
+#endif

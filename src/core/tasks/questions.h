@@ -1,0 +1,26 @@
+/* What of a task is put to Python as a question. */
+#ifndef FGTRACE_TASKS_QUESTIONS_H
+#define FGTRACE_TASKS_QUESTIONS_H
+
+#include "tasks/task_table.h"
+
+#pragma GCC visibility push(hidden)
+
+#define STEP_ROW (1ULL << 62) /* in a question: the number is a step's, not a row's */
+
+typedef enum { QUESTION_WAIT, QUESTION_CHAIN, QUESTION_OWNER, QUESTION_LABELS, NO_QUESTION } QuestionKind;
+
+typedef struct {
+    PyObject *reference; /* strong: a weak reference to the task */
+    PyObject *waiter;    /* the same to its waiter, or NULL */
+    uint64_t row;
+    int64_t time;
+    uint32_t track;
+    QuestionKind kind;
+} Question;
+
+Question *question_put(Tasks *tasks, Task *record, QuestionKind kind, const Row *row);
+void questions_free(Tasks *tasks);
+
+#pragma GCC visibility pop
+#endif

@@ -1,0 +1,93 @@
+/* Observes all tasks in rounds, within a budget: the next call goes on where the last one had to stop. */
+#include "tasks/rounds.h"
+#include "cpython/monotonic.h"
+#include "tasks/discovery.h"
+#include "tasks/observe.h"
+
+#define LOOK_AHEAD 8   /* records: the memory of that one is asked for while this one is looked at */
+#define THOROUGHLY 16 /* each record is looked at in full at one round of so many */
+#define A_BATCH 64    /* records between two readings of the clock */
+
+/* Whether a task waits as it did: a task makes no step before its waiter is done, not even a cancelled one.
+ * Of the task itself nothing is read; whether it is there is known where frees.c tells. */
+static inline bool
+still_waits(const Tasks *tasks, const Task *record)
+{
+    if (!(record->flags & TASK_HAS_WEAK) || !task_waits(record) || record->key == NULL) {
+        return false;
+    }
+    PyObject *waiter = weak_referent(record->waiter);
+    return waiter != NULL && *(int32_t *)((char *)waiter + tasks->at.state) == 0;
+}
+
+/* Ask for the memory of records that will be looked at soon: the weak reference first, then the future. */
+static void
+prefetch_ahead(const Tasks *tasks)
+{
+    size_t far = tasks->next + 2 * LOOK_AHEAD, near = tasks->next + LOOK_AHEAD;
+    if (far < tasks->used && (task_at(tasks, far)->flags & TASK_HAS_WEAK)) {
+        __builtin_prefetch(&((PyWeakReference *)task_at(tasks, far)->waiter)->wr_object);
+    }
+    if (near < tasks->used && (task_at(tasks, near)->flags & TASK_HAS_WEAK)) {
+        PyObject *waiter = ((PyWeakReference *)task_at(tasks, near)->waiter)->wr_object;
+        __builtin_prefetch((char *)waiter + tasks->at.state);
+    }
+}
+
+/* One round over all records, or the part of it that the budget allows; the next look goes on there. */
+void
+observe_round(Tasks *tasks, int64_t now, int64_t until)
+{
+    if (tasks->left_over == 0) {
+        tasks->left_over = tasks->used;
+    }
+    for (size_t batch = 1; tasks->left_over > 0 && tasks->used > 0 && tasks->broken == NULL; batch++) {
+        if (tasks->next >= tasks->used) {
+            tasks->next = 0;
+        }
+        prefetch_ahead(tasks);
+        /* Now and then also whether a task is still there whose waiter outlives it. */
+        bool is_thorough = (tasks->next + tasks->rounds) % THOROUGHLY == 0;
+        Task *record = task_at(tasks, tasks->next);
+        if ((!is_thorough && still_waits(tasks, record)) || task_observe(tasks, record, false, now)) {
+            tasks->next++;
+        }
+        else {
+            task_drop(tasks, tasks->next);
+        }
+        tasks->left_over--;
+        if (batch % A_BATCH == 0 && now_ns() > until) {
+            break;
+        }
+    }
+    if (tasks->left_over == 0 || tasks->used == 0) {
+        tasks->left_over = 0;
+        tasks->rounds++;
+    }
+}
+
+/* Find new tasks, and look at them. */
+void
+observe_new(Tasks *tasks, int64_t now, int64_t until)
+{
+    size_t first = tasks->used;
+    tasks_discover(tasks, now, until);
+    for (size_t item = first; item < tasks->used && tasks->broken == NULL; item++) {
+        Task *record = task_at(tasks, item);
+        bool is_there = task_observe(tasks, record, false, now); /* one that has ended is dropped at its next look */
+        if (tasks->is_marking && (!is_there || !task_waits(record))) {
+            task_mark(tasks, record);
+        }
+    }
+}
+
+bool
+tasks_are_attached(Tasks *tasks)
+{
+    if (!tasks->is_attached) {
+        /* asyncio may be imported while the trace runs: then Python finds out where its fields are */
+        PyObject *modules = PyImport_GetModuleDict();
+        tasks->wants_asyncio = tasks->is_wanted && PyDict_GetItemString(modules, "asyncio.tasks") != NULL;
+    }
+    return tasks->is_attached && tasks->broken == NULL;
+}

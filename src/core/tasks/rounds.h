@@ -1,0 +1,14 @@
+/* Observes all tasks in rounds, within a budget. */
+#ifndef FGTRACE_TASKS_ROUNDS_H
+#define FGTRACE_TASKS_ROUNDS_H
+
+#include "tasks/task_table.h"
+
+#pragma GCC visibility push(hidden)
+
+void observe_round(Tasks *tasks, int64_t now, int64_t until);
+void observe_new(Tasks *tasks, int64_t now, int64_t until);
+bool tasks_are_attached(Tasks *tasks);
+
+#pragma GCC visibility pop
+#endif

@@ -1,0 +1,24 @@
+/* What a task waits for: what kind of future it is, and whose. */
+#ifndef FGTRACE_TASKS_WAITERS_H
+#define FGTRACE_TASKS_WAITERS_H
+
+#include "tasks/questions.h"
+#include "tasks/task_table.h"
+
+#pragma GCC visibility push(hidden)
+
+/* In the order of `fgtrace._core_sampler.KINDS`. */
+enum { KIND_TASK = 2, KIND_THREAD, KIND_IO, KIND_FUTURE };
+
+typedef struct {
+    PyTypeObject *type;
+    uint32_t kind, track, detail;
+} WaitKey;
+
+uint32_t waits_number(Tasks *tasks, uint32_t kind, PyTypeObject *type, uint32_t track);
+bool waiter_read(Tasks *tasks, Task *record, PyObject *waiter, Gen *leaf, uint32_t *detail, QuestionKind *question);
+void task_note_parent(Tasks *tasks, Task *record, PyObject *task);
+void waits_free(Tasks *tasks);
+
+#pragma GCC visibility pop
+#endif
