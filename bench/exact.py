@@ -7,8 +7,9 @@ from __future__ import annotations
 from slowdown import PAIRS, measure, median
 
 TITLE = "Exact awaits, at 99 Hz"
-NOTE = """As above, but each traced window has a trace of its own, so that asyncio's methods are the stock ones in the
-others. "Steps" are those of one window. A step takes 40 bytes (the C core checks that when it is compiled)."""
+NOTE = """As above, but each traced window has a trace of its own, so that asyncio's methods are the
+stock ones in the others. "Steps" are those of one window. A step takes 40 bytes (the C core checks that
+when it is compiled)."""
 NAMES = ("bare yields", "queue ping-pong", "aiohttp under load", "200 tasks, loop saturated")
 
 

@@ -16,8 +16,8 @@ import fgtrace
 from fgtrace._sampling.core_sampler import CoreSampler
 
 TITLE = "Lateness at 1,000 Hz beside a CPU-bound thread (C core)"
-NOTE = """The figure in brackets says how late the system woke the clock's own thread. "Woken a tick late" says how often
-that was by more than a tick, which no tracer can make good."""
+NOTE = """The figure in brackets says how late the system woke the clock's own thread. "Woken a tick
+late" says how often that was by more than a tick, which no tracer can make good."""
 SECONDS = 3.0
 PLACES = ("main thread", "another thread", "two other threads")
 

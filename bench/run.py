@@ -24,14 +24,14 @@ import ticks
 PAGE = Path(__file__).parent.parent / "docs" / "speed.md"
 INTRO = """# What it costs
 
-This page says what fgtrace costs a program. `scripts/bench --write --peers` measures it and makes the page; read the
-figures as ratios, since machines differ.
+This page says what fgtrace costs a program. `scripts/bench --write --peers` measures it and makes the page;
+read the figures as ratios, since machines differ.
 
-A slowdown is the median of ratios of untraced to traced throughput in short windows of the same work. The windows
-alternate in one process, with glibc's allocator thresholds pinned (importing large modules moves them, and asyncio
-reads into buffers of just that size). "Own cost" is the share of the wall clock that the ticks took, by the
-processor's clock. The sampler keeps within `max_overhead` (5 %) by skipping ticks, so "ticks taken" belongs to
-every slowdown; "each task" is how often a second every task was sampled.
+A slowdown is the median of ratios of untraced to traced throughput in short windows of the same work. The
+windows alternate in one process, with glibc's allocator thresholds pinned (importing large modules moves
+them, and asyncio reads into buffers of just that size). "Own cost" is the share of the wall clock that the
+ticks took, by the processor's clock. The sampler keeps within `max_overhead` (5 %) by skipping ticks, so
+"ticks taken" belongs to every slowdown; "each task" is how often a second every task was sampled.
 """
 
 

@@ -21,8 +21,9 @@ PINNED = {"MALLOC_MMAP_THRESHOLD_": "4000000", "MALLOC_TRIM_THRESHOLD_": "640000
 TITLE = "Slowdown at 99 Hz"
 NOTE = f"""Each row is measured in pairs of windows of {WINDOW * 1000:.0f} ms. The interval in brackets has
 the true median with a probability of 95 % (by the ranks of the ratios). The first row compares untraced
-with untraced windows: it shows what the machine could resolve. "Longest tick" counts from the trace's start, so
-the tick that sees all tasks for the first time is included; slowdown and cost leave that first second out."""
+with untraced windows: it shows what the machine could resolve. "Longest tick" counts from the trace's
+start, so the tick that sees all tasks for the first time is included; slowdown and cost leave that first
+second out."""
 PAIRS = 60
 
 

@@ -1,8 +1,9 @@
 """
 Reads a drawing, once: slices in, lives out.
 
-Slices come by time on each track, as they are or as begins and ends, so all that is kept of a track meanwhile is
-what is open on it. A stretch is put down when the next one begins: equal ones that follow each other are one.
+Slices come by time on each track, as they are or as begins and ends, so all that is kept of a track
+meanwhile is what is open on it. A stretch is put down when the next one begins: equal ones that follow each
+other are one.
 """
 
 from __future__ import annotations
