@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ import fgtrace
 from fgtrace._sampling.collect.requests import begin_request, end_request
 from fgtrace._watchdog import hook_options as _hook_options
 from fgtrace._watchdog.hook import DebugHook
-from fgtrace._watchdog.hook_options import PREFIX, VARIABLES, from_environment, strangers
+from fgtrace._watchdog.hook_options import PREFIX, VARIABLES, from_environment, unknown_variables
 from fgtrace.cli._until_exit import welcome
 from fgtrace.debug import installed
 from forking import fork
@@ -108,18 +109,21 @@ def test_blocked_loop(  # noqa: PLR0917 - fixtures
 
     async def main() -> None:
         with hooked(tmp_path, awaits=awaits) as hook:
-            while "the hog" not in caplog.text:  # a busy machine may hold the loop as well
-                await asyncio.create_task(hog(hook), name="the hog")
+            for number in count():  # a busy machine may hold the loop as well
+                await asyncio.create_task(hog(hook), name=f"hog {number}")
+                if "task 'hog" in caplog.text:
+                    break
 
     runner(main())
-    record = next(record for record in caplog.records if "the hog" in record.getMessage())
+    record = next(record for record in caplog.records if "task 'hog" in record.getMessage())
+    culprit = record.getMessage().partition("task '")[2].partition("'")[0]
     trace = read_trace(named(record))
-    slices = last(trace.track("the hog*"))
+    slices = last(trace.track(f"{culprit} *"))
     assert slices[0].name == "running"
     assert any(row.name.endswith("hog") for row in slices)
     assert slices[0].end == max(row.end for rows in trace.all() for row in rows)
     assert trace.metadata["flight"]["reason"] == "blocked"
-    assert "task 'the hog'" in trace.metadata["flight"]["culprit"]
+    assert f"task '{culprit}'" in trace.metadata["flight"]["culprit"]
     assert "wait_for" in record.getMessage()
     assert (record.name, record.levelno) == ("fgtrace", logging.WARNING)
 
@@ -519,8 +523,8 @@ MISSPELT = {
     "OTHER": "",
 }
 WARNINGS = [
-    "nobody reads FGTRACE_NOSUCH of the environment",
-    "nobody reads FGTRACE_SECNDS of the environment: did you mean FGTRACE_SECONDS?",
+    "the environment variable FGTRACE_NOSUCH is unknown",
+    "the environment variable FGTRACE_SECNDS is unknown: did you mean FGTRACE_SECONDS?",
 ]
 
 
@@ -528,7 +532,7 @@ def test_misspelt_variable(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A variable that nobody reads is warned of, once a process, where the environment is read.
+    An unknown variable gives a warning, once a process, where the environment is read.
     """
     for name, value in MISSPELT.items():
         monkeypatch.setenv(name, value)
@@ -536,7 +540,7 @@ def test_misspelt_variable(
         with hooked(tmp_path, signal=None):
             assert [each.getMessage() for each in caplog.records] == expected
         caplog.clear()
-    _hook_options._told.clear()
+    _hook_options._reported.clear()
 
 
 @pytest.mark.parametrize("words", [(), ("--flight-recorder",)], ids=["trace", "recorder"])
@@ -553,7 +557,7 @@ def test_misspelt_variable_on_the_command_line(words: tuple[str, ...], tmp_path:
 
 def test_every_variable_is_known() -> None:
     """
-    Whatever variable of ours is read anywhere in this repository, it is no stranger.
+    Each variable that code of this repository reads is known.
     """
     root = Path(__file__).parents[1]
     folders = [root / name for name in ("src/fgtrace", "scripts", "tests", "bench", ".ci", "docs")]
@@ -563,7 +567,7 @@ def test_every_variable_is_known() -> None:
     )
     found = {name for text in texts for name in re.findall(r"\bFGTRACE_[A-Z_]*[A-Z]\b", text)}
     assert len(found) > len(VARIABLES)
-    assert strangers(dict.fromkeys(found - set(MISSPELT), "")) == []
+    assert unknown_variables(dict.fromkeys(found - set(MISSPELT), "")) == []
 
 
 def test_environment_is_documented() -> None:

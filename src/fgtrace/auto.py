@@ -1,9 +1,9 @@
 """
-``import fgtrace.auto`` installs the debug hook, with options from the environment.
+Installs the debug hook when it is imported, with options from the environment.
 
     FGTRACE_FOLDER=dumps python -c "import fgtrace.auto; import app; app.main()"
 
-It is for programs that are not to be changed, but for one import; see docs/debug-hook.md for the variables.
+It is for programs in which only one import can be added; docs/debug-hook.md lists the variables.
 """
 
 from __future__ import annotations

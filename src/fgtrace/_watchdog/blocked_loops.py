@@ -1,14 +1,14 @@
 """
-What the debug hook watches from a thread of its own: loops that are blocked, tasks that are stuck.
+Finds event loops that are blocked, from the debug hook's thread.
 
-A blocked loop is found by asking it for a sign of life: a callback that does nothing but say that it ran. A
-loop that waits in its selector is not blocked and is not asked, so an idle program is not woken. While no
-sign comes the thread that runs the loop is still in whatever blocks it, so that is the moment to dump. Where
-something held the GIL, nobody could look; then the sign comes late, or our own thread does, and that tells it
-afterwards.
+The detector asks a loop for a sign of life: a callback that does nothing but note that it ran. A loop that
+waits in its selector is not blocked and is not asked, so an idle program is not woken. While no sign comes,
+the thread of the loop is still in whatever blocks it, so that is the moment to dump. While something holds
+the GIL no thread can look; then the sign comes late, or the hook's own thread does, and the detector reports
+the loop afterwards.
 
-Known weakness: many short steps in one turn of the loop look like one that is long. That blocks all others
-just the same; the dump shows which it was.
+Known weakness: many short steps in one iteration of the loop look like a long one. That blocks all other
+tasks just the same; the dump shows which it was.
 """
 
 from __future__ import annotations
@@ -16,27 +16,32 @@ from __future__ import annotations
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NamedTuple
 
 from fgtrace._sampling.collect.task_discovery import LoopFinder
-from fgtrace._sampling.collect.tasks import nothing, weakly
 
-__all__ = ["BlockedLoop", "LoopWatch", "StuckTask", "TaskWatch"]
+__all__ = ["BlockedLoop", "BlockedLoopDetector"]
 
 #: Seconds between two searches for loops.
 SEARCH_EVERY = 0.1
-#: Of the threshold: how often it is looked; at most so often, at least so often.
+#: The time between two checks, as a share of the threshold; and its least and greatest number of seconds.
 SHARE, SHORTEST, LONGEST = 0.25, 0.005, 0.25
-#: What asyncio's own loops have.
+#: The threshold of a loop that has no ``slow_callback_duration``: that of asyncio's own loops.
 USUAL_THRESHOLD = 0.1
 
 
 class BlockedLoop(NamedTuple):
     """
-    A loop that is blocked, or was: in the thread of which ident, since when (`time.perf_counter`), for how
-    long. It ``is_guess`` where only our own thread was held up, so that it takes a culprit to believe it.
+    A loop that is blocked, or was.
+
+    Args:
+        ident: of the loop's thread.
+        since: when the loop was last seen to be free, by `time.perf_counter`.
+        seconds: how long ago that is.
+        is_over: whether the loop is free again.
+        is_guess: whether only the hook's own thread was held up; then it takes a culprit to believe it.
     """
 
     ident: int
@@ -46,44 +51,35 @@ class BlockedLoop(NamedTuple):
     is_guess: bool = False
 
 
-class StuckTask(NamedTuple):
-    """
-    A task that is in one await for so many seconds.
-    """
-
-    task: Any
-    seconds: float
-
-
 class _WatchedLoop:
     """
-    What is known of one loop.
+    A loop that is watched, and whether a sign of life is due.
     """
 
     def __init__(self, loop: Any, ident: int) -> None:
         self.loop = weakref.ref(loop)
         self.ident = ident
-        self.asked = 0.0  # when; 0: not
-        self.late: BlockedLoop | None = None  # a sign that came late
-        self.is_told = False
+        self.asked = 0.0  # when the loop was asked; 0: no sign is due
+        self.late: BlockedLoop | None = None  # set by a sign that came late
+        self.is_reported = False
 
     def answer(self) -> None:
         """
-        The sign of life: it runs in the loop.
+        Note the sign of life; the loop calls this.
         """
         seconds = time.perf_counter() - self.asked
-        if not self.is_told:
+        if not self.is_reported:
             self.late = BlockedLoop(self.ident, self.asked, seconds, is_over=True)
-        self.asked, self.is_told = 0.0, False
+        self.asked, self.is_reported = 0.0, False
 
 
-class LoopWatch:
+class BlockedLoopDetector:
     """
-    Watches the loops of all threads.
+    Finds blocked loops among those of all threads.
 
     Args:
         threshold: seconds; None: each loop's own ``slow_callback_duration``.
-        finder: knows loops.
+        finder: finds the loops.
     """
 
     def __init__(self, threshold: float | None, finder: LoopFinder) -> None:
@@ -91,19 +87,22 @@ class LoopWatch:
         self._finder = finder
         self._loops: dict[int, _WatchedLoop] = {}
         self._next_search = 0.0
-        self._expected = 0.0  # when it was to look again
+        self._expected = 0.0  # when the next check was due
 
     @property
     def period(self) -> float:
         """
-        Seconds until it should look again.
+        Return the seconds until the next check.
         """
-        found = [self._of(loop) for known in self._loops.values() if (loop := known.loop()) is not None]
-        return min(LONGEST, max(SHORTEST, min(found, default=self._of(None)) * SHARE))
+        found = [
+            self._threshold_of(loop) for known in self._loops.values() if (loop := known.loop()) is not None
+        ]
+        least = min(found, default=self._threshold_of(None))
+        return min(LONGEST, max(SHORTEST, least * SHARE))
 
-    def look(self) -> Iterator[BlockedLoop]:
+    def check(self) -> Iterator[BlockedLoop]:
         """
-        The loops that have just turned out to be blocked.
+        Yield the loops that were found to be blocked since the last check.
         """
         now = time.perf_counter()
         frames = sys._current_frames()  # the documented way to see all threads
@@ -115,29 +114,29 @@ class LoopWatch:
             known = self._loops.get(ident)
             if known is None or known.loop() is not loop:
                 known = self._loops[ident] = _WatchedLoop(loop, ident)
-            yield from self._look(known, loop, frames.get(ident), now)
+            yield from self._check(known, loop, frames.get(ident), now)
         self._expected = time.perf_counter() + self.period
 
-    def _look(
+    def _check(
         self, known: _WatchedLoop, loop: Any, frame: FrameType | None, now: float
     ) -> Iterator[BlockedLoop]:
         late, known.late = known.late, None
-        threshold = self._of(loop)
+        threshold = self._threshold_of(loop)
         if late is None and not known.asked and self._expected and now - self._expected >= threshold:
             late = BlockedLoop(known.ident, self._expected, now - self._expected, is_over=True, is_guess=True)
         if late is not None and late.seconds >= threshold:
             yield late
-        elif known.asked and not known.is_told and now - known.asked >= threshold:
-            known.is_told = True
+        elif known.asked and not known.is_reported and now - known.asked >= threshold:
+            known.is_reported = True
             yield BlockedLoop(known.ident, known.asked, now - known.asked, is_over=False)
         elif not known.asked and not _is_idle(frame):
             known.asked = now
             try:
                 loop.call_soon_threadsafe(known.answer)
-            except RuntimeError:  # it was closed just now
+            except RuntimeError:  # the loop was closed just now
                 known.asked = 0.0
 
-    def _of(self, loop: Any) -> float:
+    def _threshold_of(self, loop: Any) -> float:
         if self._threshold is not None:
             return self._threshold
         found = getattr(loop, "slow_callback_duration", USUAL_THRESHOLD)
@@ -146,49 +145,8 @@ class LoopWatch:
 
 def _is_idle(frame: FrameType | None) -> bool:
     """
-    Whether a thread is in a selector.
+    Return whether a thread waits in its selector, by its innermost frame.
     """
     return frame is None or (
         frame.f_code.co_name == "select" and frame.f_globals.get("__name__") == "selectors"
     )
-
-
-class TaskWatch:
-    """
-    Watches the tasks of all loops for one that is stuck.
-
-    Args:
-        threshold: seconds.
-        finder: knows loops.
-    """
-
-    def __init__(self, threshold: float, finder: LoopFinder) -> None:
-        self._threshold = threshold
-        self._finder = finder
-        self._waits: dict[Callable[[], Any], tuple[Callable[[], Any], float, bool]] = {}
-        self.period = min(1.0, max(SHORTEST, threshold / 10))
-        self._next = 0.0
-
-    def look(self) -> Iterator[StuckTask]:
-        """
-        The tasks that have just turned out to be stuck.
-        """
-        now = time.perf_counter()
-        tasks = sys.modules.get("asyncio.tasks")
-        if now < self._next or tasks is None:
-            return
-        self._next = now + self.period
-        before, self._waits = self._waits, {}
-        for loop in self._finder.search(sys._current_frames()).values():
-            for task in tasks.all_tasks(loop):
-                waiter = getattr(task, "_fut_waiter", None)
-                if waiter is None:
-                    continue
-                reference = weakref.ref(task)
-                seen, since, is_told = before.get(reference, (nothing, now, False))
-                if seen() is not waiter:
-                    seen, since, is_told = weakly(waiter), now, False
-                if not is_told and now - since >= self._threshold:
-                    is_told = True
-                    yield StuckTask(task, now - since)
-                self._waits[reference] = (seen, since, is_told)

@@ -1,5 +1,5 @@
 """
-Who did it: the track that held an event loop, and in which functions, as one line says it.
+Finds the culprit of a trigger: the task, callback or thread that did it, and in which functions.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from fgtrace._timeline.stack_resolver import Resolver, frame_name
 
 __all__ = ["Culprit", "of_error", "of_frame", "of_task", "who_held"]
 
-#: Functions that are named, of a longer chain the innermost.
+#: The greatest number of functions in a line; of a longer chain the innermost are shown.
 MOST_NAMES = 6
-#: What calls a callback.
+#: The functions of asyncio that call a callback.
 _CALLERS = {"asyncio.events.Handle._run", "asyncio.base_events.BaseEventLoop._run_once"}
 
 _StackKey = tuple[int, int, int]  # track, stack, detail
@@ -32,8 +32,12 @@ _StackKey = tuple[int, int, int]  # track, stack, detail
 
 class Culprit(NamedTuple):
     """
-    ``who`` it is (``task 'Task-7' (GET /users/{id})``), and ``where``: ``main > handle > sleep
-    (app.py:12)``; ``is_thread``: it is no task and no callback that is known.
+    The culprit of a trigger.
+
+    Args:
+        who: ``task 'Task-7' (GET /users/{id})``.
+        where: its functions, as ``main > handle > sleep (app.py:12)``.
+        is_thread: whether no task or callback is known, only the thread.
     """
 
     who: str
@@ -46,10 +50,15 @@ class Culprit(NamedTuple):
 
 def who_held(captured: CapturedTrace, since: int, thread: int) -> Culprit:
     """
-    What ran for most of the time from ``since`` (ns) to the captured trace's end in a thread (its native id).
+    Return what held a loop's thread for most of the time from ``since`` to the captured trace's end.
 
-    With exact awaits the steps say it; else the task that was seen running at most of the ticks. Where no
-    task was for half of that time, it is something else of that thread: a callback, a C function.
+    With exact awaits the steps show it, otherwise the task that most ticks saw running. If no task ran for
+    half of that time, the culprit is something else of the thread: a callback, a C function.
+
+    Args:
+        captured: the flight recorder's window.
+        since: ns from the window's start.
+        thread: the thread's native id.
     """
     window = captured.recording
     held, stacks = _held(captured, since, thread)
@@ -72,7 +81,8 @@ def who_held(captured: CapturedTrace, since: int, thread: int) -> Culprit:
 
 def _request(captured: CapturedTrace, track: int, since: int) -> Request | None:
     """
-    What a task served for most of the time from ``since`` on; of those within one another the outermost.
+    Return the request that a task served for most of the time from ``since`` on; of nested ones the
+    outermost.
     """
 
     def lasted(request: Request) -> int:
@@ -88,7 +98,7 @@ def _request(captured: CapturedTrace, track: int, since: int) -> Request | None:
 
 def _who(kind: str, name: str, request: Request | None) -> str:
     """
-    ``task 'Task-7' (GET /users/{id}, request id 1f3)``.
+    Return how a log line names a culprit: ``task 'Task-7' (GET /users/{id}, request id 1f3)``.
     """
     said = f"{kind} {name!r}"
     if request is None:
@@ -103,8 +113,8 @@ def _kind(window: Recording, track: int) -> str:
 
 def _held(captured: CapturedTrace, since: int, thread: int) -> tuple[dict[int, int], dict[_StackKey, int]]:
     """
-    Track -> ns that it ran, where that is known by ticks or steps (of a callback: `CALLBACK` and its number);
-    and (track, stack, detail) -> ns that it was seen so.
+    Return the ns that each track ran (a callback's track is `CALLBACK` and its number), and the ns of each
+    (track, stack, detail) that the ticks saw.
     """
     window = captured.recording
     held: dict[int, int] = {}
@@ -138,7 +148,7 @@ def _spans(captured: CapturedTrace) -> Iterator[tuple[int, int, _StackKey]]:
 
 def _where(captured: CapturedTrace, seen: list[_StackKey], stacks: dict[_StackKey, int]) -> str:
     """
-    Of what was seen the longest.
+    Return the functions of the stack that was seen for the longest time.
     """
     if not seen:
         return ""
@@ -154,7 +164,7 @@ def _where(captured: CapturedTrace, seen: list[_StackKey], stacks: dict[_StackKe
 
 def of_task(task: Any, options: Options) -> Culprit:
     """
-    A task, and what it awaits.
+    Return a task as the culprit, with its await chain.
     """
     scratch = Recording()
     elements, _ = Walker(scratch).chain(task.get_coro())
@@ -167,7 +177,7 @@ def of_task(task: Any, options: Options) -> Culprit:
 
 def of_error(context: dict[str, Any]) -> Culprit:
     """
-    What an event loop's exception handler is told.
+    Return the culprit of an exception, from the context that a loop gives its exception handler.
     """
     error, task = context.get("exception"), context.get("task") or context.get("future")
     name = getattr(task, "get_name", None)
@@ -183,7 +193,7 @@ def of_error(context: dict[str, Any]) -> Culprit:
 
 def of_frame(who: str, frame: FrameType | None) -> Culprit:
     """
-    What a thread runs.
+    Return a thread as the culprit, with the functions that it runs.
     """
     frames: list[Frame] = []
     while frame is not None:
@@ -201,7 +211,7 @@ def _frame(frame: FrameType, line: int) -> Frame:
 def _chain(frames: list[Frame]) -> str:
     shown = [frame for frame in frames if frame.category != "state"]
     callers = [place for place, frame in enumerate(shown) if frame.name in _CALLERS]
-    shown = shown[callers[-1] + 1 :] if callers else shown  # what the loop is, everybody knows
+    shown = shown[callers[-1] + 1 :] if callers else shown  # without the loop's own functions
     names = [frame.name for frame in shown[-MOST_NAMES:]]
     if len(shown) > MOST_NAMES:
         names.insert(0, "...")

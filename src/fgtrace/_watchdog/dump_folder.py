@@ -1,5 +1,5 @@
 """
-A folder of dumps: so many files and bytes at the most, the oldest go first.
+Names the files of dumps in a folder, and deletes the oldest where they are too many or too large.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from contextlib import suppress
 
 from fgtrace._options.options import FORMATS
 
-__all__ = ["Dumps"]
+__all__ = ["DumpFolder"]
 
-#: ``20261124T221500.123Z-blocked.pftrace``; what a killed process left behind counts as well.
+#: ``20261124T221500.123Z-blocked.pftrace``; a partial file that a killed process left counts as well.
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-[a-z]+(-\d+)?\.[a-z.]+")
 
 
-class Dumps:
+class DumpFolder:
     """
-    The folder. Files that are not of our making are left alone.
+    A folder of dumps, in which other files are left alone.
 
     Args:
-        folder: it need not be there yet.
-        max_files, max_bytes: what may be in it.
+        folder: its path; the folder need not exist.
+        max_files, max_bytes: how many dumps are kept, and their size together.
         format: of the files.
     """
 
@@ -36,7 +36,7 @@ class Dumps:
 
     def obstacle(self) -> OSError | None:
         """
-        Why no dump could be written here now, as far as that can be told without making anything.
+        Return why no dump could be written now, as far as that shows without making a file; None: unknown.
         """
         place = self.folder
         while not os.path.lexists(place):
@@ -49,10 +49,10 @@ class Dumps:
 
     def new(self, reason: str, now: float) -> str:
         """
-        The path of a dump that is to be written; the folder is there then.
+        Return the path for a new dump, and make the folder if it does not exist.
 
         Args:
-            reason: a word.
+            reason: the word for the file's name.
             now: the time of day, seconds since 1970.
 
         Raises:
@@ -69,7 +69,7 @@ class Dumps:
 
     def prune(self) -> list[str]:
         """
-        Delete what is too much, the oldest first; the names of those are returned.
+        Delete the oldest dumps until the rest is within the limits, and return the names of the deleted.
         """
         sizes = {}
         with os.scandir(self.folder) as entries:
@@ -77,7 +77,7 @@ class Dumps:
                 if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                     sizes[entry.name] = entry.stat().st_size
         gone = []
-        for name in sorted(sizes):  # that is by time
+        for name in sorted(sizes):  # which is by time
             if len(sizes) <= self._max_files and sum(sizes.values()) <= self._max_bytes:
                 break
             with suppress(FileNotFoundError):  # another process keeps the same folder

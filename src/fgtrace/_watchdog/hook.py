@@ -1,10 +1,10 @@
 """
-The debug hook at work: what `fgtrace.install` starts.
+The debug hook, which `fgtrace.install` starts.
 
-Theory of operation: whatever watches only says that something went wrong. A thread of the hook takes that up,
-cuts the flight recorder's window, looks in it for the culprit, and writes it. So no trigger takes the program
-longer than to append to a list, not even a signal's handler; and a loop that is blocked is dumped while it is
-still blocked, so that what blocks it is what the dump ends with.
+Theory of operation: a trigger only says that something went wrong. A thread of the hook handles it: the
+thread cuts the flight recorder's window, finds the culprit in it, and writes a dump. So no trigger takes the
+program longer than an append to a list, not even in a signal's handler; and a blocked loop is dumped while it
+is still blocked, so that the dump ends with the culprit.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ from fgtrace._output.writer_process import write_aside
 from fgtrace._sampling.collect.task_discovery import LoopFinder
 from fgtrace._sampling.periodic_thread import Worker
 from fgtrace._session.flight_recorder import FlightRecorder
-from fgtrace._watchdog.blocked_loops import BlockedLoop, LoopWatch, StuckTask, TaskWatch
+from fgtrace._watchdog.blocked_loops import BlockedLoop, BlockedLoopDetector
 from fgtrace._watchdog.culprit import of_error, of_frame, of_task, who_held
-from fgtrace._watchdog.dump_folder import Dumps
+from fgtrace._watchdog.dump_folder import DumpFolder
 from fgtrace._watchdog.hook_options import HookOptions
-from fgtrace._watchdog.loop_exceptions import ErrorWatch
+from fgtrace._watchdog.loop_exceptions import LoopExceptions
+from fgtrace._watchdog.stuck_tasks import StuckTask, StuckTaskDetector
 from fgtrace.errors import ConfigError, FgtraceError, TraceStateError
 
 __all__ = ["DebugHook"]
 
-#: Triggers that wait for the hook's thread; of a flood the older ones are forgotten.
+#: Triggers that wait for the hook's thread; in a flood the oldest are dropped.
 MOST_WAITING = 100
 
 _log = logging.getLogger("fgtrace")
@@ -46,12 +47,17 @@ _log = logging.getLogger("fgtrace")
 
 class _Trigger(NamedTuple):
     """
-    What went wrong: a word, a sentence, and who it was, as far as the captured trace tells.
+    Something that went wrong.
+
+    Args:
+        reason: a word, for the dump's name.
+        message: a sentence, for the log.
+        culprit: finds the culprit in the captured trace; it returns None for a false alarm.
     """
 
     reason: str
-    said: str
-    culprit: Callable[[CapturedTrace], object]  # None: it was nothing after all
+    message: str
+    culprit: Callable[[CapturedTrace], object]
 
 
 class DebugHook:
@@ -59,12 +65,12 @@ class DebugHook:
     Watches this process; see `fgtrace.install`.
 
     Attributes:
-        options: the effective ones.
+        options: the effective options.
         recorder: its flight recorder.
-        is_active: whether it does anything: see ``when``.
+        is_active: whether it watches: see ``when``.
         dumped: how many dumps it wrote.
-        left_out: how many triggers came too soon after one.
-        pid: of its process.
+        left_out: how many triggers came too soon after a dump.
+        pid: the id of its process.
     """
 
     def __init__(self, options: HookOptions) -> None:
@@ -75,60 +81,60 @@ class DebugHook:
         self.is_active = False
         self.dumped = self.left_out = 0
         self.pid = os.getpid()
-        self._dumps = Dumps(
+        self._dumps = DumpFolder(
             os.fspath(options.folder), max_files=options.max_files, max_bytes=options.max_bytes,
             format_=options.format,
         )  # fmt: skip
         self._finder = LoopFinder()
-        self._loops = LoopWatch(slow, self._finder)
-        self._tasks = TaskWatch(options.stuck, self._finder) if options.stuck is not None else None
+        self._loops = BlockedLoopDetector(slow, self._finder)
+        self._tasks = StuckTaskDetector(options.stuck, self._finder) if options.stuck is not None else None
         self._waiting: deque[_Trigger] = deque(maxlen=MOST_WAITING)
-        self._worker = Worker("fgtrace watch", self._loops.period, self._look, self._fail)
-        self._next = 0.0
-        self._told = 0  # of `left_out`
-        self._errors = ErrorWatch(self._hear) if options.exceptions else None
+        self._worker = Worker("fgtrace watch", self._loops.period, self._check, self._fail)
+        self._next = 0.0  # from when on it may dump
+        self._reported = 0  # how many of `left_out` the log has
+        self._exceptions = LoopExceptions(self._on_exception) if options.exceptions else None
         self._signal: signal.Signals | None = None
-        self._before: Any = None  # the handler that the signal had
+        self._before: Any = None  # the program's handler of that signal
 
     @property
     def obstacle(self) -> OSError | None:
         """
-        Why no dump could be written now; None: nothing is known that stands in the way.
+        Return why no dump could be written now; None: no reason is known.
         """
         return self._dumps.obstacle()
 
     def start(self) -> None:
         """
-        Begin, unless it is to be only in debug mode.
+        Start watching, unless ``when`` says only in debug mode.
         """
         if self.options.when == "debug" and not _is_debugging():
             return
-        self._worker.start()  # first: who starts others is paused before them when the program forks
+        self._worker.start()  # first: at a fork a thread that starts others is paused before them
         try:
             self.recorder.start()
-            self._take_signal()
+            self._install_signal_handler()
         except BaseException:
             self._worker.stop()
             if self.recorder.is_running:
                 self.recorder.stop()
             raise
-        if self._errors is not None:
-            self._errors.start()
+        if self._exceptions is not None:
+            self._exceptions.start()
         self.is_active = True
-        atexit.register(self._at_exit)  # after the recorder's own, so that it comes before
+        atexit.register(self._at_exit)  # after the recorder's own, so that it is called before
 
     def stop(self) -> None:
         """
-        End, and leave nothing; but what has gone wrong is dumped before.
+        Dump what has gone wrong until now, stop watching, and leave nothing behind.
 
         Raises:
             TraceStateError: it took a signal, and this is not the main thread.
         """
-        self._give_signal_back()
+        self._restore_signal_handler()
         atexit.unregister(self._at_exit)
         self._worker.stop()
-        if self.is_active and self._errors is not None:
-            self._errors.stop()
+        if self.is_active and self._exceptions is not None:
+            self._exceptions.stop()
         self.is_active = False
         if self.recorder.is_running:
             while self._waiting:
@@ -137,19 +143,19 @@ class DebugHook:
 
     def _at_exit(self) -> None:
         """
-        The interpreter ends: what went wrong just now, as programs end by it, is still dumped.
+        Stop as the interpreter ends: the trigger that ended the program is still dumped.
         """
         if self.pid == os.getpid():
             self.stop()
 
     def trigger(self, reason: str, said: str = "", culprit: object = "") -> None:
         """
-        Dump soon, unless there was a dump just now. It returns at once, and may be called anywhere.
+        Request a dump, unless there was one just now. It returns at once, and may be called anywhere.
 
         Args:
             reason: a word of small letters, which becomes a part of the file's name.
             said: a sentence for the log.
-            culprit: who it was, for the log.
+            culprit: the culprit, for the log.
 
         Raises:
             ConfigError: the reason is no such word.
@@ -162,13 +168,13 @@ class DebugHook:
         self._waiting.append(trigger)
         self._worker.wake()
 
-    # triggers, in the program's threads
+    # triggers: these run in the program's threads
 
-    def _hear(self, context: dict[str, Any]) -> None:
+    def _on_exception(self, context: dict[str, Any]) -> None:
         culprit = of_error(context)
         self._put(_Trigger("exception", "an exception reached an event loop's handler", lambda _: culprit))
 
-    def _take_signal(self) -> None:
+    def _install_signal_handler(self) -> None:
         number = self.options.signal_number
         if number is None or threading.current_thread() is not threading.main_thread():
             return
@@ -178,12 +184,12 @@ class DebugHook:
         self._signal, self._before = number, before
         signal.signal(number, self._on_signal)
 
-    def _give_signal_back(self) -> None:
+    def _restore_signal_handler(self) -> None:
         if self._signal is None:
             return
         if threading.current_thread() is not threading.main_thread():
             raise TraceStateError(f"only the main thread can give {self._signal.name} back")
-        if signal.getsignal(self._signal) == self._on_signal:  # else somebody has taken it from us
+        if signal.getsignal(self._signal) == self._on_signal:  # else the program has set another handler
             signal.signal(self._signal, self._before)
         self._signal = None
 
@@ -191,23 +197,23 @@ class DebugHook:
         if self.pid == os.getpid():
             culprit = of_frame("the main thread", frame)
             self._put(_Trigger("signal", f"signal {signal.Signals(number).name}", lambda _: culprit))
-        elif self._before == signal.SIG_DFL:  # a child: it is as if we were not there
+        elif self._before == signal.SIG_DFL:  # in a child: as if the hook were not there
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         if callable(self._before):
             self._before(number, frame)
 
-    # in the hook's thread
+    # these run in the hook's thread
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self.options.blocked:
-            for blocked in self._loops.look():
+            for blocked in self._loops.check():
                 self._handle(_of_blocked(blocked))
         if self._tasks is not None:
-            for stuck in self._tasks.look():
+            for stuck in self._tasks.check():
                 self._handle(_of_stuck(stuck, self.recorder))
-        if self._errors is not None:
-            self._errors.look()
+        if self._exceptions is not None:
+            self._exceptions.wrap_new_loops()
         while self._waiting:
             self._handle(self._waiting.popleft())
         self._worker.period = self._loops.period
@@ -216,15 +222,15 @@ class DebugHook:
         now = time.monotonic()
         if now < self._next:
             self.left_out += 1
-            if trigger.reason == "signal":  # somebody waits for it
+            if trigger.reason == "signal":  # a person waits for the dump
                 _log.warning(
-                    "%s; no dump: the last one is less than %g s old", trigger.said, self.options.interval
+                    "%s; no dump: the last one is less than %g s old", trigger.message, self.options.interval
                 )
             return
         try:
             self._dump(trigger, now)
         except (FgtraceError, OSError) as error:
-            _log.warning("%s; no dump: %s", trigger.said, error)
+            _log.warning("%s; no dump: %s", trigger.message, error)
 
     def _dump(self, trigger: _Trigger, now: float) -> None:
         path = self._dumps.new(trigger.reason, time.time())
@@ -240,20 +246,20 @@ class DebugHook:
         sink.fill(partial(write_aside, captured))
         self.dumped += 1
         gone = self._dumps.prune()
-        more, self._told = self.left_out - self._told, self.left_out
+        more, self._reported = self.left_out - self._reported, self.left_out
         _log.warning(
-            "%s: %s; the %.1f s before are in %s%s%s", trigger.said, culprit, captured.end / 1e9, path,
+            "%s: %s; the %.1f s before are in %s%s%s", trigger.message, culprit, captured.end / 1e9, path,
             f" ({more} more since the last dump)" if more else "",
             f", which is too large to be kept: see max_bytes={self.options.max_bytes}"
             if os.path.basename(path) in gone else "",
         )  # fmt: skip
 
     def _fail(self, error: Exception) -> None:
-        _log.warning("the debug hook failed, and watches no more: %s", error, exc_info=error)
+        _log.warning("the debug hook failed and has stopped watching: %s", error, exc_info=error)
 
 
 def _of_blocked(blocked: BlockedLoop) -> _Trigger:
-    active = threading._active  # type: ignore[attr-defined]  # enumerate() takes a lock of the program's
+    active = threading._active  # type: ignore[attr-defined]  # enumerate() would take a lock of the program's
     native = getattr(active.get(blocked.ident), "native_id", None) or 0
 
     def culprit(captured: CapturedTrace) -> object:
@@ -261,18 +267,18 @@ def _of_blocked(blocked: BlockedLoop) -> _Trigger:
         found = who_held(captured, max(0, since), native)
         return None if blocked.is_guess and found.is_thread else found
 
-    said = f"was blocked for {blocked.seconds:.3f} s" if blocked.is_over else "is blocked"
-    return _Trigger("blocked", f"an event loop {said}", culprit)
+    what = f"was blocked for {blocked.seconds:.3f} s" if blocked.is_over else "is blocked"
+    return _Trigger("blocked", f"an event loop {what}", culprit)
 
 
 def _of_stuck(stuck: StuckTask, recorder: FlightRecorder) -> _Trigger:
-    said = f"a task is in one await for {stuck.seconds:.1f} s"
-    return _Trigger("stuck", said, lambda _: of_task(stuck.task, recorder.config))
+    message = f"a task is in one await for {stuck.seconds:.1f} s"
+    return _Trigger("stuck", message, lambda _: of_task(stuck.task, recorder.config))
 
 
 def _is_debugging() -> bool:
     """
-    Whether asyncio's debug mode is on: for the loop that runs here, else for new ones.
+    Return whether asyncio's debug mode is on for the loop that runs here, or without one for new loops.
     """
     events = sys.modules.get("asyncio.events")
     loop = events._get_running_loop() if events is not None else None

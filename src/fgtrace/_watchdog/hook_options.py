@@ -1,7 +1,8 @@
 """
-What the debug hook may be told: in Python, on the command line, or by environment variables.
+The options of the debug hook: their checks, their defaults, and the environment variables that set them.
 
-The environment is read by `from_environment`, so only when somebody installs the hook.
+A new option is a field of `HookOptions`, a row of `_CHECKS` and a row of `VARIABLES`; docs/debug-hook.md
+lists it. `from_environment` reads the environment, so only an installation of the hook does.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from fgtrace._options.options import CHECKS, FORMATS, MIB, RECORDED
 from fgtrace._options.parsing import FLAGS, nearest, number_or_text, refuse_unknown, verbatim
 from fgtrace.errors import ConfigError
 
-__all__ = ["PREFIX", "VARIABLES", "HookOptions", "from_environment", "strangers"]
+__all__ = ["PREFIX", "VARIABLES", "HookOptions", "from_environment", "unknown_variables"]
 
-#: Of the environment variables.
+#: The prefix of the environment variables.
 PREFIX = "FGTRACE_"
 _NOTHING = ("", "no", "off", "none")
 #: Signals that no program can handle.
@@ -28,20 +29,20 @@ _UNHANDLED = ("SIGKILL", "SIGSTOP")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookOptions:
     """
-    What `fgtrace.install` watches, and where its dumps go.
+    Which triggers `fgtrace.install` watches for, and where its dumps go.
 
     Args:
-        folder: where the dumps go; it is made when the first one does.
-        seconds: how many of them a dump has: those before the trigger.
+        folder: where the dumps go; it is made for the first one.
+        seconds: the length of a dump: so many seconds before the trigger.
         blocked: dump when an event loop is blocked for ``slow_callback_duration``.
         slow_callback_duration: seconds; None: each loop's own, which is 0.1 in asyncio.
-        stuck: dump when a task is in one await for longer than so many seconds; None: never.
+        stuck: dump when a task is in one await for longer than this many seconds; None: never.
         exceptions: dump when an exception reaches an event loop's exception handler.
-        signal: dump at this signal; None: at none. Its handler of before is called, too.
+        signal: dump at this signal; None: at none. The program's handler is called, too.
         when: ``"debug"``: do nothing unless asyncio's debug mode is on.
-        max_files: dumps that are kept; the oldest go first.
-        max_bytes: their size together.
-        interval: seconds between two dumps; what happens sooner is only counted.
+        max_files: how many dumps are kept; the oldest are deleted first.
+        max_bytes: the size of the kept dumps together.
+        interval: seconds between two dumps; earlier triggers are only counted.
         format: of the dumps, as of `Config`.
         recorder: options of the `FlightRecorder`: ``hz``, ``awaits``, ``max_memory`` and so on.
 
@@ -72,7 +73,7 @@ class HookOptions:
     @property
     def signal_number(self) -> Signals | None:
         """
-        The signal; None: none, or a system that has none of this name.
+        Return the signal; None: no signal, or the system has none of this name.
         """
         return Signals.__members__.get(self.signal) if self.signal is not None else None
 
@@ -133,7 +134,8 @@ def _flag(given: str) -> object:
     return FLAGS.get(given.lower(), given)
 
 
-#: Option -> what makes a value of the text of ``FGTRACE_<OPTION>``; the latter ones are the recorder's.
+#: Option -> the function that makes its value of the text in ``FGTRACE_<OPTION>``; the last four are the
+#: recorder's.
 VARIABLES: dict[str, Callable[[str], object]] = {
     "folder": verbatim,
     "seconds": number_or_text,
@@ -154,37 +156,37 @@ VARIABLES: dict[str, Callable[[str], object]] = {
 }
 
 
-#: Variables that others read: the core's choice, and how this project is built and tested.
+#: Variables that other code reads: to choose the core, to build and to test this project.
 _OTHERS = ("CORE", "BUILD", "CFLAGS", "ASYNCIO_SUITE", "STRESS_SECONDS", "VIEWERS")
-_told: set[str] = set()
+_reported: set[str] = set()
 
 
-def strangers(environment: Mapping[str, str] = os.environ) -> list[str]:
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
     """
-    A sentence of each variable that looks as if it were ours and is not, as a misspelt one does: once a
+    Return a warning for each ``FGTRACE_`` variable that does not exist, such as a misspelt one; once a
     process.
     """
     known = [name.upper() for name in (*VARIABLES, *_OTHERS)]
     ours = {name.removeprefix(PREFIX) for name in environment if name.startswith(PREFIX)}
     found = []
-    for name in sorted(ours.difference(known, _told)):
+    for name in sorted(ours.difference(known, _reported)):
         meant = nearest(name, known)
-        _told.add(name)
-        said = f"nobody reads {PREFIX}{name} of the environment"
-        found.append(f"{said}: did you mean {PREFIX}{meant}?" if meant else said)
+        _reported.add(name)
+        warning = f"the environment variable {PREFIX}{name} is unknown"
+        found.append(f"{warning}: did you mean {PREFIX}{meant}?" if meant else warning)
     return found
 
 
 def from_environment(given: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> HookOptions:
     """
-    The options: as given, else as the environment says, else their defaults.
+    Return the options: as given, or else from the environment, or else their defaults.
 
     Args:
         given: options of the hook and of the recorder.
-        environment: where the variables are.
+        environment: the variables.
 
     Raises:
-        ConfigError: a value is not allowed; one of the environment's is named by its variable.
+        ConfigError: a value is not allowed; for one of the environment the error names the variable.
         UnknownOptionError: there is no such option.
     """
     known = (*_CHECKS, *(name for name in RECORDED if name not in _CHECKS))

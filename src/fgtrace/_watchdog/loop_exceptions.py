@@ -1,8 +1,8 @@
 """
-Exceptions that reach an event loop's exception handler, of all loops, while somebody listens.
+Listens for exceptions that reach the exception handler of any event loop.
 
-``call_exception_handler`` is what every loop calls for them, whatever handler it has. It is wrapped in the
-class of asyncio's own loops and in uvloop's, and calls what was there.
+Every loop calls its ``call_exception_handler`` for them, whatever handler the program set. That method is
+wrapped in the class of asyncio's own loops and in uvloop's, and the wrapper calls the method that was there.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ from typing import Any
 
 from fgtrace._sampling.exact.monkeypatch import Patch
 
-__all__ = ["ErrorListener", "ErrorWatch"]
+__all__ = ["ExceptionListener", "LoopExceptions"]
 
 _NAME = "call_exception_handler"
-#: Is told of the loop's context; it must not raise.
-ErrorListener = Callable[[dict[str, Any]], object]
+#: Is called with the loop's context; it must not raise.
+ExceptionListener = Callable[[dict[str, Any]], object]
 
 _patches: dict[type, Patch] = {}
-_listeners: list[ErrorListener] = []
+_listeners: list[ExceptionListener] = []
 
 
-class ErrorWatch:
+class LoopExceptions:
     """
-    Has one listener told.
+    Calls a listener for each exception, from `start` to `stop`.
 
     Args:
         listener: called in the loop's thread.
     """
 
-    def __init__(self, listener: ErrorListener) -> None:
+    def __init__(self, listener: ExceptionListener) -> None:
         self._listener = listener
         self._owners: list[type] = []
 
     def start(self) -> None:
         """
-        Begin.
+        Start listening.
         """
         _listeners.append(self._listener)
-        self.look()
+        self.wrap_new_loops()
 
-    def look(self) -> None:
+    def wrap_new_loops(self) -> None:
         """
-        Find classes of loops that were imported since.
+        Wrap the method in classes of loops that were imported since the last call.
         """
         for module, name in (("asyncio.base_events", "BaseEventLoop"), ("uvloop", "Loop")):
             owner = getattr(sys.modules.get(module), name, None)
@@ -55,7 +55,7 @@ class ErrorWatch:
 
     def stop(self) -> None:
         """
-        Tell it no more.
+        Stop listening, and unwrap the method where no other listener needs the wrapper.
         """
         _listeners.remove(self._listener)
         while self._owners:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from fgtrace._session.trace import Config
-from fgtrace._watchdog.hook_options import strangers
+from fgtrace._watchdog.hook_options import unknown_variables
 from fgtrace.cli._commands import parse
 from fgtrace.cli._plans import CannotRun, ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
 from fgtrace.cli._program import find, run
@@ -70,8 +70,8 @@ def _read(plan: ConvertPlan | ReportPlan | DiffPlan | ViewPlan) -> int:
 
 def _carry_out(plan: Plan) -> int:
     try:
-        for said in strangers():
-            say(sys.stderr, f"fgtrace: {said}")
+        for warning in unknown_variables():
+            say(sys.stderr, f"fgtrace: {warning}")
         ending = _ending(plan)
         program = find(plan)
         ending.prepare()
