@@ -1,5 +1,5 @@
 """
-Live services, one behind each kind of door, on loopback; and what a client of theirs needs.
+Live services on loopback, one for each kind of mount; and what a client of theirs needs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import fgtrace.aiohttp
 import fgtrace.asgi
 import fgtrace.wsgi
 
-__all__ = ["DOORS", "SECONDS", "Live", "live", "until"]
+__all__ = ["MOUNTS", "SECONDS", "Live", "live", "until"]
 
 SECONDS = 60
 
@@ -196,14 +196,14 @@ def _alone(service: _Service, **options: Any) -> Iterator[str]:
         yield server.url.removesuffix("/debug/")
 
 
-DOORS = {"starlette": _starlette, "aiohttp": _aiohttp, "flask": _flask, "serve": _alone}
+MOUNTS = {"starlette": _starlette, "aiohttp": _aiohttp, "flask": _flask, "serve": _alone}
 
 
 @contextmanager
-def live(door: str, **options: Any) -> Iterator[Live]:
+def live(mount: str, **options: Any) -> Iterator[Live]:
     """
-    A service behind a door with these options.
+    A service with the debug endpoints mounted in this way, with these options.
     """
     service = _Service()
-    with DOORS[door](service, **options) as url:
+    with MOUNTS[mount](service, **options) as url:
         yield Live(url, service.blocked, service.go_on)

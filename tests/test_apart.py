@@ -29,7 +29,7 @@ from fgtrace._output import writer_process as _apart
 from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._output.transfer import pack_trace, unpack_trace
 from fgtrace._output.writer_process import write_aside
-from live import DOORS, SECONDS, live, until
+from live import MOUNTS, SECONDS, live, until
 
 FORMATS = ["json", "perfetto", "speedscope", "folded", "pprof", "firefox", "html"]
 USER = contextvars.ContextVar[object]("user")
@@ -292,10 +292,10 @@ def test_without(
     assert not any(is_there(pid) for pid in starts)
 
 
-@pytest.mark.parametrize("kind", sorted(DOORS))
+@pytest.mark.parametrize("kind", sorted(MOUNTS))
 def test_http(kind: str, starts: list[int]) -> None:
     """
-    What a client gets was written by another process, behind each door; packed if it takes that.
+    What a client gets was written by another process, with each mount; packed if it takes that.
     """
     with live(kind) as service:
         told = service.get("/debug/fgtrace?seconds=0.2").json()
@@ -308,7 +308,7 @@ def test_http(kind: str, starts: list[int]) -> None:
     assert not any(is_there(pid) for pid in starts)
 
 
-@pytest.mark.parametrize("kind", sorted(DOORS))
+@pytest.mark.parametrize("kind", sorted(MOUNTS))
 def test_client_leaves(kind: str, starts: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     With the client the process goes that writes its trace, however long it would take.

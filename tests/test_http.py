@@ -1,5 +1,5 @@
 """
-The doors: what may be asked over HTTP, and what real clients get from real servers.
+The debug endpoints: what may be requested, and what real clients get from real servers.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ import fgtrace.aiohttp
 import fgtrace.asgi
 import fgtrace.wsgi
 from fgtrace._formats.read.wire import Message
-from fgtrace._http import Door, HttpOptions, HttpRequest, Job, Reply
+from fgtrace._http import Endpoints, HttpOptions, HttpRequest, HttpResponse, Job
 from fgtrace._http.endpoints import Slots
 from fgtrace._http.index_page import PAGE, PAGE_HEADERS
 from fgtrace._session.flight_recorder import FlightRecorder
-from live import DOORS, SECONDS, Live, live, until
+from live import MOUNTS, SECONDS, Live, live, until
 from reading import Trace
 
 CURL = shutil.which("curl")
 needs_curl = pytest.mark.skipif(CURL is None, reason="there is no curl")
 
 
-@pytest.fixture(params=DOORS)
-def door(request: pytest.FixtureRequest) -> Iterator[Live]:
+@pytest.fixture(params=MOUNTS)
+def mounted(request: pytest.FixtureRequest) -> Iterator[Live]:
     """
-    A service behind each door in turn.
+    A service with each kind of mount in turn.
     """
     with live(request.param) as service:
         yield service
@@ -58,19 +58,19 @@ def answer(
     method: str = "GET",
     headers: dict[str, str] | None = None,
     **options: Any,
-) -> Reply | Job:
+) -> HttpResponse | Job:
     """
-    What a door says.
+    What the endpoints answer.
     """
-    door = Door(HttpOptions(**options))
-    found = door.answer(HttpRequest(method, path, query, headers or {}, "/debug"))
+    mounted = Endpoints(HttpOptions(**options))
+    found = mounted.answer(HttpRequest(method, path, query, headers or {}, "/debug"))
     if isinstance(found, Job):
         found.cancel()
     return found
 
 
-def refused(found: Reply | Job) -> tuple[int, str]:
-    assert isinstance(found, Reply)
+def refused(found: HttpResponse | Job) -> tuple[int, str]:
+    assert isinstance(found, HttpResponse)
     return found.status, b"".join(found.chunks()).decode()
 
 
@@ -79,11 +79,11 @@ def is_sampling() -> bool:
 
 
 @needs_curl
-def test_trace(door: Live, core: str, tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
+def test_trace(mounted: Live, core: str, tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
     """
     `curl` gets a valid trace of the asked length.
     """
-    url = f"{door.url}/debug/fgtrace?seconds=0.5&hz=200"
+    url = f"{mounted.url}/debug/fgtrace?seconds=0.5&hz=200"
     subprocess.run([str(CURL), "-sSf", "-o", tmp_path / "t.json", url], check=True, timeout=SECONDS)
     trace = read_trace()
     stats = trace.metadata["stats"]
@@ -113,11 +113,11 @@ def test_trace_beside_blocked_loop(core: str, tmp_path: Path, read_trace: Callab
     try:
         with fgtrace.serve() as server:
             assert blocked.wait(SECONDS)
-            reply = Live(server.url, blocked, answered).get("fgtrace?seconds=0.5")
+            response = Live(server.url, blocked, answered).get("fgtrace?seconds=0.5")
     finally:
         answered.set()
         thread.join()
-    (tmp_path / "t.json").write_bytes(reply.content)
+    (tmp_path / "t.json").write_bytes(response.content)
     task = read_trace().track("Task-* *stuck")
     assert task.states() == ["running"]
     (held,) = task.named("*.hold_up")
@@ -130,56 +130,56 @@ def test_formats(format_: str, tmp_path: Path) -> None:
     Every format can be had; the file's name has its suffix.
     """
     with live("serve") as service:
-        reply = service.get("/debug/fgtrace", params={"seconds": 0.1, "format": format_})
-    assert reply.status_code == 200
+        response = service.get("/debug/fgtrace", params={"seconds": 0.1, "format": format_})
+    assert response.status_code == 200
     suffix = fgtrace.FORMATS[format_][0]
-    disposition = reply.headers["content-disposition"]
+    disposition = response.headers["content-disposition"]
     assert re.fullmatch(rf'attachment; filename="fgtrace-\d{{8}}T\d{{6}}Z{re.escape(suffix)}"', disposition)
-    (tmp_path / f"t{suffix}").write_bytes(reply.content)
+    (tmp_path / f"t{suffix}").write_bytes(response.content)
     if format_.startswith(("json", "perfetto")):
         assert any(each.frame.category == "state" for each in fgtrace.load(tmp_path / f"t{suffix}"))
 
 
-def test_profile(door: Live) -> None:
+def test_profile(mounted: Live) -> None:
     """
     The profile is what `go tool pprof` reads: gzip around a message with samples.
     """
-    reply = door.get("/debug/fgprof?seconds=0.2")
-    assert reply.headers["content-type"] == "application/octet-stream"
-    assert "content-encoding" not in reply.headers
-    data = gzip.decompress(reply.content)
+    response = mounted.get("/debug/fgprof?seconds=0.2")
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert "content-encoding" not in response.headers
+    data = gzip.decompress(response.content)
     profile = Message(data, 0, len(data))
     assert len(list(profile.messages(1))) >= 1  # sample_type
     assert len(list(profile.messages(2))) >= 1  # sample
 
 
-def test_profile_folded(door: Live) -> None:
+def test_profile_folded(mounted: Live) -> None:
     """
     Collapsed stacks are text, a stack and a number on each line.
     """
-    reply = door.get("/debug/fgprof?seconds=0.2&format=folded")
-    assert reply.headers["content-type"] == "text/plain; charset=utf-8"
-    assert all(re.fullmatch(r".+;.+ \d+", line) for line in reply.text.splitlines())
+    response = mounted.get("/debug/fgprof?seconds=0.2&format=folded")
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert all(re.fullmatch(r".+;.+ \d+", line) for line in response.text.splitlines())
 
 
-def test_gzip(door: Live) -> None:
+def test_gzip(mounted: Live) -> None:
     """
     Who takes gzip gets it; who does not, does not.
     """
-    packed = door.get("/debug/fgtrace?seconds=0.1")  # httpx takes it
+    packed = mounted.get("/debug/fgtrace?seconds=0.1")  # httpx takes it
     assert packed.headers["content-encoding"] == "gzip"
-    plain = door.get("/debug/fgtrace?seconds=0.1", headers={"Accept-Encoding": "identity, gzip;q=0"})
+    plain = mounted.get("/debug/fgtrace?seconds=0.1", headers={"Accept-Encoding": "identity, gzip;q=0"})
     assert "content-encoding" not in plain.headers
     assert packed.json()["metadata"]["fgtrace"]["complete"]
     assert plain.json()["metadata"]["fgtrace"]["complete"]
 
 
-def test_headers(door: Live) -> None:
+def test_headers(mounted: Live) -> None:
     """
     Nothing is kept by caches, and nothing is taken for what it is not.
     """
     for path in ("", "fgtrace?seconds=0.1", "tasks", "nothing", "fgtrace?hz=x"):
-        headers = door.get(f"/debug/{path}").headers
+        headers = mounted.get(f"/debug/{path}").headers
         assert headers["cache-control"] == "no-store"
         assert headers["x-content-type-options"] == "nosniff"
 
@@ -236,13 +236,13 @@ def test_any_query(query: str) -> None:
     """
     for path in ("/fgtrace", "/fgprof", "/tasks"):
         found = answer(query, path)
-        if isinstance(found, Reply):
+        if isinstance(found, HttpResponse):
             status, text = refused(found)
             assert status in (400, 409)
             assert text.count("\n") == 1
 
 
-def test_bad_with_the_doors_own_options() -> None:
+def test_bad_with_the_endpoints_own_options() -> None:
     """
     A value that the client did not send is not shown as if it had.
     """
@@ -251,13 +251,13 @@ def test_bad_with_the_doors_own_options() -> None:
     assert text.startswith("bad tasks: allowed is True where threads is off")
 
 
-def test_bad_query_over_the_wire(door: Live) -> None:
+def test_bad_query_over_the_wire(mounted: Live) -> None:
     """
-    The same from each door.
+    The same with each mount.
     """
-    reply = door.get("/debug/fgtrace?hz=x")
-    assert (reply.status_code, reply.headers["content-type"]) == (400, "text/plain; charset=utf-8")
-    assert reply.text.startswith('bad hz: "x": allowed is ')
+    response = mounted.get("/debug/fgtrace?hz=x")
+    assert (response.status_code, response.headers["content-type"]) == (400, "text/plain; charset=utf-8")
+    assert response.text.startswith('bad hz: "x": allowed is ')
 
 
 @pytest.mark.parametrize("last", ["/fgtrace", "/fgprof", "/tasks", "/"])
@@ -286,7 +286,7 @@ def test_long_query(last: str) -> None:
 )
 def test_bad_option(field: str, value: object) -> None:
     """
-    A bad option of a door is named when the door is made; a token is not said.
+    A bad option is named when the endpoints are made; a token is not said.
     """
     with pytest.raises(fgtrace.ConfigError) as caught:
         fgtrace.serve(**{field: value})  # type: ignore[arg-type]
@@ -327,7 +327,7 @@ def test_bad_address(options: dict[str, Any], field: str) -> None:
 )
 def test_bad_prefix(make: Callable[[str], object], prefix: str) -> None:
     """
-    A door that would take all of an application's paths, or none, is not made.
+    A mount that would take all of an application's paths, or none, is not made.
     """
     with pytest.raises(fgtrace.ConfigError, match="bad prefix: "):
         make(prefix)
@@ -341,26 +341,26 @@ def test_address_in_use() -> None:
         fgtrace.serve(port=server.port)
 
 
-def test_too_many(door: Live) -> None:
+def test_too_many(mounted: Live) -> None:
     """
     No more traces than allowed are made at once; further ones are told when to come again.
     """
-    replies: list[int] = []
+    responses: list[int] = []
     threads = [
-        threading.Thread(target=lambda: replies.append(door.get("/debug/fgtrace?seconds=2").status_code))
+        threading.Thread(target=lambda: responses.append(mounted.get("/debug/fgtrace?seconds=2").status_code))
         for _ in range(2)
     ]
     for thread in threads:
         thread.start()
     until(lambda: sum(each.name == "fgtrace sampler" for each in threading.enumerate()) == 2)
-    third = door.get("/debug/fgprof?seconds=0.1")
+    third = mounted.get("/debug/fgprof?seconds=0.1")
     assert third.status_code == 429
     assert 1 <= int(third.headers["retry-after"]) <= 3
-    assert door.get("/debug/tasks").status_code == 200
+    assert mounted.get("/debug/tasks").status_code == 200
     for thread in threads:
         thread.join()
-    assert replies == [200, 200]
-    until(lambda: door.get("/debug/fgprof?seconds=0.1").status_code == 200)
+    assert responses == [200, 200]
+    until(lambda: mounted.get("/debug/fgprof?seconds=0.1").status_code == 200)
 
 
 def test_slots() -> None:
@@ -368,14 +368,14 @@ def test_slots() -> None:
     A slot that was given back can be taken again; given back twice it is one.
     """
     slots = Slots(1)
-    give_back = slots.take(10)
+    give_back = slots.acquire(10)
     assert give_back is not None
-    assert slots.take(1) is None
+    assert slots.acquire(1) is None
     assert 9 <= slots.retry_after() <= 11
     give_back()
     give_back()
-    assert slots.take(1) is not None
-    assert slots.take(1) is None
+    assert slots.acquire(1) is not None
+    assert slots.acquire(1) is None
 
 
 @pytest.mark.parametrize(
@@ -407,10 +407,10 @@ def test_token(header: str | None, status: int) -> None:
         assert refused(answer(path="/nothing", headers=headers, token="secret"))[0] == 401
 
 
-@pytest.mark.parametrize("kind", DOORS)
+@pytest.mark.parametrize("kind", MOUNTS)
 def test_token_over_the_wire(kind: str) -> None:
     """
-    The same from each door.
+    The same with each mount.
     """
     with live(kind, token="secret") as service:
         none = service.get("/debug/tasks")
@@ -420,16 +420,16 @@ def test_token_over_the_wire(kind: str) -> None:
         assert service.get("/debug/tasks", auth=("", "secret")).status_code == 200
 
 
-def test_client_goes_away(door: Live) -> None:
+def test_client_goes_away(mounted: Live) -> None:
     """
     When a client goes away, its trace ends at once, and another one may be made.
     """
     for _ in range(3):
-        with socket.create_connection(("127.0.0.1", door.port)) as client:
+        with socket.create_connection(("127.0.0.1", mounted.port)) as client:
             client.sendall(b"GET /debug/fgtrace?seconds=300 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             until(is_sampling)
         until(lambda: not is_sampling())
-    until(lambda: door.get("/debug/fgprof?seconds=0.1").status_code == 200)
+    until(lambda: mounted.get("/debug/fgprof?seconds=0.1").status_code == 200)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
@@ -439,35 +439,35 @@ def test_method(method: str) -> None:
     """
     found = answer(path="/tasks", method=method)
     assert refused(found)[0] == 405
-    assert isinstance(found, Reply)
+    assert isinstance(found, HttpResponse)
     assert found.headers["Allow"] == "GET, HEAD"
 
 
 @pytest.mark.parametrize("path", ["/", "/fgtrace", "/fgprof", "/tasks", "/fgtrace?hz=x", "/nothing"])
-def test_head(door: Live, path: str) -> None:
+def test_head(mounted: Live, path: str) -> None:
     """
     HEAD tells what GET would, and makes no trace.
     """
     import httpx
 
-    reply = httpx.head(f"{door.url}/debug{path}", timeout=SECONDS)
-    assert reply.status_code == {"/fgtrace?hz=x": 400, "/nothing": 404}.get(path, 200)
-    assert reply.content == b""
+    response = httpx.head(f"{mounted.url}/debug{path}", timeout=SECONDS)
+    assert response.status_code == {"/fgtrace?hz=x": 400, "/nothing": 404}.get(path, 200)
+    assert response.content == b""
     assert not is_sampling()
 
 
-def test_nothing_there(door: Live) -> None:
+def test_nothing_there(mounted: Live) -> None:
     """
     Where nothing is, what there is is named in full.
     """
-    found = door.get("/debug/nosuch")
+    found = mounted.get("/debug/nosuch")
     assert found.status_code == 404
     paths = found.text.rstrip("\n").partition("there is: ")[2].split()
     assert paths == ["/debug/", "/debug/fgtrace", "/debug/fgprof", "/debug/tasks"]
-    assert all(door.get(path, params={"seconds": "x"}).status_code == 400 for path in paths)
+    assert all(mounted.get(path, params={"seconds": "x"}).status_code == 400 for path in paths)
 
 
-def test_door_within_another_application() -> None:
+def test_mount_within_another_application() -> None:
     """
     An aiohttp application may be a part of another one: the paths are those that a client asks for.
     """
@@ -488,14 +488,14 @@ def test_door_within_another_application() -> None:
     assert "RequestHandler.start" in tasks
 
 
-def test_index(door: Live) -> None:
+def test_index(mounted: Live) -> None:
     """
     The page is at the place itself, and its links lead to what there is.
     """
-    reply = door.get("/debug", follow_redirects=True)
-    assert reply.url.path == "/debug/"
-    for link in re.findall(r'href="([^"]+)"', reply.text):
-        assert door.get(f"/debug/{link.replace('=5', '=0.1')}").status_code == 200
+    response = mounted.get("/debug", follow_redirects=True)
+    assert response.url.path == "/debug/"
+    for link in re.findall(r'href="([^"]+)"', response.text):
+        assert mounted.get(f"/debug/{link.replace('=5', '=0.1')}").status_code == 200
 
 
 def test_page_allows_its_own_script_only() -> None:
@@ -624,14 +624,14 @@ class TestTasks:
         assert asyncio.run(main())
 
 
-def test_last(door: Live, core: str, tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
+def test_last(mounted: Live, core: str, tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
     """
     The last seconds of a flight recorder come at once.
     """
     with FlightRecorder(hz=200) as recorder:
         until(lambda: recorder.stats.seconds > 0)
-        reply = door.get("/debug/fgtrace?last=60")
-    (tmp_path / "t.json").write_bytes(reply.content)
+        response = mounted.get("/debug/fgtrace?last=60")
+    (tmp_path / "t.json").write_bytes(response.content)
     trace = read_trace()
     assert trace.metadata["flight"]["seconds"] > 0
     assert trace.metadata["stats"]["core"] == core
@@ -640,7 +640,7 @@ def test_last(door: Live, core: str, tmp_path: Path, read_trace: Callable[..., T
 @pytest.mark.parametrize(
     "error", [OSError("no room"), fgtrace.SinkError("there", OSError("no room")), ValueError("a bug")]
 )
-def test_failing(door: Live, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing(mounted: Live, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Where a trace cannot be made, the client is told, the program goes on, and the next one may be made.
     """
@@ -651,19 +651,19 @@ def test_failing(door: Live, error: Exception, monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patch:
         patch.setattr("fgtrace._session.trace.Trace.start", fail)
         for _ in range(3):
-            reply = door.get("/debug/fgtrace?seconds=0.1")
-            assert reply.status_code == 500
-            assert str(error) in reply.text
-    assert door.get("/debug/fgtrace?seconds=0.1").status_code == 200
+            response = mounted.get("/debug/fgtrace?seconds=0.1")
+            assert response.status_code == 500
+            assert str(error) in response.text
+    assert mounted.get("/debug/fgtrace?seconds=0.1").status_code == 200
 
 
-def test_no_recorder(door: Live) -> None:
+def test_no_recorder(mounted: Live) -> None:
     """
     Without a flight recorder there are no last seconds.
     """
-    reply = door.get("/debug/fgtrace?last=5")
-    assert reply.status_code == 409
-    assert "no flight recorder runs here" in reply.text
+    response = mounted.get("/debug/fgtrace?last=5")
+    assert response.status_code == 409
+    assert "no flight recorder runs here" in response.text
 
 
 def _rows(heading: str) -> dict[str, str]:
@@ -678,7 +678,7 @@ def _rows(heading: str) -> dict[str, str]:
 
 def test_docs_options() -> None:
     """
-    The page has each option of a door, with its default.
+    The page has each option, with its default.
     """
     defaults = {each.name: getattr(HttpOptions(), each.name) for each in fields(HttpOptions)}
     assert _rows("## Options") == {
@@ -690,7 +690,7 @@ def test_docs_query() -> None:
     """
     The page has each field of a query, and no other; so has the index, where the words are explained.
     """
-    fields_ = Door(HttpOptions())._trace_fields
+    fields_ = Endpoints(HttpOptions())._trace_fields
     assert set(_rows("takes, all of them optional")) == set(fields_)
     assert all(name.encode() in PAGE for name in fields_)
 

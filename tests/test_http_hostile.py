@@ -19,7 +19,7 @@ import pytest
 import fgtrace
 from fgtrace._http import messages as _replies
 from fgtrace._http import server_thread as _listener
-from live import DOORS, SECONDS, Live, live, until
+from live import MOUNTS, SECONDS, Live, live, until
 
 CROWD = 2000
 
@@ -202,14 +202,14 @@ def test_slow_reader(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_replies, "SLOWEST_RATE", 1 << 40)
     monkeypatch.setattr("fgtrace._http.endpoints.TASKS_SHOWN", 1 << 30)
     monkeypatch.setattr("fgtrace._http.endpoints.as_text", lambda *_: b"x" * (64 << 20))
-    monkeypatch.setattr("fgtrace._http.endpoints.MOST_LOOKS", 1)
+    monkeypatch.setattr("fgtrace._http.endpoints.MOST_TASK_LISTS", 1)
     with live(kind) as service, connect(service) as client:
         client.sendall(b"GET /debug/tasks HTTP/1.1\r\nHost: localhost\r\n\r\n")
         until(lambda: service.get("/debug/tasks?format=json").status_code == 429)
         until(lambda: service.get("/debug/tasks?format=json").status_code == 200)
 
 
-@pytest.mark.parametrize("kind", DOORS)
+@pytest.mark.parametrize("kind", MOUNTS)
 @pytest.mark.parametrize(
     "path",
     [
@@ -230,7 +230,7 @@ def test_path(kind: str, path: str) -> None:
         assert status(reply) in (400, 404)
 
 
-@pytest.mark.parametrize("kind", DOORS)
+@pytest.mark.parametrize("kind", MOUNTS)
 def test_those_who_leave(kind: str) -> None:
     """
     A hundred clients that ask for a trace and go leave nothing, and a hundred and first is served.

@@ -20,7 +20,7 @@ import pytest
 import fgtrace
 import fgtrace.aiohttp
 import fgtrace.asgi
-from fgtrace._http.task_list import TaskList, as_text
+from fgtrace._http.task_list import TaskInspector, as_text
 from fgtrace._model.values import Frame, Request, Track
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import Recording
@@ -266,9 +266,9 @@ def test_under_way(kind: str, record: Callable[..., Trace]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["starlette", "aiohttp"])
-def test_door(kind: str, record: Callable[..., Trace]) -> None:
+def test_mount(kind: str, record: Callable[..., Trace]) -> None:
     """
-    What is asked of a door is a request of that path.
+    A request to the endpoints is one of that path.
     """
     with live(kind) as service:
         trace = record(lambda: service.get("/debug/fgtrace?seconds=0.2"))
@@ -281,10 +281,10 @@ def test_tasks_now(kind: str) -> None:
     """
     A look at what every task does right now lists those that serve a request by it, with its facts.
     """
-    with live(kind) as service, live("serve") as door, asking(service, "/block"):
+    with live(kind) as service, live("serve") as endpoints, asking(service, "/block"):
         assert service.blocked.wait(SECONDS)
-        found = door.get("/debug/tasks?format=json").json()["tasks"]
-        text = door.get("/debug/tasks").text
+        found = endpoints.get("/debug/tasks?format=json").json()["tasks"]
+        text = endpoints.get("/debug/tasks").text
     (task,) = (each for each in found if each["request"] is not None)
     assert task["request"].pop("seconds") > 0
     assert task["request"] == {"name": "GET /block", "args": {"path": "/block", **IDS}}
@@ -305,7 +305,7 @@ def test_tasks_now_hostile(caplog: pytest.LogCaptureFixture) -> None:
             _requests.begin_request(task, nameless, None),
             _requests.begin_request(task, lambda _: (f"GET {path}", path, "", ""), None),
         ]
-        found = as_text(TaskList(Options()).look(), 9).decode()
+        found = as_text(TaskInspector(Options()).inspect(), 9).decode()
         for each in serving:
             _requests.end_request(each)
         return found

@@ -4,8 +4,8 @@ Traces of a live aiohttp application over HTTP.
     app = web.Application(middlewares=[fgtrace.aiohttp.request_middleware])    # requests by name
     fgtrace.aiohttp.add_routes(app, prefix="/debug", token="...")
 
-Then ``curl 'http://127.0.0.1:8080/debug/fgtrace?seconds=5' > trace.json``. It answers while the
-application's loop runs: for a loop that may hang, `fgtrace.serve` has a thread of its own.
+`fgtrace.server` says what can be requested then. The endpoints answer while the application's loop runs; for
+a loop that may hang, `fgtrace.serve` has threads of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from fgtrace._http import PATHS, Door, HttpRequest, Reply, make_door, mount_path
+from fgtrace._http import PATHS, Endpoints, HttpRequest, HttpResponse, make_endpoints, mount_path
 from fgtrace._output.metadata import in_thread
 from fgtrace._recording.wrappers import wrapper
 from fgtrace._sampling.collect.requests import begin_request, end_request
@@ -28,26 +28,21 @@ __all__ = ["add_routes", "request_middleware"]
 
 def add_routes(app: web.Application, prefix: str = "/debug", **options: Any) -> None:
     """
-    Answer under a prefix: ``/debug/``, ``/debug/fgtrace``, ``/debug/fgprof`` and ``/debug/tasks``.
+    Add routes under a prefix: ``/debug/``, ``/debug/fgtrace``, ``/debug/fgprof`` and ``/debug/tasks``.
 
     Args:
         app: not yet running.
-        prefix: where the paths are.
-        options: see `fgtrace._http.HttpOptions`: ``token``, ``seconds``, ``max_seconds``, ``max_hz``,
-            ``max_traces``, ``config``.
-
-    Raises:
-        ConfigError: an option has a value that is not allowed.
-        UnknownOptionError: there is no such option.
+        prefix: the path of the endpoints.
+        options: ``token``, ``max_seconds`` ...: as of `fgtrace.serve`, with the same errors.
     """
     prefix = mount_path(prefix)
-    door = make_door("fgtrace.aiohttp.add_routes", options, "prefix")
+    endpoints = make_endpoints("fgtrace.aiohttp.add_routes", options, "prefix")
 
     async def debug(path: str, request: web.Request) -> web.StreamResponse:
         path += request.match_info.get("rest", "")
         base = request.path.removesuffix(path)  # more than the prefix in an application within another one
-        ask = HttpRequest(request.method, path, request.rel_url.raw_query_string, _headers(request), base)
-        return await _answer(door, ask, request)
+        asked = HttpRequest(request.method, path, request.rel_url.raw_query_string, _headers(request), base)
+        return await _answer(endpoints, asked, request)
 
     for path in ("", *PATHS):  # a route each, so that a request is named by what it asked for
         app.router.add_route("*", prefix + path, partial(debug, path))
@@ -92,18 +87,18 @@ def _headers(request: web.Request) -> dict[str, str]:
     return {name.lower(): value for name, value in request.headers.items()}
 
 
-async def _answer(door: Door, ask: HttpRequest, request: web.Request) -> web.StreamResponse:
-    found = door.answer(ask)
-    if isinstance(found, Reply):
+async def _answer(endpoints: Endpoints, asked: HttpRequest, request: web.Request) -> web.StreamResponse:
+    found = endpoints.answer(asked)
+    if isinstance(found, HttpResponse):
         return await _send(found, request)
     try:
         failed = await in_thread(partial(found.run, partial(_is_gone, request)))
         if failed is not None:
             raise failed
-        reply = found.reply
-        if reply is None:
+        response = found.response
+        if response is None:
             raise web.HTTPRequestTimeout  # to nobody
-        return await _send(reply, request)
+        return await _send(response, request)
     finally:
         found.cancel()
 
@@ -113,16 +108,15 @@ def _is_gone(request: web.Request) -> bool:
     return transport is None or transport.is_closing()
 
 
-async def _send(reply: Reply, request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(status=reply.status, headers=reply.headers)
-    await response.prepare(request)
+async def _send(response: HttpResponse, request: web.Request) -> web.StreamResponse:
+    stream = web.StreamResponse(status=response.status, headers=response.headers)
+    await stream.prepare(request)
     with suppress(ConnectionResetError, TimeoutError):  # the client went away, or takes too long
-        async with asyncio.timeout(reply.patience):
-            for chunk in reply.chunks():
-                await response.write(chunk)
-                await asyncio.sleep(
-                    0
-                )  # a client that reads as fast as we write would have the loop to itself
+        async with asyncio.timeout(response.patience):
+            for chunk in response.chunks():
+                await stream.write(chunk)
+                # a client that reads as fast as we write would have the loop to itself
+                await asyncio.sleep(0)
     if not _is_gone(request):
-        await response.write_eof()
-    return response
+        await stream.write_eof()
+    return stream

@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from fgtrace._http import Door, HttpRequest, Job, Reply, make_door, mount_path
+from fgtrace._http import Endpoints, HttpRequest, HttpResponse, Job, make_endpoints, mount_path
 from fgtrace._output.metadata import start_thread
 from fgtrace._recording.wrappers import wrapper
 from fgtrace._sampling.collect.requests import begin_request, end_request
@@ -48,7 +48,7 @@ class DebugApp:
     """
 
     def __init__(self, **options: Any) -> None:
-        self._door = make_door("fgtrace.asgi.DebugApp", options)
+        self._endpoints = make_endpoints("fgtrace.asgi.DebugApp", options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """
@@ -57,7 +57,7 @@ class DebugApp:
         if scope["type"] != "http":
             raise NotImplementedError(f"there is nothing here but HTTP: {scope['type']}")
         base = scope.get("root_path", "")
-        await _serve(self._door, _ask(scope, scope["path"].removeprefix(base), base), receive, send)
+        await _serve(self._endpoints, _request(scope, scope["path"].removeprefix(base), base), receive, send)
 
 
 class DebugMiddleware:
@@ -80,7 +80,7 @@ class DebugMiddleware:
     def __init__(self, app: AsgiApp, prefix: str = "/debug", **options: Any) -> None:
         self._app = app
         self._prefix = mount_path(prefix)
-        self._door = make_door("fgtrace.asgi.DebugMiddleware", options, "prefix")
+        self._endpoints = make_endpoints("fgtrace.asgi.DebugMiddleware", options, "prefix")
 
     @wrapper("call")
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,8 +91,8 @@ class DebugMiddleware:
             root = scope.get("root_path", "")
             path = scope["path"].removeprefix(root)
             if path == self._prefix or path.startswith(f"{self._prefix}/"):
-                ask = _ask(scope, path.removeprefix(self._prefix), root + self._prefix)
-                await _serve(self._door, ask, receive, send)
+                request = _request(scope, path.removeprefix(self._prefix), root + self._prefix)
+                await _serve(self._endpoints, request, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -164,26 +164,26 @@ def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def _ask(scope: Scope, path: str, base: str) -> HttpRequest:
+def _request(scope: Scope, path: str, base: str) -> HttpRequest:
     return HttpRequest(scope["method"], path, scope["query_string"].decode("latin-1"), _headers(scope), base)
 
 
-async def _serve(door: Door, ask: HttpRequest, receive: Receive, send: Send) -> None:
+async def _serve(endpoints: Endpoints, request: HttpRequest, receive: Receive, send: Send) -> None:
     """
     Answer, unless the client goes away meanwhile.
     """
-    found = door.answer(ask)
+    found = endpoints.answer(request)
     try:
-        reply = await _made(found, receive) if isinstance(found, Job) else found
-        if reply is not None:
-            with anyio.move_on_after(reply.patience):
-                await _send(reply, send)
+        response = await _made(found, receive) if isinstance(found, Job) else found
+        if response is not None:
+            with anyio.move_on_after(response.patience):
+                await _send(response, send)
     finally:
         if isinstance(found, Job):
             found.cancel()
 
 
-async def _made(job: Job, receive: Receive) -> Reply | None:
+async def _made(job: Job, receive: Receive) -> HttpResponse | None:
     """
     The reply of a job that a thread does; None, and at once, if the client goes away.
 
@@ -194,13 +194,13 @@ async def _made(job: Job, receive: Receive) -> Reply | None:
         while (await receive())["type"] != "http.disconnect":
             pass
         return None
-    return job.reply
+    return job.response
 
 
-async def _send(reply: Reply, send: Send) -> None:
-    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    for chunk in reply.chunks():
+async def _send(response: HttpResponse, send: Send) -> None:
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers.items()]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    for chunk in response.chunks():
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await anyio.lowlevel.checkpoint()  # a server that has lost its client takes all at once
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -42,16 +42,16 @@ class Server:
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
-        from fgtrace._http import make_door
+        from fgtrace._http import make_endpoints
         from fgtrace._http.server_thread import ServerThread  # 30 ms, and only a server needs it
 
         if not host:
             raise ConfigError("host", host, "allowed is an address or a name of this machine")
         if type(port) is not int or not 0 <= port <= 65535:
             raise ConfigError("port", port, "allowed is a whole number from 0 to 65535")
-        door = make_door("fgtrace.serve", options, "host", "port")
+        endpoints = make_endpoints("fgtrace.serve", options, "host", "port")
         is_local = host in LOOPBACK and options.get("token") is None
-        self._listener = ServerThread(door, host, port, is_local=is_local)
+        self._listener = ServerThread(endpoints, host, port, is_local=is_local)
         self.host = host
         self.port = self._listener.port
         self._listener.start()

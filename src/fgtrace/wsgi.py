@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from fgtrace._http import Door, HttpRequest, Reply, make_door, mount_path
+from fgtrace._http import Endpoints, HttpRequest, HttpResponse, make_endpoints, mount_path
 from fgtrace._recording.wrappers import wrapper
 
 __all__ = ["DebugApp", "DebugMiddleware"]
@@ -40,13 +40,13 @@ class DebugApp:
     """
 
     def __init__(self, **options: Any) -> None:
-        self._door = make_door("fgtrace.wsgi.DebugApp", options)
+        self._endpoints = make_endpoints("fgtrace.wsgi.DebugApp", options)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """
         Answer a request.
         """
-        return _answer(self._door, environ, start_response)
+        return _answer(self._endpoints, environ, start_response)
 
 
 class DebugMiddleware:
@@ -66,7 +66,7 @@ class DebugMiddleware:
     def __init__(self, app: WsgiApp, prefix: str = "/debug", **options: Any) -> None:
         self._app = app
         self._prefix = mount_path(prefix)
-        self._door = make_door("fgtrace.wsgi.DebugMiddleware", options, "prefix")
+        self._endpoints = make_endpoints("fgtrace.wsgi.DebugMiddleware", options, "prefix")
 
     @wrapper("call")
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -80,30 +80,32 @@ class DebugMiddleware:
             "SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + self._prefix,
             "PATH_INFO": path.removeprefix(self._prefix),
         }
-        return _answer(self._door, {**environ, **moved}, start_response)
+        return _answer(self._endpoints, {**environ, **moved}, start_response)
 
 
-def _answer(door: Door, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    ask = HttpRequest(
+def _answer(
+    endpoints: Endpoints, environ: dict[str, Any], start_response: Callable[..., Any]
+) -> Iterable[bytes]:
+    request = HttpRequest(
         environ["REQUEST_METHOD"],
         environ.get("PATH_INFO", ""),
         environ.get("QUERY_STRING", ""),
         _headers(environ),
         environ.get("SCRIPT_NAME", ""),
     )
-    found = door.answer(ask)
-    if isinstance(found, Reply):
+    found = endpoints.answer(request)
+    if isinstance(found, HttpResponse):
         return _start(found, start_response)
     try:
         found.run(environ.get(DISCONNECTED))
     except BaseException:
         found.cancel()
         raise
-    reply = found.reply
-    if reply is None:  # the client has gone
+    response = found.response
+    if response is None:  # the client has gone
         start_response("408 Request Timeout", [("Content-Length", "0")])
         return []
-    return _start(reply, start_response)
+    return _start(response, start_response)
 
 
 def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
@@ -114,9 +116,9 @@ def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _start(reply: Reply, start_response: Callable[..., Any]) -> Iterable[bytes]:
-    start_response(f"{reply.status} {reply.phrase}", list(reply.headers.items()))
-    return _Body(reply)
+def _start(response: HttpResponse, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response(f"{response.status} {response.phrase}", list(response.headers.items()))
+    return _Body(response)
 
 
 class _Body:
@@ -124,8 +126,8 @@ class _Body:
     What a server iterates over, and closes.
     """
 
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+    def __init__(self, response: HttpResponse) -> None:
+        self._reply = response
 
     def __iter__(self) -> Iterator[bytes]:
         return self._reply.chunks()

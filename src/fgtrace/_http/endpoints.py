@@ -1,5 +1,5 @@
 """
-What is behind the doors: who may ask, what there is, and how much of it at once.
+The debug endpoints: who may use them, which paths there are, and how much runs at once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from fgtrace._http.index_page import PAGE, PAGE_HEADERS
-from fgtrace._http.jobs import DumpJob, Job, ReplyJob, TraceJob, file_headers
-from fgtrace._http.messages import HttpRequest, Reply, plain_text, takes_gzip
+from fgtrace._http.jobs import DumpJob, Job, ResponseJob, TraceJob, file_headers
+from fgtrace._http.messages import HttpRequest, HttpResponse, accepts_gzip, plain_text
 from fgtrace._http.options import HttpOptions
 from fgtrace._http.query import (
     LONGEST_QUERY,
@@ -24,65 +24,71 @@ from fgtrace._http.query import (
     count,
     flag,
     number,
+    one_of,
     read_query,
     refusal,
     up_to,
-    word,
 )
-from fgtrace._http.task_list import TaskList, as_json, as_text
+from fgtrace._http.task_list import TaskInspector, as_json, as_text
 from fgtrace._options.options import FORMATS
 from fgtrace._sampling.collect.task_discovery import tell_finders
 from fgtrace._session.flight_recorder import running
 from fgtrace.errors import ConfigError
 
-__all__ = ["PATHS", "Door", "Slots"]
+__all__ = ["PATHS", "Endpoints", "Slots"]
 
-#: What there is, below the place of a door.
+#: The paths, below the mount.
 PATHS = ("/", "/fgtrace", "/fgprof", "/tasks")
 
-#: Answers to ``/tasks`` that may be in the making, or on their way, at once.
-MOST_LOOKS = 4
-#: Tasks that ``/tasks`` tells of where it is not asked for more.
+#: Responses to ``/tasks`` that may be in the making, or on their way, at once.
+MOST_TASK_LISTS = 4
+#: Tasks that ``/tasks`` lists unless the query says otherwise.
 TASKS_SHOWN = 1000
 PROFILES = ("pprof", "folded", "speedscope")
 
 
 class Slots:
     """
-    How much may be done at once.
+    Limits how many jobs run at once.
+
+    Args:
+        most: how many.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._taken: dict[object, float] = {}
+        self._ends: dict[object, float] = {}
 
-    def take(self, seconds: float) -> Callable[[], None] | None:
+    def acquire(self, seconds: float) -> Callable[[], None] | None:
         """
-        Take one, probably for so long; what gives it back. None: there is none.
+        Take a slot; return the function that gives it back, or None if no slot is free.
+
+        Args:
+            seconds: how long it will probably be used.
         """
         key = object()
         with self._lock:
-            if len(self._taken) >= self._most:
+            if len(self._ends) >= self._most:
                 return None
-            self._taken[key] = time.monotonic() + seconds
+            self._ends[key] = time.monotonic() + seconds
 
-        def give_back() -> None:
+        def release() -> None:
             with self._lock:
-                self._taken.pop(key, None)
+                self._ends.pop(key, None)
 
-        return give_back
+        return release
 
     def retry_after(self) -> int:
         """
-        In so many seconds one may be free again.
+        Return the seconds after which a slot may be free again.
         """
         with self._lock:
-            first = min(self._taken.values(), default=0.0)
+            first = min(self._ends.values(), default=0.0)
         return max(1, round(first - time.monotonic() + 0.5))
 
 
-class Door:
+class Endpoints:
     """
     Answers requests; it knows no framework and no socket.
 
@@ -92,13 +98,13 @@ class Door:
 
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
-        self._traces = Slots(options.max_traces)
-        self._looks = Slots(MOST_LOOKS)
-        self._tasks = TaskList(options.config)
-        answers = (self._index, self._trace, self._profile, self._now)
-        self._places: dict[str, Callable[[HttpRequest], Reply | Job]] = {
+        self._trace_slots = Slots(options.max_traces)
+        self._task_list_slots = Slots(MOST_TASK_LISTS)
+        self._inspector = TaskInspector(options.config)
+        handlers = (self._index, self._trace, self._profile, self._task_list)
+        self._handlers: dict[str, Callable[[HttpRequest], HttpResponse | Job]] = {
             "": self._redirect,
-            **dict(zip(PATHS, answers, strict=True)),
+            **dict(zip(PATHS, handlers, strict=True)),
         }
         limits = {
             "seconds": up_to(options.max_seconds, "seconds"),
@@ -106,44 +112,45 @@ class Door:
         }
         self._trace_fields: dict[str, Field] = {
             **limits,
-            "format": word(*FORMATS),
-            "state_frames": word("root", "leaf", "no"),
-            "awaits": word("sampled", "exact"),
-            "tracks": word("task", "lane", "auto"),
+            "format": one_of(*FORMATS),
+            "state_frames": one_of("root", "leaf", "no"),
+            "awaits": one_of("sampled", "exact"),
+            "tracks": one_of("task", "lane", "auto"),
             "include_self": flag, "threads": flag, "tasks": flag, "lines": flag,
             "last": number,
         }  # fmt: skip
-        self._profile_fields: dict[str, Field] = {**limits, "format": word(*PROFILES)}
+        self._profile_fields: dict[str, Field] = {**limits, "format": one_of(*PROFILES)}
 
-    def answer(self, ask: HttpRequest) -> Reply | Job:
+    def answer(self, request: HttpRequest) -> HttpResponse | Job:
         """
-        The answer to a request, or the job that makes it.
+        Return the response to a request, or the job that makes it.
         """
-        if not self._may_ask(ask.headers.get("authorization", "")):
+        if not self._is_authorized(request.headers.get("authorization", "")):
             challenge = {"WWW-Authenticate": 'Basic realm="fgtrace", charset="UTF-8", Bearer'}
             return plain_text(401, "a token is needed: Authorization: Bearer <token>", challenge)
-        place = self._places.get(ask.path)
-        if place is None:
+        handler = self._handlers.get(request.path)
+        if handler is None:
             return plain_text(
-                404, "there is nothing here; there is: " + " ".join(ask.base + path for path in PATHS)
+                404, "there is nothing here; there is: " + " ".join(request.base + path for path in PATHS)
             )
-        if ask.method not in ("GET", "HEAD"):
+        if request.method not in ("GET", "HEAD"):
             return plain_text(405, "allowed is GET or HEAD", {"Allow": "GET, HEAD"})
-        if len(ask.query) > LONGEST_QUERY:
+        if len(request.query) > LONGEST_QUERY:
             return plain_text(414, f"the query is longer than {LONGEST_QUERY} characters")
         try:
-            found = place(ask)
+            found = handler(request)
         except ConfigError as error:
             return plain_text(400, refusal(error))
-        return found.without_body() if isinstance(found, Reply) and ask.method == "HEAD" else found
+        is_head = request.method == "HEAD"
+        return found.without_body() if isinstance(found, HttpResponse) and is_head else found
 
-    def _may_ask(self, said: str) -> bool:
+    def _is_authorized(self, header: str) -> bool:
         """
-        Whether this header has the token; how long that takes says nothing about it.
+        Return whether this header has the token; how long that takes tells nothing about the token.
         """
         if self._options.token is None:
             return True
-        scheme, _, given = said.partition(" ")
+        scheme, _, given = header.partition(" ")
         given = given.strip()
         if scheme.lower() == "basic":
             try:
@@ -154,85 +161,91 @@ class Door:
             return False
         return hmac.compare_digest(given.encode(errors="replace"), self._options.token.encode())
 
-    def _redirect(self, ask: HttpRequest) -> Reply:
+    def _redirect(self, request: HttpRequest) -> HttpResponse:
         """
-        The page's links are relative, so its address ends in a slash.
+        Redirect to the page, whose address ends in a slash since its links are relative.
         """
-        place = ask.base.rpartition("/")[2] + "/"  # relative: a proxy may stand before us
-        return plain_text(308, f"it is at {place}", {"Location": place})
+        path = request.base.rpartition("/")[2] + "/"  # relative: a proxy may stand before us
+        return plain_text(308, f"it is at {path}", {"Location": path})
 
-    def _index(self, ask: HttpRequest) -> Reply:
-        read_query(ask.query, {})
-        return Reply(200, PAGE_HEADERS, PAGE)
+    def _index(self, request: HttpRequest) -> HttpResponse:
+        read_query(request.query, {})
+        return HttpResponse(200, PAGE_HEADERS, PAGE)
 
-    def _trace(self, ask: HttpRequest) -> Reply | Job:
-        asked = read_query(ask.query, self._trace_fields)
-        if "last" in asked:
-            return self._dump(ask, asked)
-        seconds = asked.pop("seconds", self._options.usual_seconds)
-        return self._traced(ask, {"format": "json", **asked}, seconds)
+    def _trace(self, request: HttpRequest) -> HttpResponse | Job:
+        fields = read_query(request.query, self._trace_fields)
+        if "last" in fields:
+            return self._dump(request, fields)
+        seconds = fields.pop("seconds", self._options.usual_seconds)
+        return self._new_trace(request, {"format": "json", **fields}, seconds)
 
-    def _profile(self, ask: HttpRequest) -> Reply | Job:
-        asked = read_query(ask.query, self._profile_fields)
-        seconds = asked.pop("seconds", self._options.usual_seconds)
-        return self._traced(ask, {"format": "pprof", **asked}, seconds)
+    def _profile(self, request: HttpRequest) -> HttpResponse | Job:
+        fields = read_query(request.query, self._profile_fields)
+        seconds = fields.pop("seconds", self._options.usual_seconds)
+        return self._new_trace(request, {"format": "pprof", **fields}, seconds)
 
-    def _traced(self, ask: HttpRequest, asked: Mapping[str, Any], seconds: float) -> Reply | Job:
-        with as_sent(ask.query):
-            options = replace(self._options.config, dst="fgtrace.json", **asked)
-        if ask.method == "HEAD":
-            return Reply(200, file_headers(asked["format"]), None)
+    def _new_trace(
+        self, request: HttpRequest, fields: Mapping[str, Any], seconds: float
+    ) -> HttpResponse | Job:
+        with as_sent(request.query):
+            options = replace(self._options.config, dst="fgtrace.json", **fields)
+        if request.method == "HEAD":
+            return HttpResponse(200, file_headers(fields["format"]), None)
         tell_finders()
+        compress = accepts_gzip(request.headers)
         return self._in_slot(
-            self._traces, seconds,
-            lambda release: TraceJob(options, seconds, release, compress=takes_gzip(ask.headers)),
-        )  # fmt: skip
+            self._trace_slots, seconds, lambda release: TraceJob(options, seconds, release, compress=compress)
+        )
 
-    def _dump(self, ask: HttpRequest, asked: dict[str, Any]) -> Reply | Job:
+    def _dump(self, request: HttpRequest, fields: dict[str, Any]) -> HttpResponse | Job:
         """
-        What a flight recorder of this process has.
+        Return what a flight recorder of this process has.
         """
-        seconds, format_ = asked.pop("last"), asked.pop("format", "json")
-        with as_sent(ask.query):
-            for name, value in asked.items():
+        seconds, format_ = fields.pop("last"), fields.pop("format", "json")
+        with as_sent(request.query):
+            for name, value in fields.items():
                 raise ConfigError(name, value, "allowed with last is format: the rest is the recorder's")
         recorder = running()
         if recorder is None:
             return plain_text(
                 409, "no flight recorder runs here: start one with fgtrace.FlightRecorder().start()"
             )
-        if ask.method == "HEAD":
-            return Reply(200, file_headers(format_), None)
+        if request.method == "HEAD":
+            return HttpResponse(200, file_headers(format_), None)
+        compress = accepts_gzip(request.headers)
         return self._in_slot(
-            self._traces, 1,
-            lambda release: DumpJob(recorder, seconds, format_, release, compress=takes_gzip(ask.headers)),
+            self._trace_slots, 1,
+            lambda release: DumpJob(recorder, seconds, format_, release, compress=compress),
         )  # fmt: skip
 
-    def _now(self, ask: HttpRequest) -> Reply | Job:
-        asked = read_query(ask.query, {"format": word("text", "json"), "limit": count})
-        wants_json = "application/json" in ask.headers.get("accept", "")
-        format_ = asked.get("format", "json" if wants_json else "text")
-        most = asked.get("limit", TASKS_SHOWN)
+    def _task_list(self, request: HttpRequest) -> HttpResponse | Job:
+        fields = read_query(request.query, {"format": one_of("text", "json"), "limit": count})
+        accepts_json = "application/json" in request.headers.get("accept", "")
+        format_ = fields.get("format", "json" if accepts_json else "text")
+        most = fields.get("limit", TASKS_SHOWN)
         write, type_ = (
             (as_json, "application/json") if format_ == "json" else (as_text, "text/plain; charset=utf-8")
         )
         headers = {"Content-Type": type_, "Vary": "Accept"}
-        if ask.method == "HEAD":
-            return Reply(200, headers, None)
+        if request.method == "HEAD":
+            return HttpResponse(200, headers, None)
         tell_finders()
-        return self._in_slot(
-            self._looks, 1,
-            lambda release: ReplyJob(lambda: Reply(200, headers, write(self._tasks.look(), most)), release),
-        )  # fmt: skip
+
+        def respond() -> HttpResponse:
+            return HttpResponse(200, headers, write(self._inspector.inspect(), most))
+
+        return self._in_slot(self._task_list_slots, 1, lambda release: ResponseJob(respond, release))
 
     @staticmethod
-    def _in_slot(slots: Slots, seconds: float, make: Callable[[Callable[[], None]], Job]) -> Reply | Job:
+    def _in_slot(
+        slots: Slots, seconds: float, make: Callable[[Callable[[], None]], Job]
+    ) -> HttpResponse | Job:
         """
-        A job, if there may be another one.
+        Make a job if a slot is free for it.
         """
-        give_back = slots.take(seconds)
-        if give_back is None:
+        release = slots.acquire(seconds)
+        if release is None:
             return plain_text(
                 429, "as many are being made as may be at once", {"Retry-After": str(slots.retry_after())}
             )
-        return make(give_back)
+        return make(release)

@@ -1,12 +1,12 @@
 """
-The page at a door's place: what there is, and a button that opens a trace in the Perfetto UI.
+The index page of the debug endpoints: links to them, and a button that opens a trace in the Perfetto UI.
 
 The Perfetto UI takes a trace from another page by ``postMessage`` (https://perfetto.dev/docs/visualization/
-deep-linking-to-perfetto-ui): its window is opened, is sent PING until it answers PONG, and then the bytes,
-which this page has fetched. So nothing needs CORS, and nothing is uploaded. A browser opens a window only
-shortly after a click; where the trace took longer, the page asks for another one.
+deep-linking-to-perfetto-ui): the page opens the UI's window, sends it PING until the UI answers PONG, and
+then sends the bytes, which the page has fetched. So nothing needs CORS, and nothing is uploaded. A browser
+opens a window only shortly after a click; where the trace took longer, the page asks for another click.
 
-The page loads nothing from elsewhere, and its policy allows nothing else than its own script.
+The page loads nothing from elsewhere, and its policy allows its own script and style only.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ async function make() {
   form.start.disabled = true; open.hidden = true; save.hidden = true;
   say(`tracing for ${seconds} s ...`);
   try {
-    const reply = await fetch(`fgtrace?${asked}`);
-    if (!reply.ok) throw new Error(await reply.text());
-    const disposition = reply.headers.get("Content-Disposition") || "";
-    trace = {buffer: await reply.arrayBuffer(), fileName: (disposition.match(/filename="(.*)"/) || [])[1]};
+    const response = await fetch(`fgtrace?${asked}`);
+    if (!response.ok) throw new Error(await response.text());
+    const disposition = response.headers.get("Content-Disposition") || "";
+    trace = {buffer: await response.arrayBuffer(), fileName: (disposition.match(/filename="(.*)"/) || [])[1]};
     save.href = URL.createObjectURL(new Blob([trace.buffer]));
     save.download = trace.fileName;
     open.hidden = false; save.hidden = false;

@@ -1,9 +1,9 @@
 """
-Answers that take their time. A job blocks the thread that runs it, so an event loop gives it one.
+Jobs: responses that take time to make. A job blocks the thread that runs it, so an event loop gives it one.
 
-A trace goes to a temporary file, so that the recording is given back before the first byte is sent: how
-fast a client reads decides about a file on the disk and nothing else. When the client goes away the
-trace is stopped and nothing is encoded, or no further.
+A trace goes to a temporary file, and its recording is released before the first byte is sent: a client that
+reads slowly keeps a file on the disk and nothing else. When the client goes away, the job stops the trace and
+encodes nothing, or nothing further.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 
-from fgtrace._http.messages import Reply, plain_text
+from fgtrace._http.messages import HttpResponse, plain_text
 from fgtrace._http.query import refusal
 from fgtrace._options.options import FORMATS, PACKED, Options
 from fgtrace._output.captured_trace import CapturedTrace
@@ -25,9 +25,9 @@ from fgtrace._session.flight_recorder import FlightRecorder
 from fgtrace._session.trace import Config, Trace
 from fgtrace.errors import ConfigError, FgtraceError
 
-__all__ = ["DumpJob", "Gone", "Job", "ReplyJob", "TraceJob"]
+__all__ = ["ClientGone", "DumpJob", "Job", "ResponseJob", "TraceJob"]
 
-#: How often (s) a door that cannot wait for it is asked whether its client is still there.
+#: Seconds between two checks whether the client is still there, where a mount can only be polled for that.
 POLL = 0.1
 
 #: Format -> its media type; others are ``application/octet-stream``.
@@ -41,37 +41,37 @@ _TYPES = {
 }
 
 
-class Gone(Exception):  # noqa: N818 - not an error: the client went away
+class ClientGone(Exception):  # noqa: N818 - not an error: the client went away
     """
-    Nobody waits for the answer.
+    The client went away: nobody waits for the response.
     """
 
 
 class Job:
     """
-    An answer in the making.
+    A response in the making.
 
     Args:
-        release: called when the reply was sent or will never be; again: nothing happens.
+        release: called, once or several times, when the response was sent or will never be.
     """
 
     def __init__(self, release: Callable[[], None]) -> None:
         self._release = release
         self._cancelled = threading.Event()
-        self._reply: Reply | None = None
+        self._response: HttpResponse | None = None
         self._started = False
 
     def run(self, gone: Callable[[], bool] | None = None) -> None:
         """
-        Do it; afterwards `reply` is there, unless the client has gone.
+        Make the response, unless the client goes away.
 
         Args:
-            gone: asked now and then whether the client has.
+            gone: called now and then; returns whether the client has gone.
         """
         self._started = True
         try:
-            self._reply = self._answer(gone)
-        except Gone:
+            self._response = self._guarded(gone)
+        except ClientGone:
             self._release()
         except BaseException:  # the interpreter ends
             self._release()
@@ -80,78 +80,83 @@ class Job:
             self.cancel()
 
     @property
-    def reply(self) -> Reply | None:
+    def response(self) -> HttpResponse | None:
         """
-        The answer; None where nobody waits for it.
+        The response; None if nobody waits for it.
         """
-        return None if self._cancelled.is_set() else self._reply
+        return None if self._cancelled.is_set() else self._response
 
     def cancel(self) -> None:
         """
-        The client has gone: stop at once. Also when the reply was sent: what it holds is given back.
+        Stop at once, since the client has gone; after the response was sent, release what it holds.
         """
         self._cancelled.set()
-        if self._reply is not None:
-            self._reply.close()
+        if self._response is not None:
+            self._response.close()
         elif not self._started:
             self._release()
 
-    def _answer(self, gone: Callable[[], bool] | None) -> Reply:
+    def _guarded(self, gone: Callable[[], bool] | None) -> HttpResponse:
         try:
             self._check()
             return self._make(gone)
-        except (Gone, ConfigError, FgtraceError) as error:
-            if self._cancelled.is_set() or isinstance(error, Gone):
-                raise Gone from error
+        except (ClientGone, ConfigError, FgtraceError) as error:
+            if self._cancelled.is_set() or isinstance(error, ClientGone):
+                raise ClientGone from error
             said = refusal(error) if isinstance(error, ConfigError) else str(error)
-            reply = plain_text(400 if isinstance(error, ConfigError) else 500, said)
-        except Exception as error:  # it is a client's answer, and nobody else's trouble
+            response = plain_text(400 if isinstance(error, ConfigError) else 500, said)
+        except Exception as error:  # it concerns the client, not the program
             import logging  # costs 10 ms to import, and is needed when something failed
 
             logger = logging.getLogger("fgtrace")
             if logger.hasHandlers():  # else nobody configured logging, and it would print to stderr
                 logger.warning("answering over HTTP failed: %s", error, exc_info=error)
-            reply = plain_text(500, f"{type(error).__name__}: {error}")
-        reply.on_close(self._release)
-        return reply
+            response = plain_text(500, f"{type(error).__name__}: {error}")
+        response.on_close(self._release)
+        return response
 
-    def _make(self, gone: Callable[[], bool] | None) -> Reply:
+    def _make(self, gone: Callable[[], bool] | None) -> HttpResponse:
         raise NotImplementedError
 
     def _check(self) -> None:
         if self._cancelled.is_set():
-            raise Gone
+            raise ClientGone
 
     def _wait(self, until: float, gone: Callable[[], bool] | None) -> None:
         while (left := until - time.monotonic()) > 0:
             if self._cancelled.wait(left if gone is None else min(left, POLL)) or (gone and gone()):
-                raise Gone
+                raise ClientGone
 
 
-class ReplyJob(Job):
+class ResponseJob(Job):
     """
-    A reply that takes a while to put together.
+    A response that a function makes.
+
+    Args:
+        make: makes it.
+        release: as of `Job`.
     """
 
-    def __init__(self, make: Callable[[], Reply], release: Callable[[], None]) -> None:
+    def __init__(self, make: Callable[[], HttpResponse], release: Callable[[], None]) -> None:
         super().__init__(release)
-        self._put_together = make
+        self._function = make
 
-    def _make(self, gone: Callable[[], bool] | None) -> Reply:
-        reply = self._put_together()
-        reply.on_close(self._release)
-        return reply
+    def _make(self, gone: Callable[[], bool] | None) -> HttpResponse:
+        response = self._function()
+        response.on_close(self._release)
+        return response
 
 
-class HttpReply(BytesIO):
+class ResponseDestination(BytesIO):
     """
-    What a trace's options name as its destination; nobody writes to it: see `_FileJob`.
+    The destination in the options of a trace that becomes a response; nothing is written to it: see
+    `_FileJob`.
     """
 
 
 class _FileJob(Job):
     """
-    A trace as a reply.
+    A trace file as the response.
     """
 
     def __init__(self, format_: str, release: Callable[[], None], *, compress: bool) -> None:
@@ -159,14 +164,14 @@ class _FileJob(Job):
         self._format = format_
         self._compress = compress and format_ not in PACKED
 
-    def _make(self, gone: Callable[[], bool] | None) -> Reply:
+    def _make(self, gone: Callable[[], bool] | None) -> HttpResponse:
         def check() -> None:
             self._check()
             if gone is not None and gone():
-                raise Gone
+                raise ClientGone
 
         captured = self._capture(gone)
-        file = tempfile.TemporaryFile(prefix="fgtrace-")  # noqa: SIM115 - the reply closes it
+        file = tempfile.TemporaryFile(prefix="fgtrace-")  # noqa: SIM115 - the response closes it
         try:
             write_aside(captured, file, compress=self._compress, check=check)
             self._check()
@@ -178,9 +183,9 @@ class _FileJob(Job):
         headers = file_headers(self._format)
         if self._compress:
             headers["Content-Encoding"] = "gzip"
-        reply = Reply(200, headers, file, size=os.fstat(file.fileno()).st_size)
-        reply.on_close(self._release)
-        return reply
+        response = HttpResponse(200, headers, file, size=os.fstat(file.fileno()).st_size)
+        response.on_close(self._release)
+        return response
 
     def _capture(self, gone: Callable[[], bool] | None) -> CapturedTrace:
         raise NotImplementedError
@@ -188,13 +193,13 @@ class _FileJob(Job):
 
 class TraceJob(_FileJob):
     """
-    A trace that is made now.
+    A new trace.
 
     Args:
-        options: how; ``dst`` does not matter.
+        options: of the trace; ``dst`` does not matter.
         seconds: its length.
         release: as of `Job`.
-        compress: the client takes gzip.
+        compress: whether the client accepts gzip.
     """
 
     def __init__(
@@ -206,7 +211,7 @@ class TraceJob(_FileJob):
 
     def _capture(self, gone: Callable[[], bool] | None) -> CapturedTrace:
         values = {name: getattr(self._options, name) for name in Options.__slots__}
-        trace = Trace(Config(**{**values, "dst": HttpReply()})).start()
+        trace = Trace(Config(**{**values, "dst": ResponseDestination()})).start()
         try:
             self._wait(self._seconds - trace.seconds + time.monotonic(), gone)  # in this order: not too short
         except BaseException:
@@ -214,13 +219,20 @@ class TraceJob(_FileJob):
             raise
         captured = trace._capture()
         if captured is None:  # a child process, which nobody waits for
-            raise Gone
+            raise ClientGone
         return captured
 
 
 class DumpJob(_FileJob):
     """
-    What a flight recorder has.
+    The last seconds that a flight recorder has.
+
+    Args:
+        recorder: it runs.
+        seconds: how many.
+        format_: of the file.
+        release: as of `Job`.
+        compress: whether the client accepts gzip.
     """
 
     def __init__(
@@ -237,13 +249,13 @@ class DumpJob(_FileJob):
         self._seconds = seconds
 
     def _capture(self, gone: Callable[[], bool] | None) -> CapturedTrace:
-        options = replace(self._recorder.config, dst=HttpReply(), format=self._format)
+        options = replace(self._recorder.config, dst=ResponseDestination(), format=self._format)
         return self._recorder.cut(self._seconds, options, "")
 
 
 def file_headers(format_: str) -> dict[str, str]:
     """
-    The headers of a trace in this format.
+    Return the headers of a trace in this format.
     """
     name = f"fgtrace-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}{FORMATS[format_][0]}"
     return {

@@ -1,5 +1,5 @@
 """
-What goes over the wire: a request as a door hands it in, and the reply that it sends.
+An HTTP request as a mount passes it on, and the response that the mount sends.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import IO, NamedTuple
 
-__all__ = ["HttpRequest", "Reply", "plain_text", "takes_gzip"]
+__all__ = ["HttpRequest", "HttpResponse", "accepts_gzip", "plain_text"]
 
-#: Bytes that are sent at once.
+#: Bytes of a chunk.
 CHUNK = 64 * 1024
-#: A client may take this long (s) for a reply, and a second more for each so many bytes.
+#: A client may take this long (s) to read a response, and a second more for each so many bytes.
 SHORTEST_SENDING, SLOWEST_RATE = 30, 64 * 1024
-#: What every reply says: it is of this moment, and it is what it says it is.
+#: Headers of every response: no cache keeps it, and no browser guesses its type.
 ALWAYS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -27,11 +27,11 @@ class HttpRequest(NamedTuple):
     A request.
 
     Args:
-        method: as it was sent.
-        path: decoded, below the place of the door: ``""``, ``"/"``, ``"/fgtrace"``.
-        query: as it stands in the URL.
+        method: as the client sent it.
+        path: decoded, below the mount: ``""``, ``"/"``, ``"/fgtrace"``.
+        query: as in the URL.
         headers: by name, in lower case.
-        base: the path of the door's place, for a client: ``"/debug"``.
+        base: the path of the mount, as a client knows it: ``"/debug"``.
     """
 
     method: str
@@ -41,14 +41,14 @@ class HttpRequest(NamedTuple):
     base: str = ""
 
 
-class Reply:
+class HttpResponse:
     """
-    An answer, to be sent and then closed.
+    A response, to be sent and then closed.
 
     Args:
         status: the code.
-        headers: beside those that every reply has.
-        body: bytes, or a file of which all is sent; None: none is sent (``HEAD``).
+        headers: beside those of every response.
+        body: bytes, or a file that is sent whole; None: no body (``HEAD``, or a status without one).
         size: bytes of a file.
     """
 
@@ -72,26 +72,27 @@ class Reply:
     @property
     def patience(self) -> float:
         """
-        Seconds that a client may take for it.
+        The seconds that a client may take to read it.
         """
         return SHORTEST_SENDING + self.size / SLOWEST_RATE
 
     def on_close(self, release: Callable[[], None]) -> None:
         """
-        Have this called, once, by `close`.
+        Have `close` call this function, once.
         """
         self._release = release
 
-    def without_body(self) -> Reply:
+    def without_body(self) -> HttpResponse:
         """
-        The same for ``HEAD``.
+        Drop the body and keep the headers, as ``HEAD`` asks.
         """
+        self._close_body()
         self._body, self.size = b"", 0
         return self
 
     def chunks(self) -> Iterator[bytes]:
         """
-        The body, piece by piece.
+        Yield the body in chunks.
         """
         if isinstance(self._body, bytes):
             yield from (self._body,) if self._body else ()
@@ -102,26 +103,29 @@ class Reply:
 
     def close(self) -> None:
         """
-        It was sent, or will never be. Again: nothing.
+        Release what the response holds: it was sent, or will never be. A second call does nothing.
         """
         release, self._release = self._release, None
-        if not isinstance(self._body, bytes):
-            self._body.close()
+        self._close_body()
         if release is not None:
             release()
 
+    def _close_body(self) -> None:
+        if not isinstance(self._body, bytes):
+            self._body.close()
 
-def plain_text(status: int, said: str, headers: Mapping[str, str] | None = None) -> Reply:
+
+def plain_text(status: int, text: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """
-    A line of plain text.
+    Return a response of one line of plain text.
     """
     found = {"Content-Type": "text/plain; charset=utf-8", **(headers or {})}
-    return Reply(status, found, f"{said}\n".encode(errors="replace"))
+    return HttpResponse(status, found, f"{text}\n".encode(errors="replace"))
 
 
-def takes_gzip(headers: Mapping[str, str]) -> bool:
+def accepts_gzip(headers: Mapping[str, str]) -> bool:
     """
-    Whether a client wants gzip.
+    Return whether the client accepts gzip.
     """
     for item in headers.get("accept-encoding", "").lower().split(","):
         coding, _, rest = item.partition(";")

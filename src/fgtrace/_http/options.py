@@ -1,5 +1,5 @@
 """
-What a door allows: one frozen value that checks itself once.
+The options of the debug endpoints: one frozen value that checks itself once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _is_token(value: Any) -> bool:
     )
 
 
-#: The length of a trace where nobody says another.
+#: The length of a trace unless an option or the query says otherwise.
 _SECONDS = 30.0
 
 #: Field -> (is this value allowed?, what is allowed).
@@ -52,18 +52,19 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpOptions:
     """
-    What may be asked over HTTP, and by whom.
+    What clients may request over HTTP, and which clients may.
 
     Args:
-        token: what a client must know: ``Authorization: Bearer <token>``, or as the password of Basic
-            authentication, which browsers and ``go tool pprof`` can send. None: nobody is asked.
+        token: what a client must send: ``Authorization: Bearer <token>``, or as the password of Basic
+            authentication, which browsers and ``go tool pprof`` can send. None: every client may.
         seconds: the length of a trace where the query does not say; None: 30, or ``max_seconds`` if that is
             less.
-        max_seconds: the longest that can be asked for.
-        max_hz: the highest rate that can be asked for.
-        max_traces: how many may be made, or be on their way to a client, at once; further ones get 429.
-        config: the options of a trace that the query says nothing of: ``labels``, ``rules``, ``hz`` ...;
-            its ``dst`` and ``format`` do not matter.
+        max_seconds: the longest trace that a client may request.
+        max_hz: the highest rate that a client may request.
+        max_traces: how many traces may be made, or be on their way to a client, at once; further requests
+            get 429.
+        config: the options of a trace that are not in the query: ``labels``, ``rules``, ``hz`` ...; its
+            ``dst`` and ``format`` do not matter.
 
     Raises:
         ConfigError: a value is not allowed.
@@ -88,6 +89,6 @@ class HttpOptions:
     @property
     def usual_seconds(self) -> float:
         """
-        The length of a trace where the query does not say.
+        The length of a trace where the query does not say (s).
         """
         return min(_SECONDS, self.max_seconds) if self.seconds is None else self.seconds

@@ -1,8 +1,8 @@
 """
 The query of a request, as checked values.
 
-A query is text from anywhere: its length is bounded, each field is known, comes once, and is read by a
-table. What `Options` checks is checked there.
+A query is text from anywhere: its length is bounded, each field is known, comes once, and is parsed as a
+table says. What `Options` checks is checked there.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ __all__ = [
     "count",
     "flag",
     "number",
+    "one_of",
     "read_query",
     "refusal",
     "up_to",
-    "word",
 ]
 
-#: Characters of a query; ours have a tenth of it.
+#: Characters of a query; the longest that makes sense has a tenth of it.
 LONGEST_QUERY = 2048
-#: Of a bad value so much is said back.
+#: Characters of a bad value that an error quotes.
 LONGEST_ECHO = 100
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
 
 
 class Field(NamedTuple):
     """
-    How the text of a field is read; ``read`` raises a ValueError where it is not ``allowed``.
+    How the text of a field is parsed; ``read`` raises a ValueError where it is not ``allowed``.
     """
 
     read: Callable[[str], Any]
@@ -72,7 +72,7 @@ count = Field(_count, "allowed is a whole number above 0")
 
 def up_to(limit: float, unit: str) -> Field:
     """
-    A number above 0 with a limit.
+    Return the field of a number above 0 with a limit.
     """
 
     def read(value: str) -> float:
@@ -84,25 +84,25 @@ def up_to(limit: float, unit: str) -> Field:
     return Field(read, f"allowed is a number above 0 and up to {limit:g} ({unit})")
 
 
-def word(*allowed: str) -> Field:
+def one_of(*allowed: str) -> Field:
     """
-    One of a few words.
+    Return the field of a choice between a few values.
     """
-    words = {each: each for each in allowed}
-    return Field(words.__getitem__, "allowed is " + " or ".join(words))
+    values = {each: each for each in allowed}
+    return Field(values.__getitem__, "allowed is " + " or ".join(values))
 
 
 def read_query(query: str, fields: Mapping[str, Field]) -> dict[str, Any]:
     """
-    The fields of a query, in its order.
+    Return the fields of a query, in its order.
 
     Args:
-        query: as it stands in the URL, behind the question mark.
-        fields: those that there are.
+        query: as in the URL, behind the question mark.
+        fields: those that are known.
 
     Raises:
         ConfigError: it is malformed, or a field is unknown, comes twice, or has a value that is not
-            allowed. It carries the text as it was given.
+            allowed. The error carries the text as the client sent it.
     """
     try:
         pairs = parse_qsl(
@@ -128,10 +128,10 @@ def read_query(query: str, fields: Mapping[str, Field]) -> dict[str, Any]:
 @contextmanager
 def as_sent(query: str) -> Iterator[None]:
     """
-    Let what is refused within be said as the client sent it; of what it did not send no value is told.
+    Have errors within quote values as the client sent them, and no value that it did not send.
 
     Args:
-        query: one that `read_query` has taken.
+        query: one that `read_query` has accepted.
     """
     try:
         yield
@@ -142,7 +142,7 @@ def as_sent(query: str) -> Iterator[None]:
 
 def refusal(error: ConfigError) -> str:
     """
-    ``bad hz: "x": allowed is ...``: what an error says to a client.
+    Return the text of an error for a client: ``bad hz: "x": allowed is ...``.
     """
     if error.value is None:
         return f"bad {error.field}: {error.allowed}"

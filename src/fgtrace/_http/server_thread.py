@@ -24,9 +24,9 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from fgtrace._http.endpoints import Door
+from fgtrace._http.endpoints import Endpoints
 from fgtrace._http.jobs import Job
-from fgtrace._http.messages import HttpRequest, Reply, plain_text
+from fgtrace._http.messages import HttpRequest, HttpResponse, plain_text
 from fgtrace._sampling.forks import forget, wait_for_end, watch
 from fgtrace._sampling.own_threads import own_threads
 
@@ -82,8 +82,8 @@ class ServerThread:
         OSError: the address cannot be had.
     """
 
-    def __init__(self, door: Door, host: str, port: int, *, is_local: bool) -> None:
-        self.door = door
+    def __init__(self, endpoints: Endpoints, host: str, port: int, *, is_local: bool) -> None:
+        self.endpoints = endpoints
         self.is_local = is_local
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -303,19 +303,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reply(self) -> None:
         found = self._found()
-        if isinstance(found, Reply):
+        if isinstance(found, HttpResponse):
             self._send(found)
             return
         self._connection.job = found
         try:
             found.run(self._connection.is_gone)
-            reply = found.reply
-            if reply is not None:
-                self._send(reply)
+            response = found.response
+            if response is not None:
+                self._send(response)
         finally:
             found.cancel()
 
-    def _found(self) -> Reply | Job:
+    def _found(self) -> HttpResponse | Job:
         path, _, query = self.path.partition("?")
         if self._listener.is_local and not self._is_to_local():
             return plain_text(
@@ -326,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path != PREFIX and not path.startswith(f"{PREFIX}/"):
             return plain_text(404, f"there is nothing here; there is {PREFIX}/")
         headers = {name.lower(): value for name, value in self.headers.items()}
-        return self._listener.door.answer(
+        return self._listener.endpoints.answer(
             HttpRequest(self.command, path.removeprefix(PREFIX), query, headers, PREFIX)
         )
 
@@ -335,16 +335,16 @@ class _Handler(BaseHTTPRequestHandler):
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         return name.lower() in _LOCAL
 
-    def _send(self, reply: Reply) -> None:
-        self._connection.deadline = time.monotonic() + reply.patience
-        self.send_response(reply.status)
-        for name, value in reply.headers.items():
+    def _send(self, response: HttpResponse) -> None:
+        self._connection.deadline = time.monotonic() + response.patience
+        self.send_response(response.status)
+        for name, value in response.headers.items():
             self.send_header(name, value)
         self.send_header("Connection", "close")
         self.end_headers()
-        for chunk in reply.chunks():
+        for chunk in response.chunks():
             self.wfile.write(chunk)
-        reply.close()
+        response.close()
 
 
 def _hidden(do: Callable[[], object]) -> None:

@@ -1,8 +1,8 @@
 """
-What every task does right now: one look, without a trace.
+The list of tasks: what every task does right now, from a single sample, without a trace.
 
-Two looks tell more than one: a task that still waits for the same future has waited since the first of
-them at least. So a door keeps what it saw last, in weak references.
+Two samples tell more than one: a task that still waits for the same future has waited since the first of
+them at least. So the inspector remembers the last sample, by weak references.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fgtrace._sampling.stats import Stats, complain
 from fgtrace._timeline.stack_resolver import Resolver
 from fgtrace._timeline.tracks import loop_name, loop_order, natural
 
-__all__ = ["Call", "RequestNow", "TaskList", "TaskNow", "as_json", "as_text"]
+__all__ = ["Call", "RequestNow", "TaskInspector", "TaskNow", "as_json", "as_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class RequestNow:
     """
-    The request that a task serves: its name, for how long by now, and its facts as in a trace (``path``,
-    ``request id``, ``trace id``).
+    The request that a task serves: its name, its duration until now, and its arguments as in a trace
+    (``path``, ``request id``, ``trace id``).
     """
 
     name: str
@@ -60,12 +60,12 @@ class TaskNow:
 
     Args:
         name: the task's. coroutine: its root coroutine's.
-        request: what it serves, where a middleware tells of it; of several within one another the outermost.
+        request: the request that it serves, where a middleware notes it; of nested ones the outermost.
         loop: its loop and the loop's thread.
-        state: as in a trace. on: what it waits for, where there is a word for it.
-        seconds: so long it has been in this wait, at least; None: this was the first look at it.
+        state: as in a trace. on: the kind of object that it waits for, where that has a name.
+        seconds: how long this wait has lasted, at least; None: this is its first sample.
         chain: the await chain, outermost first; of a task that runs, the frames below it as well.
-        awaits: the name of the task that it waits for. awaited_by: those that wait for it.
+        awaits: the name of the task that it waits for. awaited_by: the tasks that wait for it.
     """
 
     name: str
@@ -80,9 +80,9 @@ class TaskNow:
     awaited_by: tuple[str, ...]
 
 
-class _Look(TaskCollector):
+class _Snapshot(TaskCollector):
     """
-    One look at all tasks.
+    One sample of all tasks.
     """
 
     def __init__(self, options: Options) -> None:
@@ -91,7 +91,7 @@ class _Look(TaskCollector):
 
     def waiting(self) -> dict[int, tuple[Callable[[], Any], Callable[[], Any]]]:
         """
-        Track -> the task and what it waits for, both by weak reference, of those that wait.
+        Return track -> the task and its waiter, both by weak reference, of the tasks that wait.
         """
         return {
             entry.track: (reference, entry.waiter)
@@ -101,7 +101,7 @@ class _Look(TaskCollector):
 
     def tasks(self, options: Options, lasted: dict[int, float]) -> list[TaskNow]:
         """
-        What was seen, by loop and then by name.
+        Return what every task does, by loop and then by name.
 
         Args:
             options: for the rules of the states.
@@ -134,7 +134,7 @@ class _Look(TaskCollector):
 
     def _served(self) -> dict[int, RequestNow]:
         """
-        Track -> the request that its task serves.
+        Return track -> the request that its task serves.
         """
         now = time.perf_counter_ns()
         found: dict[int, RequestNow] = {}
@@ -144,7 +144,7 @@ class _Look(TaskCollector):
 
     def _awaited(self, rows: dict[int, tuple[int, int]]) -> dict[int, list[int]]:
         """
-        Track -> those that wait for it: for it alone, or for several of which it is one (gather).
+        Return track -> the tasks that wait for it: for it alone, or for several of which it is one (gather).
         """
         recording = self._recording
         found: dict[int, list[int]] = {}
@@ -159,9 +159,9 @@ class _Look(TaskCollector):
         return found
 
 
-class TaskList:
+class TaskInspector:
     """
-    Looks at all tasks, one look at a time, and remembers since when each has been in its wait.
+    Samples all tasks, one sample at a time, and remembers since when each has been in its wait.
 
     Args:
         options: for the rules of the states.
@@ -172,16 +172,16 @@ class TaskList:
         self._lock = threading.Lock()
         self._waits: dict[Callable[[], Any], tuple[Callable[[], Any], float]] = {}
 
-    def look(self) -> list[TaskNow]:
+    def inspect(self) -> list[TaskNow]:
         """
-        Every task of every running loop.
+        Return what every task of every running loop does.
         """
         with self._lock:
             now = time.monotonic()
-            look = _Look(self._options)
+            snapshot = _Snapshot(self._options)
             waits: dict[Callable[[], Any], tuple[Callable[[], Any], float]] = {}
             lasted = {}
-            for track, (task, waiter) in look.waiting().items():
+            for track, (task, waiter) in snapshot.waiting().items():
                 before, since = self._waits.get(task, (nothing, now))
                 if before is nothing or before() is not waiter():
                     since = now
@@ -189,7 +189,7 @@ class TaskList:
                     lasted[track] = now - since
                 waits[task] = (waiter, since)
             self._waits = waits
-        return look.tasks(self._options, lasted)
+        return snapshot.tasks(self._options, lasted)
 
 
 def _text(value: object) -> str | None:
@@ -198,11 +198,11 @@ def _text(value: object) -> str | None:
 
 def as_json(tasks: list[TaskNow], most: int) -> bytes:
     """
-    As JSON: ``{"count": ..., "tasks": [...]}``.
+    Return tasks as JSON: ``{"count": ..., "tasks": [...]}``.
 
     Args:
-        tasks: see `TaskNow`, whose fields these are.
-        most: so many are written, at most.
+        tasks: see `TaskNow`, whose fields are the keys.
+        most: how many are written, at most.
     """
     return orjson.dumps(
         {"count": len(tasks), "tasks": tasks[:most]}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
@@ -212,7 +212,7 @@ def as_json(tasks: list[TaskNow], most: int) -> bytes:
 
 def as_text(tasks: list[TaskNow], most: int) -> bytes:
     """
-    For people: a paragraph a task.
+    Return tasks as text for people: a paragraph a task.
     """
     lines = [f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}"]
     loop = None
