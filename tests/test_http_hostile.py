@@ -1,8 +1,8 @@
 """
 Requests that mean no good: the right status, bounded memory and threads, and no sampler left.
 
-The server of its own meets them on its own; behind the other doors a framework's server reads the request,
-and the door sees what is left of it.
+`fgtrace.serve` reads such a request itself; with the other mounts a framework's server reads it, and the
+endpoints get what is left of it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 import fgtrace
-from fgtrace._http import messages as _replies
-from fgtrace._http import server_thread as _listener
+from fgtrace._http import bounded_server, messages, standalone
 from live import MOUNTS, SECONDS, Live, live, until
 
 CROWD = 2000
@@ -52,9 +51,9 @@ def ask(server: Live, request: bytes) -> bytes:
         return found
 
 
-def status(reply: bytes) -> int:
-    first = reply.split(b"\r\n", 1)[0].split(b" ")
-    assert first[0] == b"HTTP/1.1", reply
+def status(response: bytes) -> int:
+    first = response.split(b"\r\n", 1)[0].split(b" ")
+    assert first[0] == b"HTTP/1.1", response
     return int(first[1])
 
 
@@ -110,17 +109,17 @@ def test_request(server: Live, request_: bytes, expected: int) -> None:
     """
     Each has its status, and none a header of its own making.
     """
-    reply = ask(server, request_)
-    assert status(reply) == expected
-    assert b"X-Evil: 1" not in reply.partition(b"\r\n\r\n")[0]
+    response = ask(server, request_)
+    assert status(response) == expected
+    assert b"X-Evil: 1" not in response.partition(b"\r\n\r\n")[0]
 
 
 def test_several_in_one(server: Live) -> None:
     """
     A connection serves one request; what stands behind it is not read.
     """
-    reply = ask(server, b"GET /debug/tasks HTTP/1.1\r\n\r\n" * 5)
-    assert reply.count(b"HTTP/1.1 200") == 1
+    response = ask(server, b"GET /debug/tasks HTTP/1.1\r\n\r\n" * 5)
+    assert response.count(b"HTTP/1.1 200") == 1
 
 
 def test_crowd(server: Live) -> None:
@@ -134,7 +133,7 @@ def test_crowd(server: Live) -> None:
         for _ in range(CROWD):
             client = stack.enter_context(connect(server))
             client.sendall(b"GET /debug/tasks HTTP/1.1\r\n")  # and no end
-            assert own_threads() <= threads + _listener.MOST_CONNECTIONS
+            assert own_threads() <= threads + bounded_server.MOST_CONNECTIONS
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert after - before < 64 * 1024  # KiB; the clients are ours, too
     until(lambda: server.get("/debug/tasks").status_code == 200)
@@ -169,27 +168,28 @@ def test_one_too_many(server: Live) -> None:
     Who comes when all are busy is told to come again.
     """
     with ExitStack() as stack:
-        clients = [stack.enter_context(connect(server)) for _ in range(_listener.MOST_CONNECTIONS + 4)]
-        answered = [client.recv(9999) for client in clients[_listener.MOST_CONNECTIONS :]]
+        clients = [stack.enter_context(connect(server)) for _ in range(bounded_server.MOST_CONNECTIONS + 4)]
+        answered = [client.recv(9999) for client in clients[bounded_server.MOST_CONNECTIONS :]]
         assert {status(each) for each in answered} == {503}
 
 
-def test_drip(server: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drip(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A request that comes byte by byte and never ends is cut off.
     """
-    monkeypatch.setattr(_listener, "HEAD_SECONDS", 0.3)
-    with connect(server) as client:
+    monkeypatch.setattr(standalone, "REQUEST_SECONDS", 0.3)
+    with live("serve") as server:
+        with connect(server) as client:
 
-        def is_cut_off() -> bool:
-            try:
-                client.sendall(b"G")
-            except (ConnectionResetError, BrokenPipeError):
-                return True
-            return False
+            def is_cut_off() -> bool:
+                try:
+                    client.sendall(b"G")
+                except (ConnectionResetError, BrokenPipeError):
+                    return True
+                return False
 
-        until(is_cut_off)
-    until(lambda: own_threads() == 1)
+            until(is_cut_off)
+        until(lambda: own_threads() == 1)
 
 
 # not waitress: that takes the whole answer itself, into a file of its own
@@ -198,8 +198,8 @@ def test_slow_reader(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A client that does not read its answer gives its place back after a while.
     """
-    monkeypatch.setattr(_replies, "SHORTEST_SENDING", 0.5)
-    monkeypatch.setattr(_replies, "SLOWEST_RATE", 1 << 40)
+    monkeypatch.setattr(messages, "SHORTEST_SENDING", 0.5)
+    monkeypatch.setattr(messages, "SLOWEST_RATE", 1 << 40)
     monkeypatch.setattr("fgtrace._http.endpoints.TASKS_SHOWN", 1 << 30)
     monkeypatch.setattr("fgtrace._http.endpoints.as_text", lambda *_: b"x" * (64 << 20))
     monkeypatch.setattr("fgtrace._http.endpoints.MOST_TASK_LISTS", 1)
@@ -223,11 +223,12 @@ def test_slow_reader(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_path(kind: str, path: str) -> None:
     """
-    What is not one of the paths is nothing, behind every door.
+    What is not one of the paths is nothing, with every mount.
     """
     with live(kind) as service:
-        reply = ask(service, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-        assert status(reply) in (400, 404)
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        response = ask(service, request.encode())
+        assert status(response) in (400, 404)
 
 
 @pytest.mark.parametrize("kind", MOUNTS)

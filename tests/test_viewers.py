@@ -8,6 +8,7 @@ import asyncio
 import filecmp
 import gzip
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from fgtrace._formats.read import open_trace
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.values import Frame, Slice, Track
 from fgtrace.cli._plans import ViewPlan
-from fgtrace.cli._serve import HOST, Site, server
+from fgtrace.cli._serve import HOST, FileTable, serve_files
 from trace_processor import bundled_ui
-from viewing import ARTIFACTS, ROOT, Viewers, answering, served
+from viewing import ARTIFACTS, ROOT, Viewers, served
 
 pytestmark = [pytest.mark.viewers, pytest.mark.timeout(300)]
 
@@ -101,17 +102,17 @@ def test_perfetto_ui_by_its_link(viewers: Viewers, traced: Path) -> None:
     assert seen["slices"] == len(fgtrace.load(traced))
 
 
-def test_door(viewers: Viewers) -> None:
+def test_index_page(viewers: Viewers) -> None:
     """
-    The page of a HTTP door makes a trace and hands it to the Perfetto UI, by one click; it asks nobody else.
+    The index page makes a trace and hands it to the Perfetto UI, by one click; it asks nobody else.
     """
     site = {"origin": "https://ui.perfetto.dev", "folder": str(bundled_ui())}
-    with fgtrace.serve() as door:
+    with fgtrace.serve() as server:
         seen = viewers.drive(
-            "door.cjs", url=door.url, out=str(ARTIFACTS / "door.png"), site=site, seconds="0.5"
+            "index_page.cjs", url=server.url, out=str(ARTIFACTS / "index_page.png"), site=site, seconds="0.5"
         )
-        assert all(each.startswith(door.url) for each in seen["requests"])
-        assert seen["title"].startswith(f"{door.host}:{door.port} {seen['save']} (")
+        assert all(each.startswith(server.url) for each in seen["requests"])
+        assert seen["title"].startswith(f"{server.host}:{server.port} {seen['save']} (")
     assert seen["complaints"] == []
     assert (seen["errors"], seen["said"]) == (0, "")
     assert seen["slices"] > 0
@@ -215,8 +216,8 @@ def imported(viewers: Viewers, tmp_path: Path, data: bytes) -> bytes:
     path, out = tmp_path / "in.speedscope.json", tmp_path / "out.speedscope"
     path.write_bytes(data)
     files = {f"/{each.name}": each for each in viewers.speedscope.iterdir()}
-    with server(Site(files={**files, "/in.speedscope.json": path})) as running, answering(running):
-        own = f"http://{HOST}:{running.server_port}"
+    with closing(serve_files(FileTable(files={**files, "/in.speedscope.json": path}))) as server:
+        own = f"http://{HOST}:{server.port}"
         url = f"{own}/index.html#profileURL={own}/in.speedscope.json"
         seen = viewers.drive(
             "speedscope.cjs", url=url, export=str(out), out=str(ARTIFACTS / "speedscope.png")

@@ -7,10 +7,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from fgtrace.cli._plans import CannotRun, ViewPlan
 from fgtrace.cli._view import serving
 from trace_processor import node
 
-__all__ = ["ARTIFACTS", "ROOT", "Viewers", "answering", "served"]
+__all__ = ["ARTIFACTS", "ROOT", "Viewers", "served"]
 
 ROOT = Path(__file__).parent.parent
 #: Pictures of what was seen, kept.
@@ -80,27 +78,11 @@ class Viewers:
 @contextmanager
 def served(plan: ViewPlan) -> Iterator[str]:
     """
-    The address that a browser would open, and a server behind it.
+    The address that a browser would open, with a server behind it.
     """
     with ExitStack() as stack:
         try:
-            running, address = stack.enter_context(serving(plan))
+            address = stack.enter_context(serving(plan))
         except CannotRun as error:
             pytest.skip(f"another run of these tests on this machine, say: {error}")
-        stack.enter_context(answering(running))
         yield address
-
-
-@contextmanager
-def answering(server: ThreadingHTTPServer) -> Iterator[None]:
-    """
-    A server that answers in a thread of its own, until it is done with.
-    """
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

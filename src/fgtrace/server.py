@@ -1,11 +1,18 @@
 """
-A server of its own for traces of this process: it answers while the event loop is blocked.
+Traces of this process over HTTP, by a server of its own, which answers while the event loop is blocked.
 
     server = fgtrace.serve(port=8642)
     ...
     server.close()
 
-Then ``curl 'http://127.0.0.1:8642/debug/fgtrace?seconds=5' > trace.json``.
+Then, from a shell:
+
+    curl 'http://127.0.0.1:8642/debug/fgtrace?seconds=5' > trace.json
+    curl http://127.0.0.1:8642/debug/tasks                                # what every task does right now
+    go tool pprof 'http://127.0.0.1:8642/debug/fgprof?seconds=5'
+
+or a browser at http://127.0.0.1:8642/debug/. The same paths can be mounted in an application: `fgtrace.asgi`,
+`fgtrace.aiohttp`, `fgtrace.wsgi`.
 """
 
 from __future__ import annotations
@@ -22,19 +29,11 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 class Server:
     """
-    Serves traces of this process from a thread of its own until it is closed; with ``with``, until the
-    block ends. What it does itself no trace shows.
+    Serves traces of this process from threads of its own until it is closed, or until its ``with`` block
+    ends. No trace shows those threads.
 
     Args:
-        host: the address. Only this machine can reach ``127.0.0.1``, the default of `serve`; whoever can
-            reach another one can see what the program does, so give a token with it.
-        port: 0: any that is free.
-        options: see `fgtrace._http.HttpOptions`.
-
-    Raises:
-        ConfigError: an option has a value that is not allowed.
-        UnknownOptionError: there is no such option.
-        OSError: the address cannot be had.
+        host, port, options: as of `serve`, with the same errors.
 
     Attributes:
         host: as given.
@@ -43,7 +42,7 @@ class Server:
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
         from fgtrace._http import make_endpoints
-        from fgtrace._http.server_thread import ServerThread  # 30 ms, and only a server needs it
+        from fgtrace._http.standalone import serve_endpoints  # 30 ms, and only a server needs it
 
         if not host:
             raise ConfigError("host", host, "allowed is an address or a name of this machine")
@@ -51,10 +50,9 @@ class Server:
             raise ConfigError("port", port, "allowed is a whole number from 0 to 65535")
         endpoints = make_endpoints("fgtrace.serve", options, "host", "port")
         is_local = host in LOOPBACK and options.get("token") is None
-        self._listener = ServerThread(endpoints, host, port, is_local=is_local)
+        self._server = serve_endpoints(endpoints, host, port, is_local=is_local)
         self.host = host
-        self.port = self._listener.port
-        self._listener.start()
+        self.port = self._server.port
 
     def __repr__(self) -> str:
         return f"<fgtrace.Server {self.url}>"
@@ -62,16 +60,16 @@ class Server:
     @property
     def url(self) -> str:
         """
-        Where its page is: ``http://127.0.0.1:8642/debug/``.
+        The address of its index page: ``http://127.0.0.1:8642/debug/``.
         """
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}/debug/"
 
     def close(self) -> None:
         """
-        Stop the traces that are being made, and end. Again: nothing.
+        Stop the traces that are being made, and end. A second call does nothing.
         """
-        self._listener.close()
+        self._server.close()
 
     def __enter__(self) -> Self:
         return self
@@ -82,13 +80,14 @@ class Server:
 
 def serve(host: str = "127.0.0.1", port: int = 0, **options: Any) -> Server:
     """
-    Serve traces of this process over HTTP, from a thread of its own.
+    Serve traces of this process over HTTP, from threads of its own.
 
         with fgtrace.serve(port=8642):
             asyncio.run(main())
 
     Args:
-        host: the address; by default only this machine can reach it.
+        host: the address. Only this machine can reach the default. Whoever can reach another address can see
+            what the program does, so give a token with it.
         port: 0: any that is free: see `Server.port`.
         options: ``token``, ``seconds``, ``max_seconds``, ``max_hz``, ``max_traces`` and ``config``: see
             `fgtrace._http.HttpOptions`.

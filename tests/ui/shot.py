@@ -11,9 +11,7 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +23,11 @@ MINUTES = 5
 MILLION = 1_000_000
 
 
-@contextmanager
-def served(trace: Path) -> Iterator[str]:
+def served(trace: Path) -> AbstractContextManager[str]:
     """
     What `fgtrace view --offline` serves; gives the address to open.
     """
-    with serving(ViewPlan(source=str(trace), offline=True)) as (server, address):
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield address
-        server.shutdown()
-        thread.join()
+    return serving(ViewPlan(source=str(trace), offline=True))
 
 
 def picture(options: argparse.Namespace) -> dict[str, Any]:

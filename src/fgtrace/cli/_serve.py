@@ -1,35 +1,34 @@
 """
-A server on the loopback address for a few files and one viewer.
+A few files for one viewer, on a server at the loopback address.
 
-What stands between a trace and the web: it listens on 127.0.0.1 only; it knows a fixed table of paths and
-no folder; the trace's own path has a part that cannot be guessed; a request must name this server as its
-host, or a page that had its own name resolved to 127.0.0.1 could read along; and only the viewer's origin
-is let across.
+What stands between a trace and the web: the server listens on 127.0.0.1 only; it knows a fixed table of paths
+and no folder; the trace's own path has a part that cannot be guessed; a request must name this server as its
+host, since else a page that had its own name resolved to 127.0.0.1 could read along; and only the viewer's
+origin may read across origins.
 """
 
 from __future__ import annotations
 
 import mimetypes
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
-__all__ = ["HOST", "Site", "server"]
+from fgtrace._http import HttpRequest, HttpResponse
+from fgtrace._http.bounded_server import BoundedServer
+from fgtrace._http.messages import plain_text
+
+__all__ = ["HOST", "FileTable", "serve_files"]
 
 HOST = "127.0.0.1"
 #: A page of ours loads from us alone: the Perfetto UI would ask its makers whether the user is one of them.
 _POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"
-#: A connection that says nothing for so long (s) is closed.
+#: Seconds that a browser may take to send its request (it may ask its user first), or to take a byte.
 PATIENCE = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class FileTable:
     """
     What is served, and to whom.
 
@@ -44,125 +43,72 @@ class Site:
     origin: str | None = None
 
 
-class _FileServer(ThreadingHTTPServer):
+def serve_files(table: FileTable, port: int = 0) -> BoundedServer:
     """
-    Ends without waiting for connections that are still open.
-    """
-
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, *_: Any) -> None:
-        """
-        A browser that went away is no news.
-        """
-
-
-def server(site: Site, port: int = 0) -> ThreadingHTTPServer:
-    """
-    A server that listens already, and answers from `serve_forever` on.
+    Start a server that answers with these files.
 
     Args:
-        site: what it serves.
+        table: what it serves.
         port: 0: any that is free.
 
     Raises:
         OSError: the port is taken.
     """
-    return _FileServer((HOST, port), partial(_FileHandler, site))
+    server = BoundedServer(HOST, port, request_seconds=PATIENCE, stall_seconds=PATIENCE)
+    host = f"{HOST}:{server.port}"
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        response = _response(table, request, host)
+        response.headers["Content-Security-Policy"] = _POLICY
+        if table.origin is not None and request.headers.get("origin") == table.origin:
+            response.headers["Access-Control-Allow-Origin"] = table.origin
+        return response
+
+    server.start(answer)
+    return server
 
 
-class _FileHandler(BaseHTTPRequestHandler):
+def _response(table: FileTable, request: HttpRequest, host: str) -> HttpResponse:
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        return plain_text(501, "allowed is GET, HEAD or OPTIONS")
+    if not _is_welcome(table, request, host):
+        return plain_text(403, "allowed is a request to this server, by the viewer that it serves")
+    if request.method == "OPTIONS":
+        return _preflight(request)
+    if request.path in table.empty:
+        return HttpResponse(204, {}, None)
+    if request.path in table.files:
+        return _file(table.files[request.path])
+    return plain_text(404, "there is nothing here")
+
+
+def _is_welcome(table: FileTable, request: HttpRequest, host: str) -> bool:
+    origin = request.headers.get("origin")
+    return request.headers.get("host") == host and origin in (None, f"http://{host}", table.origin)
+
+
+def _preflight(request: HttpRequest) -> HttpResponse:
     """
-    Answers GET, HEAD and OPTIONS; all else is none of its business (501).
+    Answer a browser that asks whether the viewer may make a request.
     """
+    headers = {"Allow": "GET, HEAD, OPTIONS"}
+    if request.headers.get("access-control-request-private-network") == "true":
+        headers["Access-Control-Allow-Private-Network"] = "true"
+    return HttpResponse(204, headers, None)
 
-    protocol_version = "HTTP/1.1"
-    server_version = "fgtrace"
-    sys_version = ""
-    timeout = PATIENCE
 
-    server: ThreadingHTTPServer
-
-    def __init__(self, site: Site, *args: Any) -> None:
-        self._site = site
-        super().__init__(*args)  # which answers
-
-    def do_GET(self) -> None:
-        """
-        A file.
-        """
-        self._answer(body=True)
-
-    def do_HEAD(self) -> None:
-        """
-        What GET would say of it.
-        """
-        self._answer(body=False)
-
-    def do_OPTIONS(self) -> None:
-        """
-        A browser asks whether the viewer may ask.
-        """
-        if not self._is_welcome():
-            self.send_error(HTTPStatus.FORBIDDEN)
-            return
-        self.send_response(HTTPStatus.NO_CONTENT)
-        self.send_header("Allow", "GET, HEAD, OPTIONS")
-        if self.headers.get("Access-Control-Request-Private-Network") == "true":
-            self.send_header("Access-Control-Allow-Private-Network", "true")
-        self.end_headers()
-
-    def _is_welcome(self) -> bool:
-        own = f"{HOST}:{self.server.server_port}"
-        origin = self.headers.get("Origin")
-        return self.headers.get("Host") == own and origin in (None, f"http://{own}", self._site.origin)
-
-    def _answer(self, *, body: bool) -> None:
-        path = self.path.partition("?")[0]
-        if not self._is_welcome():
-            self.send_error(HTTPStatus.FORBIDDEN)
-        elif path in self._site.empty:
-            self.send_response(HTTPStatus.NO_CONTENT)
-            self.end_headers()
-        elif path in self._site.files:
-            self._send(self._site.files[path], body=body)
-        else:
-            self.send_error(HTTPStatus.NOT_FOUND)
-
-    def _send(self, path: str | os.PathLike[str], *, body: bool) -> None:
-        try:
-            with open(path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                self.send_response(HTTPStatus.OK)
-                self.send_header("Content-Type", _type(path))
-                self.send_header("Content-Length", str(size))
-                self.end_headers()
-                if body:
-                    shutil.copyfileobj(file, self.wfile)
-        except (FileNotFoundError, PermissionError):  # it could be read when we began
-            self.send_error(HTTPStatus.GONE)
-
-    def end_headers(self) -> None:
-        """
-        What every answer says.
-        """
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Content-Security-Policy", _POLICY)
-        if self._site.origin is not None and self.headers.get("Origin") == self._site.origin:
-            self.send_header("Access-Control-Allow-Origin", self._site.origin)
-        super().end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        """
-        Nothing is printed below the commands.
-        """
+def _file(path: str | os.PathLike[str]) -> HttpResponse:
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - the response closes it
+    except (FileNotFoundError, PermissionError):  # it could be read when we began
+        return plain_text(410, "the file can no longer be read")
+    size = os.fstat(file.fileno()).st_size
+    return HttpResponse(200, {"Content-Type": _type(path)}, file, size=size)
 
 
 def _type(path: str | os.PathLike[str]) -> str:
     """
-    A type that browsers accept for a viewer's files.
+    Return a type that browsers accept for a viewer's files.
     """
     name = os.fspath(path)
     if name.endswith(".wasm"):

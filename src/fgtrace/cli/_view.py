@@ -17,16 +17,16 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import NoReturn
 
+from fgtrace._http.bounded_server import BoundedServer
 from fgtrace._options.options import FORMATS, format_of
 from fgtrace.cli._convert import convert_file
 from fgtrace.cli._plans import CannotRun, ConvertPlan, ViewPlan
-from fgtrace.cli._serve import HOST, Site, server
+from fgtrace.cli._serve import HOST, FileTable, serve_files
 
 __all__ = ["serving", "view_trace"]
 
@@ -106,12 +106,12 @@ def view_trace(plan: ViewPlan) -> int:
     """
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with serving(plan) as (running, address):
+        with serving(plan) as address:
             hint = "" if plan.offline else " (where the browser asks: yes, it may reach this device)"
             print(f"fgtrace: {plan.source} at {address}{hint}; Ctrl-C ends it", flush=True)
             if plan.browser:
                 threading.Thread(target=_open, args=(address,), daemon=True).start()
-            running.serve_forever()
+            threading.Event().wait()
     except KeyboardInterrupt:
         pass
     finally:
@@ -124,9 +124,9 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 @contextmanager
-def serving(plan: ViewPlan) -> Iterator[tuple[ThreadingHTTPServer, str]]:
+def serving(plan: ViewPlan) -> Iterator[str]:
     """
-    A server for a trace, which listens, and the address that opens the viewer with it.
+    Serve a trace, and yield the address that opens the viewer with it.
 
     Raises:
         CannotRun: as `view_trace`.
@@ -138,10 +138,10 @@ def serving(plan: ViewPlan) -> Iterator[tuple[ThreadingHTTPServer, str]]:
         trace = _readable(plan.source, viewer, folder)
         path = f"/{secrets.token_urlsafe(12)}/{_tame(trace.name)}"
         empty = _ASKED if viewer is OFFLINE else frozenset()
-        site = Site(files={**files, path: trace}, empty=empty, origin=viewer.origin)
-        with _listening(site, viewer) as running:
-            own = f"http://{HOST}:{running.server_port}"
-            yield running, (viewer.origin or own) + viewer.link.format(own + path)
+        table = FileTable(files={**files, path: trace}, empty=empty, origin=viewer.origin)
+        with closing(_serve(table, viewer)) as server:
+            own = f"http://{HOST}:{server.port}"
+            yield (viewer.origin or own) + viewer.link.format(own + path)
 
 
 def _viewer(plan: ViewPlan) -> Viewer:
@@ -196,9 +196,9 @@ def _bundled_ui() -> Mapping[str, Path]:
     return {**found, "/": root / "index.html"}
 
 
-def _listening(site: Site, viewer: Viewer) -> ThreadingHTTPServer:
+def _serve(table: FileTable, viewer: Viewer) -> BoundedServer:
     try:
-        return server(site, viewer.port)
+        return serve_files(table, viewer.port)
     except OSError as error:
         raise CannotRun(
             f"port {viewer.port} is taken, and {viewer.name} asks no other: end what listens there "

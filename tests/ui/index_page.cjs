@@ -1,6 +1,6 @@
-// Opens the page of a HTTP door, has it make a trace, and sees that come to the Perfetto UI in another window.
+// Opens the index page of the debug endpoints, has it make a trace, and sees that come to the Perfetto UI in another window.
 //
-//     node door.cjs '{"url": ..., "chromium": ..., "out": ..., "seconds": "0.5"}'
+//     node index_page.cjs '{"url": ..., "chromium": ..., "out": ..., "seconds": "0.5"}'
 'use strict';
 const {run} = require('./browser.cjs');
 

@@ -1,14 +1,15 @@
 """
-The stand-alone server: a thread that accepts, and one for each connection that is served.
+A small HTTP server for few clients, bounded in every respect: a thread that accepts, and one for each
+connection.
 
-It is the standard library's, which brings no dependency and is enough for a few clients that trace; what it
-does not bound is bounded here. So many connections are served at once, and further ones are told so and
-closed. A request must be there in a few seconds however slowly its bytes drip, a connection serves one, and
-a client that reads too slowly is cut off. What the library offers beside that (files, directories, other
-methods) is not used.
+The standard library reads the requests: that brings no dependency, and a few clients do not need more. What
+the library does not bound is bounded here. A fixed number of connections is served at once; further ones get
+503 and are closed. A request must arrive within some seconds, however slowly its bytes drip. A connection
+serves one request, and a client that reads too slowly is cut off. The rest of what the library offers (files,
+directories, keep-alive) is not used.
 
-The threads are the tracer's own: no trace shows them. While the program forks, the accepting one is away; in
-the child the sockets are closed.
+The threads are the tracer's own: no trace shows them. While the program forks, the accepting thread is ended;
+in the child the sockets are closed.
 """
 
 from __future__ import annotations
@@ -21,92 +22,98 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import Any, TypeAlias
 
-from fgtrace._http.endpoints import Endpoints
 from fgtrace._http.jobs import Job
 from fgtrace._http.messages import HttpRequest, HttpResponse, plain_text
 from fgtrace._sampling.forks import forget, wait_for_end, watch
 from fgtrace._sampling.own_threads import own_threads
 
-__all__ = ["ServerThread"]
+__all__ = ["Application", "BoundedServer"]
+
+#: Answers a request; its ``path`` is as the client sent it, its ``base`` empty.
+Application: TypeAlias = Callable[[HttpRequest], HttpResponse | Job]
 
 #: Connections that are served at once: each has a thread.
 MOST_CONNECTIONS = 16
-#: Connections that the system keeps in line.
+#: Connections that the system keeps waiting.
 BACKLOG = 128
-#: Seconds for a request to be there, and how often that is looked after.
-HEAD_SECONDS, LOOK_EVERY = 5.0, 0.5
-#: Seconds without a byte after which a client has gone.
-STALL = 10.0
-#: Seconds until it is tried again where there are too many open files.
+#: Seconds between two checks for connections that are late.
+CHECK_EVERY = 0.5
+#: Seconds until the next attempt where there are too many open files.
 NO_FILES = 0.05
-#: Seconds that `close` waits for connections to end.
+#: Seconds that `BoundedServer.close` waits for connections to end.
 CLOSING = 5.0
-PREFIX = "/debug"
-#: The names of this machine, for itself.
-_LOCAL = ("localhost", "127.0.0.1", "[::1]")
+#: Characters of a request line that an error quotes.
+LONGEST_ECHO = 200
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 )
 
 
-_at_work: weakref.WeakSet[ServerThread] = weakref.WeakSet()
+_running: weakref.WeakSet[BoundedServer] = weakref.WeakSet()
 
 
-def _leave_all() -> None:
+def _abandon_all() -> None:
     """
-    In the child of a fork nobody serves; a socket that stayed open there would keep the port.
+    Close the servers' sockets in the child of a fork: nobody serves there, and an open socket would keep the
+    port.
     """
-    for listener in list(_at_work):
-        listener.leave()
-    _at_work.clear()
+    for server in list(_running):
+        server.abandon()
+    _running.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_all)
+    os.register_at_fork(after_in_child=_abandon_all)
 
 
-class ServerThread:
+class BoundedServer:
     """
-    Accepts connections in a thread of its own, from `start` to `close`.
+    Listens from the start, and answers from `start` to `close`.
 
     Args:
-        door: answers.
-        host, port: where; port 0: any that is free.
-        is_local: only requests to a name of this machine are answered. A page in a browser may send requests
-            to the loopback address under a name of its own (DNS rebinding), and could read the answers.
+        host: the address.
+        port: 0: any that is free.
+        request_seconds: how long a client may take to send its request.
+        stall_seconds: a client that takes no byte for so long has gone.
 
     Raises:
         OSError: the address cannot be had.
+
+    Attributes:
+        port: the port that it has.
     """
 
-    def __init__(self, endpoints: Endpoints, host: str, port: int, *, is_local: bool) -> None:
-        self.endpoints = endpoints
-        self.is_local = is_local
+    def __init__(self, host: str, port: int, *, request_seconds: float, stall_seconds: float) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
+        self._request_seconds = request_seconds
+        self._stall_seconds = stall_seconds
+        self._application: Application = _nothing
         self._wake_out, self._wake_in = socket.socketpair()
         self._connections: dict[threading.Thread, _Connection] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
+    def start(self, application: Application) -> None:
         """
-        Begin.
+        Begin to answer with this application.
         """
+        self._application = application
         self.resume()
         watch(self)
-        _at_work.add(self)
+        _running.add(self)
 
     def close(self) -> None:
         """
-        Accept no more, stop the traces that are being made, and end all threads. Again: nothing.
+        Accept no more, cancel the jobs that run, and end all threads. A second call does nothing.
         """
-        _at_work.discard(self)
+        _running.discard(self)
         forget(self)
         self.pause()
         with self._lock:
@@ -116,9 +123,9 @@ class ServerThread:
         until = time.monotonic() + CLOSING
         for thread in connections:
             thread.join(max(0.0, until - time.monotonic()))
-        self.leave()
+        self.abandon()
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
         """
         Close the sockets of a server whose threads are gone.
         """
@@ -129,7 +136,7 @@ class ServerThread:
 
     def pause(self) -> None:
         """
-        End the accepting thread for a while: clients stand in the system's line.
+        End the accepting thread until `resume`; meanwhile the system keeps clients waiting.
         """
         thread, self._thread = self._thread, None
         if thread is not None:
@@ -139,7 +146,7 @@ class ServerThread:
 
     def resume(self) -> None:
         """
-        Go on after `pause`.
+        Start the accepting thread again after `pause`.
         """
         self._thread = threading.Thread(target=self._run, name="fgtrace http", daemon=True)
         with suppress(RuntimeError):  # the interpreter ends, and allows no new thread
@@ -148,37 +155,36 @@ class ServerThread:
         self._thread = None
 
     def _run(self) -> None:
-        _hidden(self._accept)
+        _hidden(self._accept_all)
 
-    def _accept(self) -> None:
+    def _accept_all(self) -> None:
         with selectors.DefaultSelector() as selector:
             for each in (self._socket, self._wake_out):
                 selector.register(each, selectors.EVENT_READ)
             while True:
-                ready = [key.fileobj for key, _ in selector.select(LOOK_EVERY)]
+                ready = [key.fileobj for key, _ in selector.select(CHECK_EVERY)]
                 if self._wake_out in ready:
                     self._wake_out.recv(1)
                     return
-                self._look_after()
+                self._check_connections()
                 if self._socket in ready:
-                    self._take()
+                    self._accept()
 
-    def _take(self) -> None:
+    def _accept(self) -> None:
         try:
             client = self._socket.accept()[0]
         except BlockingIOError:  # it has gone again
             return
-        except OSError:  # there are too many open files: it stays in line
+        except OSError:  # there are too many open files: it keeps waiting
             time.sleep(NO_FILES)
             return
         self._serve(client)
 
     def _serve(self, client: socket.socket) -> None:
         """
-        Give a connection its thread.
+        Start the thread of a connection.
         """
-        client.settimeout(STALL)
-        connection = _Connection(client)
+        connection = _Connection(client, self._request_seconds, self._stall_seconds)
         thread = threading.Thread(target=self._talk, args=(connection,), name="fgtrace http", daemon=True)
         with self._lock:
             is_full = len(self._connections) >= MOST_CONNECTIONS
@@ -197,13 +203,13 @@ class ServerThread:
 
     def _talk(self, connection: _Connection) -> None:
         try:
-            _hidden(lambda: _Handler(connection, self))
+            _hidden(lambda: _RequestHandler(connection, self._application))
         finally:
             connection.close()
 
-    def _look_after(self) -> None:
+    def _check_connections(self) -> None:
         """
-        Forget the threads that have ended, and cut off who is late.
+        Forget the threads that have ended, and cut off the connections that are late.
         """
         now = time.monotonic()
         with self._lock:
@@ -214,23 +220,32 @@ class ServerThread:
             connection.cut()
 
 
+def _nothing(_request: HttpRequest) -> HttpResponse:
+    """
+    Stand for the application until there is one.
+    """
+    return plain_text(503, "it has not started")
+
+
 class _Connection:
     """
     A client.
 
     Attributes:
-        deadline: when it must have sent its request, or read its answer.
-        job: what is being done for it.
+        deadline: when it must have sent its request, or read its response.
+        job: what runs for it.
     """
 
-    def __init__(self, client: socket.socket) -> None:
+    def __init__(self, client: socket.socket, request_seconds: float, stall_seconds: float) -> None:
+        client.settimeout(stall_seconds)
         self.socket = client
-        self.deadline = time.monotonic() + HEAD_SECONDS
+        self.deadline = time.monotonic() + request_seconds
         self.job: Job | None = None
+        self._stall_seconds = stall_seconds
 
     def cut(self) -> None:
         """
-        End it, from another thread.
+        End the connection, from another thread.
         """
         job = self.job
         if job is not None:
@@ -245,7 +260,7 @@ class _Connection:
 
     def is_gone(self) -> bool:
         """
-        Whether the client has closed it. What it sends beyond its request is not read.
+        Return whether the client has closed it. What a client sends beyond its request is not read.
         """
         try:
             self.socket.settimeout(0)
@@ -256,24 +271,22 @@ class _Connection:
             return True
         finally:
             with suppress(OSError):
-                self.socket.settimeout(STALL)
+                self.socket.settimeout(self._stall_seconds)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     """
-    One request: the standard library reads it, the door answers.
+    Serves one request: the standard library reads it, the application answers it.
     """
 
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.0"  # 0.9, the library's, would have no status line in the answer
-    error_content_type = "text/plain; charset=utf-8"
-    error_message_format = "%(message)s\n"
+    default_request_version = "HTTP/1.0"  # 0.9, the library's, would have no status line in the response
 
-    def __init__(self, connection: _Connection, listener: ServerThread) -> None:
+    def __init__(self, connection: _Connection, application: Application) -> None:
         self._connection = connection
-        self._listener = listener
+        self._application = application
         with suppress(OSError, ValueError):  # the client went away, or was cut off
-            super().__init__(connection.socket, "", listener)  # type: ignore[arg-type]
+            super().__init__(connection.socket, "", None)  # type: ignore[arg-type]  # our server is another
 
     def address_string(self) -> str:
         return ""
@@ -283,12 +296,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """
-        Nothing is printed.
+        Print nothing.
         """
 
     def handle(self) -> None:
         """
-        Answer one request; the connection ends with it.
+        Serve one request; the connection ends with it.
         """
         self.close_connection = True
         self.raw_requestline = self.rfile.readline(65537)
@@ -298,11 +311,19 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.raw_requestline and self.parse_request():
             self.close_connection = True
             self._connection.deadline = float("inf")
-            self._reply()
+            self._respond()
             self.wfile.flush()
 
-    def _reply(self) -> None:
-        found = self._found()
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """
+        Refuse a request that the library cannot read.
+        """
+        self._send(plain_text(code, message[:LONGEST_ECHO] if message else HTTPStatus(code).phrase))
+
+    def _respond(self) -> None:
+        path, _, query = self.path.partition("?")
+        headers = {name.lower(): ", ".join(self.headers.get_all(name, ())) for name in self.headers}
+        found = self._application(HttpRequest(self.command, path, query, headers))
         if isinstance(found, HttpResponse):
             self._send(found)
             return
@@ -315,41 +336,25 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             found.cancel()
 
-    def _found(self) -> HttpResponse | Job:
-        path, _, query = self.path.partition("?")
-        if self._listener.is_local and not self._is_to_local():
-            return plain_text(
-                403, "allowed is a request to localhost: see the host and token of fgtrace.serve"
-            )
-        if path in ("", "/"):
-            return plain_text(308, f"it is at {PREFIX}/", {"Location": f"{PREFIX}/"})
-        if path != PREFIX and not path.startswith(f"{PREFIX}/"):
-            return plain_text(404, f"there is nothing here; there is {PREFIX}/")
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        return self._listener.endpoints.answer(
-            HttpRequest(self.command, path.removeprefix(PREFIX), query, headers, PREFIX)
-        )
-
-    def _is_to_local(self) -> bool:
-        host = self.headers.get("Host", "localhost")
-        name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        return name.lower() in _LOCAL
-
     def _send(self, response: HttpResponse) -> None:
-        self._connection.deadline = time.monotonic() + response.patience
-        self.send_response(response.status)
-        for name, value in response.headers.items():
-            self.send_header(name, value)
-        self.send_header("Connection", "close")
-        self.end_headers()
-        for chunk in response.chunks():
-            self.wfile.write(chunk)
-        response.close()
+        try:
+            if self.command == "HEAD":
+                response.without_body()
+            self._connection.deadline = time.monotonic() + response.patience
+            self.send_response(response.status)
+            for name, value in response.headers.items():
+                self.send_header(name, value)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            for chunk in response.chunks():
+                self.wfile.write(chunk)
+        finally:
+            response.close()
 
 
 def _hidden(do: Callable[[], object]) -> None:
     """
-    Do it in a thread that no trace shows.
+    Call a function in a thread that no trace shows.
     """
     ident = threading.get_ident()
     own_threads.add(ident)
