@@ -5,8 +5,8 @@ Traces of a live ASGI application over HTTP: Starlette, FastAPI, Quart, Litestar
     app = fgtrace.asgi.DebugMiddleware(app, prefix="/debug")             # any
     app = fgtrace.asgi.RequestMiddleware(app)                            # requests by name
 
-Then ``curl 'http://127.0.0.1:8000/debug/fgtrace?seconds=5' > trace.json``. It answers while the
-application's loop runs: for a loop that may hang, `fgtrace.serve` has a thread of its own.
+`fgtrace.server` says what can be requested then. The endpoints answer while the application's loop runs; for
+a loop that may hang, `fgtrace.serve` has threads of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from fgtrace._http import Endpoints, HttpRequest, HttpResponse, Job, make_endpoints, mount_path
+from fgtrace._http import Endpoints, EndpointsApp, EndpointsMiddleware, HttpRequest, HttpResponse, Job
 from fgtrace._output.metadata import start_thread
 from fgtrace._recording.wrappers import wrapper
 from fgtrace._sampling.collect.requests import begin_request, end_request
@@ -32,23 +32,15 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class DebugApp:
+class DebugApp(EndpointsApp):
     """
     An application to be mounted: its paths are ``/``, ``/fgtrace``, ``/fgprof`` and ``/tasks``.
 
         routes = [Mount("/debug", fgtrace.asgi.DebugApp())]
 
     Args:
-        options: see `fgtrace._http.HttpOptions`: ``token``, ``seconds``, ``max_seconds``, ``max_hz``,
-            ``max_traces``, ``config``.
-
-    Raises:
-        ConfigError: an option has a value that is not allowed.
-        UnknownOptionError: there is no such option.
+        options: ``token``, ``max_seconds`` ...: as of `fgtrace.serve`, with the same errors.
     """
-
-    def __init__(self, **options: Any) -> None:
-        self._endpoints = make_endpoints("fgtrace.asgi.DebugApp", options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """
@@ -57,44 +49,34 @@ class DebugApp:
         if scope["type"] != "http":
             raise NotImplementedError(f"there is nothing here but HTTP: {scope['type']}")
         base = scope.get("root_path", "")
-        await _serve(self._endpoints, _request(scope, scope["path"].removeprefix(base), base), receive, send)
+        request = _request(scope, scope["path"].removeprefix(base), base)
+        await _serve(self._endpoints, request, receive, send)
 
 
-class DebugMiddleware:
+class DebugMiddleware(EndpointsMiddleware[AsgiApp]):
     """
-    Answers what is asked under a prefix, and hands everything else on.
+    Answers the requests under a prefix, and passes all others to the application.
 
         app = fgtrace.asgi.DebugMiddleware(app, prefix="/debug")
         app.add_middleware(fgtrace.asgi.DebugMiddleware, token="...")    # Starlette, FastAPI
 
     Args:
         app: the application.
-        prefix: where the paths are.
+        prefix: the path of the endpoints.
         options: as of `DebugApp`.
-
-    Raises:
-        ConfigError: an option has a value that is not allowed.
-        UnknownOptionError: there is no such option.
     """
-
-    def __init__(self, app: AsgiApp, prefix: str = "/debug", **options: Any) -> None:
-        self._app = app
-        self._prefix = mount_path(prefix)
-        self._endpoints = make_endpoints("fgtrace.asgi.DebugMiddleware", options, "prefix")
 
     @wrapper("call")
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """
-        Answer a request, or hand it on.
+        Answer a request, or pass it on.
         """
-        if scope["type"] == "http":
-            root = scope.get("root_path", "")
-            path = scope["path"].removeprefix(root)
-            if path == self._prefix or path.startswith(f"{self._prefix}/"):
-                request = _request(scope, path.removeprefix(self._prefix), root + self._prefix)
-                await _serve(self._endpoints, request, receive, send)
-                return
-        await self._app(scope, receive, send)
+        root = scope.get("root_path", "")
+        below = self._below(scope["path"].removeprefix(root)) if scope["type"] == "http" else None
+        if below is None:
+            await self._app(scope, receive, send)
+        else:
+            await _serve(self._endpoints, _request(scope, below, root + self._prefix), receive, send)
 
 
 class RequestMiddleware:
@@ -118,7 +100,7 @@ class RequestMiddleware:
     @wrapper("request")
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """
-        Hand a request on.
+        Pass a request on, and note which task serves it.
         """
         task = _current_task() if scope["type"] in ("http", "websocket") else None
         if task is None:
@@ -185,9 +167,9 @@ async def _serve(endpoints: Endpoints, request: HttpRequest, receive: Receive, s
 
 async def _made(job: Job, receive: Receive) -> HttpResponse | None:
     """
-    The reply of a job that a thread does; None, and at once, if the client goes away.
+    Run a job in a thread; return its response, or None, and at once, if the client goes away.
 
-    There is no second task for that: a trace would show it.
+    No second task waits for that: a trace would show it.
     """
     with anyio.CancelScope() as done:
         start_thread(job.run, done.cancel)

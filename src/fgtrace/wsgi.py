@@ -4,9 +4,9 @@ Traces of a live WSGI application over HTTP: Flask, Django, any other.
     app.wsgi_app = fgtrace.wsgi.DebugMiddleware(app.wsgi_app)    # Flask
     application = fgtrace.wsgi.DebugMiddleware(application)      # any
 
-Then ``curl 'http://127.0.0.1:8000/debug/fgtrace?seconds=5' > trace.json``. A trace takes one of the server's
-threads for its length. A client that goes away is noticed at once where the server tells of it
-(waitress does, with ``channel_request_lookahead=1``), and else when the trace is sent.
+`fgtrace.server` says what can be requested then. A trace takes one of the server's threads for its length. A
+client that goes away is noticed at once where the server tells of it (waitress does, with
+``channel_request_lookahead=1``), and elsewhere when the trace is sent.
 """
 
 from __future__ import annotations
@@ -14,33 +14,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from fgtrace._http import Endpoints, HttpRequest, HttpResponse, make_endpoints, mount_path
+from fgtrace._http import Endpoints, EndpointsApp, EndpointsMiddleware, HttpRequest, HttpResponse
 from fgtrace._recording.wrappers import wrapper
 
 __all__ = ["DebugApp", "DebugMiddleware"]
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-#: What may stand in the environment: a function that tells whether the client has gone.
+#: A key that the environment may have: a function that returns whether the client has gone.
 DISCONNECTED = "waitress.client_disconnected"
 
 
-class DebugApp:
+class DebugApp(EndpointsApp):
     """
     An application to be mounted: its paths are ``/``, ``/fgtrace``, ``/fgprof`` and ``/tasks``.
 
         app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/debug": fgtrace.wsgi.DebugApp()})
 
     Args:
-        options: see `fgtrace._http.HttpOptions`: ``token``, ``seconds``, ``max_seconds``, ``max_hz``,
-            ``max_traces``, ``config``.
-
-    Raises:
-        ConfigError: an option has a value that is not allowed.
-        UnknownOptionError: there is no such option.
+        options: ``token``, ``max_seconds`` ...: as of `fgtrace.serve`, with the same errors.
     """
-
-    def __init__(self, **options: Any) -> None:
-        self._endpoints = make_endpoints("fgtrace.wsgi.DebugApp", options)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """
@@ -49,37 +41,25 @@ class DebugApp:
         return _answer(self._endpoints, environ, start_response)
 
 
-class DebugMiddleware:
+class DebugMiddleware(EndpointsMiddleware[WsgiApp]):
     """
-    Answers what is asked under a prefix, and hands everything else on.
+    Answers the requests under a prefix, and passes all others to the application.
 
     Args:
         app: the application.
-        prefix: where the paths are.
+        prefix: the path of the endpoints.
         options: as of `DebugApp`.
-
-    Raises:
-        ConfigError: an option has a value that is not allowed.
-        UnknownOptionError: there is no such option.
     """
-
-    def __init__(self, app: WsgiApp, prefix: str = "/debug", **options: Any) -> None:
-        self._app = app
-        self._prefix = mount_path(prefix)
-        self._endpoints = make_endpoints("fgtrace.wsgi.DebugMiddleware", options, "prefix")
 
     @wrapper("call")
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """
-        Answer a request, or hand it on.
+        Answer a request, or pass it on.
         """
-        path = environ.get("PATH_INFO", "")
-        if path != self._prefix and not path.startswith(f"{self._prefix}/"):
+        below = self._below(environ.get("PATH_INFO", ""))
+        if below is None:
             return self._app(environ, start_response)
-        moved = {
-            "SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + self._prefix,
-            "PATH_INFO": path.removeprefix(self._prefix),
-        }
+        moved = {"SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + self._prefix, "PATH_INFO": below}
         return _answer(self._endpoints, {**environ, **moved}, start_response)
 
 
@@ -123,17 +103,17 @@ def _start(response: HttpResponse, start_response: Callable[..., Any]) -> Iterab
 
 class _Body:
     """
-    What a server iterates over, and closes.
+    The body of a response, over which a server iterates, and which it closes.
     """
 
     def __init__(self, response: HttpResponse) -> None:
-        self._reply = response
+        self._response = response
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._reply.chunks()
+        return self._response.chunks()
 
     def close(self) -> None:
         """
-        Sent, or given up.
+        Close the response: it was sent, or given up.
         """
-        self._reply.close()
+        self._response.close()

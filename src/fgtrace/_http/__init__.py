@@ -26,13 +26,14 @@ from __future__ import annotations
 from fgtrace._http.endpoints import PATHS, Endpoints
 from fgtrace._http.jobs import Job
 from fgtrace._http.messages import HttpRequest, HttpResponse
+from fgtrace._http.mounts import EndpointsApp, EndpointsMiddleware, make_endpoints, mount_path
 from fgtrace._http.options import HttpOptions
-from fgtrace._options.parsing import refuse_unknown
-from fgtrace.errors import ConfigError
 
 __all__ = [
     "PATHS",
     "Endpoints",
+    "EndpointsApp",
+    "EndpointsMiddleware",
     "HttpOptions",
     "HttpRequest",
     "HttpResponse",
@@ -40,33 +41,3 @@ __all__ = [
     "make_endpoints",
     "mount_path",
 ]
-
-
-def make_endpoints(function: str, options: dict[str, object], *own: str) -> Endpoints:
-    """
-    Return endpoints with these options.
-
-    Args:
-        function: what the user called, as ``"fgtrace.serve"``.
-        options: of `HttpOptions`.
-        own: names of further options that the function has.
-
-    Raises:
-        ConfigError: an option has a value that is not allowed.
-        UnknownOptionError: there is no such option.
-    """
-    refuse_unknown(function, options, (*own, *HttpOptions.__slots__))
-    return Endpoints(HttpOptions(**options))  # type: ignore[arg-type]
-
-
-def mount_path(prefix: str) -> str:
-    """
-    Check a prefix, and return it without the slash at its end.
-
-    Raises:
-        ConfigError: the endpoints would leave no path to the application, or the prefix is no path.
-    """
-    path = prefix.rstrip("/")
-    if not path.startswith("/") or any(each in path for each in "?#{}"):
-        raise ConfigError("prefix", prefix, "allowed is a path such as '/debug'")
-    return path
