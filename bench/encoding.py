@@ -16,7 +16,7 @@ import fgtrace
 from bare import Bare
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.drawing import BeginEnd, Drawing, begins_and_ends
-from fgtrace._model.values import Frame, FrameName, Slice, ThreadLook, Track
+from fgtrace._model.values import Frame, FrameName, Slice, ThreadSample, Track
 from fgtrace._recording.recording import OFFSET_BITS, Recording, TrackEntry
 from fgtrace._timeline.timeline import Timeline
 
@@ -54,15 +54,15 @@ def recording(count: int = SLICES // 3) -> Recording:
     Observations of 200 threads, each of which makes about three slices.
     """
     found = Recording()
-    look = found.look(ThreadLook("busy"))
+    look = found.intern_thread_sample(ThreadSample("busy"))
     codes = [
-        found.named(FrameName("module", f"function_{n}"), "module.py") << OFFSET_BITS for n in range(100)
+        found.intern_name(FrameName("module", f"function_{n}"), "module.py") << OFFSET_BITS for n in range(100)
     ]
-    tracks = [found.track(TrackEntry("thread", f"thread {n}", 0, tid=n + 1)) for n in range(200)]
+    tracks = [found.add_track(TrackEntry("thread", f"thread {n}", 0, tid=n + 1)) for n in range(200)]
     base = codes[:20]
     for number in range(count):
         leaf = [codes[20 + number % 79], codes[20 + number % 11], codes[20 + number % 7]]
-        found.observe(number * 1000, tracks[number % 200], found.stack(leaf + base), look)
+        found.observe(number * 1000, tracks[number % 200], found.intern_stack(leaf + base), look)
     return found
 
 

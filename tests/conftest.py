@@ -21,7 +21,7 @@ import pytest
 
 import fgtrace
 from fgtrace._sampling.choose import VARIABLE
-from fgtrace._sampling.collect.calibration import CoreError, load_core
+from fgtrace._sampling.core_calibration import CoreError, load_core
 from fgtrace._sampling.own_threads import own_threads
 from interruption import pytest_sessionfinish, was_interrupted
 from reading import Trace, is_unread, read

@@ -4,7 +4,7 @@ Recordings written by hand, for tests of what is made of them.
 
 from __future__ import annotations
 
-from fgtrace._model.values import FrameName, ThreadLook, Waiter
+from fgtrace._model.values import FrameName, ThreadSample, Waiter
 from fgtrace._recording.recording import (
     EMPTY,
     GONE,
@@ -28,10 +28,10 @@ class Script:
 
     def __init__(self, recording: Recording | None = None) -> None:
         self.recording = recording or Recording()
-        self.recording.loop(LoopEntry("asyncio.Loop", "MainThread"))
-        self.unknown = self.recording.look(ThreadLook("some"))
-        self.future = self.recording.wait(Waiter("future"))
-        self.on_thread = self.recording.wait(Waiter("running"))
+        self.recording.add_loop(LoopEntry("asyncio.Loop", "MainThread"))
+        self.unknown = self.recording.intern_thread_sample(ThreadSample("some"))
+        self.future = self.recording.intern_waiter(Waiter("future"))
+        self.on_thread = self.recording.intern_waiter(Waiter("running"))
         self.tracks: dict[str, int] = {}
 
     def track(self, name: str, time: int, kind: str = "thread") -> int:
@@ -43,7 +43,7 @@ class Script:
             entry = TrackEntry(
                 kind, name, time, loop=loop, tid=0 if kind == "task" else 100 + len(self.tracks)
             )
-            self.tracks[name] = self.recording.track(entry)
+            self.tracks[name] = self.recording.add_track(entry)
         return self.tracks[name]
 
     def at(self, time: int, name: str, stack: str | None, kind: str = "thread") -> None:
@@ -82,7 +82,7 @@ class Script:
         if stack is None:
             self.recording.tracks[track].end = end
         node = GONE if stack is None else self.stack(stack)
-        self.recording.step(start, end, ready, track, by, node, self.future)
+        self.recording.note_step(start, end, ready, track, by, node, self.future)
 
     def sample(self, time: int, name: str, stack: str) -> None:
         """
@@ -94,12 +94,14 @@ class Script:
         """
         The loop ran a callback.
         """
-        function = self.recording.callback(CallbackEntry(FrameName("m", name), "m.py", 7))
-        self.recording.step(start, end, -1, CALLBACK, NOBODY, function, source)
+        function = self.recording.add_callback(CallbackEntry(FrameName("m", name), "m.py", 7))
+        self.recording.note_step(start, end, -1, CALLBACK, NOBODY, function, source)
 
     def stack(self, stack: str) -> int:
         """
         The node of a stack.
         """
-        codes = [self.recording.named(FrameName("m", letter), "m.py") for letter in stack]
-        return self.recording.stack([code << OFFSET_BITS for code in reversed(codes)]) if codes else EMPTY
+        codes = [self.recording.intern_name(FrameName("m", letter), "m.py") for letter in stack]
+        return (
+            self.recording.intern_stack([code << OFFSET_BITS for code in reversed(codes)]) if codes else EMPTY
+        )

@@ -75,7 +75,7 @@ def lengthen(captured: CapturedTrace) -> None:
     """
     for number in range(300_000):
         captured.recording.observe(
-            captured.end - 300_000 + number, 0, 1, number % len(captured.recording.looks)
+            captured.end - 300_000 + number, 0, 1, number % len(captured.recording.thread_samples)
         )
 
 
@@ -149,7 +149,7 @@ def test_much(starts: list[int]) -> None:
     with taken(awaits="exact", max_memory=1 << 20) as captured:
         recording = captured.recording
         for number in range(60_000):
-            recording.observe(captured.end, 0, 1, number % len(recording.looks))
+            recording.observe(captured.end, 0, 1, number % len(recording.thread_samples))
             if number % 1000 == 0:
                 recording.trim()
         assert recording.spilled

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgtrace._recording import rows_by_track as _by_track
-from fgtrace._recording.rows_by_track import ByTrack
+from fgtrace._formats import rows_by_track as _by_track
+from fgtrace._formats.rows_by_track import RowsByTrack
 
 rows = st.lists(
     st.tuples(st.integers(0, 2), st.integers(-3, 9), st.integers(-(2**63), 2**63 - 1)), max_size=80
@@ -20,7 +20,7 @@ rows = st.lists(
 
 
 @contextmanager
-def kept(found: list[tuple[int, int, int]], *, most: int, block: int, sort: bool) -> Iterator[ByTrack]:
+def kept(found: list[tuple[int, int, int]], *, most: int, block: int, sort: bool) -> Iterator[RowsByTrack]:
     """
     Rows of three tracks, of which so many numbers wait in memory.
     """
@@ -28,7 +28,7 @@ def kept(found: list[tuple[int, int, int]], *, most: int, block: int, sort: bool
         patch.setattr(_by_track, "MOST_WAITING", most)
         patch.setattr(_by_track, "CHUNK", block)
         patch.setattr(_by_track, "FEWEST", 1)
-        by_track = ByTrack(2, sort=sort)
+        by_track = RowsByTrack(2, sort=sort)
         try:
             for track, *numbers in found:
                 by_track.rows(track).extend(numbers)

@@ -26,7 +26,7 @@ from fgtrace._classify.rules import (
     Effect,
 )
 from fgtrace._model.states import STATES, TASK_STATES, THREAD_STATES, UNBLOCKED
-from fgtrace._model.values import Cpu, FrameName, ThreadLook, Waiter, WaiterKind
+from fgtrace._model.values import Cpu, FrameName, ThreadSample, Waiter, WaiterKind
 from fgtrace.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -367,7 +367,7 @@ class TestUsersRules:
     def test_only_for_tracks_that_can_be_in_the_state(self) -> None:
         """A state of tasks leaves threads alone, and the other way round."""
         rules = Rules([("myapp.work:", "pool wait"), ("myapp.rest:", "idle")])
-        look = ThreadLook("still")
+        look = ThreadSample("still")
         assert rules.thread(names("myapp.work:take"), "x.acquire", look).state == "lock wait"
         assert rules.thread(names("myapp.rest:take"), "x.acquire", look).state == "idle"
         assert rules.task(names("myapp.rest:take"), Waiter("future")).state == "future wait"
@@ -395,36 +395,36 @@ class TestThreads:
     @pytest.mark.parametrize("record", thread_sites(), ids=lambda record: record["name"].replace(" ", "-"))
     def test_sites(self, record: dict[str, Any]) -> None:
         """Every row of the table gets its state, and says what it waits on."""
-        verdict = RULES.thread(names(*record["frames"]), record["callee"], ThreadLook(record["cpu"]))
+        verdict = RULES.thread(names(*record["frames"]), record["callee"], ThreadSample(record["cpu"]))
         assert (verdict.state, verdict.on) == (record["state"], record["on"])
 
     def test_site_is_the_program(self) -> None:
         """The site is the program's innermost frame, past the standard library's."""
         frames = names(*BOOT, USER, "http.client:HTTPResponse.begin", "socket:SocketIO.readinto")
-        assert RULES.thread(frames, "self._sock.recv_into", ThreadLook("still")).site == 3
+        assert RULES.thread(frames, "self._sock.recv_into", ThreadSample("still")).site == 3
 
     @pytest.mark.parametrize("cpu", get_args(Cpu))
     def test_clock(self, cpu: Cpu) -> None:
         """A blocking call counts unless the clock ran all the time."""
         expected = "running" if cpu == "busy" else "lock wait"
-        assert RULES.thread(names(USER), "lock.acquire", ThreadLook(cpu)).state == expected
+        assert RULES.thread(names(USER), "lock.acquire", ThreadSample(cpu)).state == expected
 
     @pytest.mark.parametrize("cpu", get_args(Cpu))
     def test_clock_of_a_weak_rule(self, cpu: Cpu) -> None:
         """A name that may not block counts only where the clock stood still."""
         expected = "queue wait" if cpu in ("still", "starved") else "running"
-        assert RULES.thread(names(USER), "box.get", ThreadLook(cpu)).state == expected
+        assert RULES.thread(names(USER), "box.get", ThreadSample(cpu)).state == expected
 
     def test_caller_decides(self) -> None:
         """The same leaf is a different wait under a different caller."""
-        leaf, look = "threading:Condition.wait", ThreadLook("still")
+        leaf, look = "threading:Condition.wait", ThreadSample("still")
         callers = ["threading:Event.wait", "queue:Queue.get", "concurrent.futures._base:Future.result"]
         states = [RULES.thread(names(USER, caller, leaf), "waiter.acquire", look).state for caller in callers]
         assert states == ["event wait", "queue wait", "thread wait"]
 
     def test_no_frames(self) -> None:
         """A thread without frames has no site."""
-        assert RULES.thread([], "time.sleep", ThreadLook("still")) == ("sleep", "time.sleep", -1)
+        assert RULES.thread([], "time.sleep", ThreadSample("still")) == ("sleep", "time.sleep", -1)
 
 
 KNOWN_TEXTS = sorted({prefix for rule in (*TASK_RULES, *THREAD_RULES) for prefix in rule.prefixes})
@@ -463,7 +463,7 @@ class TestAnything:
     )
     def test_threads(self, frames: list[FrameName], callee: str, cpu: Cpu) -> None:
         """A thread's state is a thread's, and a busy one is running."""
-        verdict = RULES.thread(frames, callee, ThreadLook(cpu))
+        verdict = RULES.thread(frames, callee, ThreadSample(cpu))
         assert verdict.state in THREAD_STATES
         assert verdict.site < max(1, len(frames))
         assert cpu != "busy" or verdict == ("running", "", -1)

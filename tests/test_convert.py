@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import fgtrace
 from drawn import CHILD, MAIN, TASK, Drawn, nested
+from fgtrace._formats import rows_by_track as _by_track
 from fgtrace._formats.conversion.convert import Selection, convert, select
 from fgtrace._formats.read import json_chunks as _pieces
 from fgtrace._formats.read import open_trace
@@ -24,7 +25,6 @@ from fgtrace._formats.read import source as _source
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.values import Flow, Frame, Instant, Slice
 from fgtrace._options.options import FORMATS
-from fgtrace._recording import rows_by_track as _by_track
 from fgtrace.cli import main
 from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace

@@ -28,9 +28,9 @@ import pytest
 import fgtrace
 from fgtrace._options.options import Options
 from fgtrace._sampling import choose as _cores
+from fgtrace._sampling import core_calibration as _native
 from fgtrace._sampling import core_sampler as _core_sampler
 from fgtrace._sampling.choose import VARIABLE, make_sampler
-from fgtrace._sampling.collect import calibration as _native
 from fgtrace._sampling.python_sampler import PythonSampler
 from fgtrace.errors import ConfigError
 from reading import Trace

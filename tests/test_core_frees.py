@@ -17,7 +17,7 @@ import pytest
 
 from fgtrace._options.options import Options
 from fgtrace._sampling.choose import make_sampler
-from fgtrace._sampling.collect.calibration import load_core
+from fgtrace._sampling.core_calibration import load_core
 from fgtrace._sampling.core_sampler import CoreSampler
 from test_core import only_c, run
 

@@ -16,7 +16,7 @@ import pytest
 import fgtrace
 from drawn import LOOP, MAIN, TASK, Drawn
 from fgtrace._formats.write.trace_event import encode
-from fgtrace._model.values import Flow, Frame, FrameName, Slice, ThreadLook, Track
+from fgtrace._model.values import Flow, Frame, FrameName, Slice, ThreadSample, Track
 from fgtrace._recording.recording import OFFSET_BITS, Recording, TrackEntry
 from fgtrace._timeline.timeline import Timeline
 from reading import Trace, read
@@ -114,11 +114,15 @@ def test_memory_is_bounded_by_a_piece() -> None:
     Encoding a large recording takes memory for a piece, not for the trace.
     """
     recording = Recording()
-    look = recording.look(ThreadLook("busy"))
-    codes = [recording.named(FrameName("m", f"f{number}"), "m.py") << OFFSET_BITS for number in range(50)]
-    tracks = [recording.track(TrackEntry("thread", f"t{number}", 0, tid=number + 1)) for number in range(20)]
+    look = recording.intern_thread_sample(ThreadSample("busy"))
+    codes = [
+        recording.intern_name(FrameName("m", f"f{number}"), "m.py") << OFFSET_BITS for number in range(50)
+    ]
+    tracks = [
+        recording.add_track(TrackEntry("thread", f"t{number}", 0, tid=number + 1)) for number in range(20)
+    ]
     for number in range(60_000):
-        stack = recording.stack([codes[number % 37], codes[number % 3], codes[0]])
+        stack = recording.intern_stack([codes[number % 37], codes[number % 3], codes[0]])
         recording.observe(number, tracks[number % 20], stack, look)
     timeline = Timeline(recording, fgtrace.Config(), 60_000, 1)
     tracemalloc.start()

@@ -263,9 +263,9 @@ def test_garbage_collection() -> None:
     script.at(0, "MainThread", "ab")
     script.at(35, "MainThread", "ac")
     native = script.recording.tracks[script.tracks["MainThread"]].tid
-    script.recording.collection(Collection(10, 20, native, 2, 77))
-    script.recording.collection(Collection(30, 40, native, 0, 0))
-    script.recording.collection(Collection(50, 60, native + 1, 0, 0))
+    script.recording.note_collection(Collection(10, 20, native, 2, 77))
+    script.recording.note_collection(Collection(30, 40, native, 0, 0))
+    script.recording.note_collection(Collection(50, 60, native + 1, 0, 0))
     timeline = drawn(script, config=fgtrace.Config(state_frames="no"))
     assert [
         (s.start, s.end, s.depth, s.frame.name, s.frame.args) for s in timeline.slices() if s.depth > 1
@@ -284,7 +284,7 @@ def test_a_sampled_loop_beside() -> None:
     script.recording.loops[0].exact = False
     script.at(0, "task", "ab", "task")
     script.at(50, "task", None, "task")
-    script.recording.collection(Collection(10, 20, 1, 0, 0))
+    script.recording.note_collection(Collection(10, 20, 1, 0, 0))
     timeline = Timeline(script.recording, CONFIG, 100, 1)
     assert shown(timeline, "task") == [(0, 50, 0, "future wait"), (0, 50, 1, "a"), (0, 50, 2, "b")]
 
@@ -357,7 +357,7 @@ def test_file_is_valid_and_comes_back(ask_trace: AskTrace) -> None:
     script.step("kid", 6000, 9000, "bc", ready=3000, waker="root")
     script.callback("done", 20_000, 30_000, TIMER)
     script.step("kid", 30_000, 33_000, None, ready=25_000, waker=CALLBACK | TIMER << 24)
-    script.recording.collection(Collection(100, 200, script.recording.tracks[0].tid, 1, 5))
+    script.recording.note_collection(Collection(100, 200, script.recording.tracks[0].tid, 1, 5))
     data = b"".join(encode(drawn(script, 50_000), {}))
     tp = ask_trace(data)
     assert_valid_trace(tp)

@@ -20,9 +20,9 @@ from hypothesis import given, settings
 import drawn
 import fgtrace
 from drawn import LOOP, TASK, Drawn, nested
+from fgtrace._formats import rows_by_track as _by_track
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.values import Frame, Instant, Slice, Track
-from fgtrace._recording import rows_by_track as _by_track
 from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 

@@ -16,7 +16,7 @@ import fgtrace._session.flight_recorder
 from fgtrace._model.values import FrameName, Waiter
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import GONE, OFFSET_BITS, LoopEntry, Recording, TrackEntry
-from fgtrace._sampling.collect.requests import RequestWatch
+from fgtrace._sampling.collect.requests import RequestNotes
 from fgtrace._sampling.collect.task_discovery import LoopFinder
 from reading import Trace
 
@@ -58,23 +58,25 @@ class SimulatedSampler:
         self.recording = Recording(options.max_memory)
         self.finder = LoopFinder()
         self.stats = fgtrace.Stats()
-        self.requests = RequestWatch(self.recording, lambda _: -1, self.now, lambda *_: None)
+        self.requests = RequestNotes(self.recording, lambda _: -1, self.now, lambda *_: None)
         self.before = -1
-        self.recording.loop(LoopEntry("asyncio.Loop", "MainThread"))
-        self.steady = self.recording.track(TrackEntry("task", "steady", 0, loop=0))
+        self.recording.add_loop(LoopEntry("asyncio.Loop", "MainThread"))
+        self.steady = self.recording.add_track(TrackEntry("task", "steady", 0, loop=0))
         self.see_steady(0)
 
     def see_steady(self, now: int) -> None:
-        code = self.recording.named(FrameName("app", "serve"), "app.py")
-        wait = self.recording.wait(Waiter("future"))
-        self.recording.observe(now, self.steady, self.recording.stack([code << OFFSET_BITS]), wait)
+        code = self.recording.intern_name(FrameName("app", "serve"), "app.py")
+        wait = self.recording.intern_waiter(Waiter("future"))
+        self.recording.observe(now, self.steady, self.recording.intern_stack([code << OFFSET_BITS]), wait)
 
     def see(self, now: int, number: int) -> None:
         recording = self.recording
-        track = recording.track(TrackEntry("task", f"request {now}", now, loop=0))
-        code = recording.named(FrameName("app", f"handler{number}"), "app.py")
-        stack = recording.stack([code << OFFSET_BITS | now // SECOND, code << OFFSET_BITS])
-        recording.observe(now, track, stack, recording.wait(Waiter("task", "app.Task", max(0, self.before))))
+        track = recording.add_track(TrackEntry("task", f"request {now}", now, loop=0))
+        code = recording.intern_name(FrameName("app", f"handler{number}"), "app.py")
+        stack = recording.intern_stack([code << OFFSET_BITS | now // SECOND, code << OFFSET_BITS])
+        recording.observe(
+            now, track, stack, recording.intern_waiter(Waiter("task", "app.Task", max(0, self.before)))
+        )
         if self.before >= 0:
             recording.tracks[self.before].end = now
             recording.observe(now, self.before, GONE, 0)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fgtrace._recording.recording import Recording
-from fgtrace._sampling.exact.callback_names import Callbacks, Steps
+from fgtrace._sampling.exact.callback_names import CallbackTable, StepCallbacks
 from fgtrace._sampling.exact.monkeypatch import Patch, _all, forget_patches
 
 
@@ -163,7 +163,7 @@ def test_names_of_callbacks(callback: Any, name: str, has_line: bool) -> None:
     A callback is named after its function, or its type, without asking the program's code.
     """
     recording = Recording()
-    callbacks = Callbacks(recording)
+    callbacks = CallbackTable(recording)
     assert callbacks.number(callback) == callbacks.number(callback) == 0
     (entry,) = recording.callbacks
     assert f"{entry.name.module}.{entry.name.qualname}".removeprefix("tests.") == name
@@ -175,7 +175,7 @@ def test_steps_of_tasks(kind: Any) -> None:
     """
     A step and a wakeup tell their task, of C or of Python; other methods of a task do not.
     """
-    steps = Steps(asyncio.tasks)
+    steps = StepCallbacks(asyncio.tasks)
     seen: list[tuple[Any, bool]] = []
     stock_call = asyncio.BaseEventLoop._call_soon  # type: ignore[attr-defined]
 

@@ -20,11 +20,11 @@ from hypothesis import given, settings
 import fgtrace
 from drawn import LOOP, SLICES, Drawn, nested
 from evented import Stack, profiles
+from fgtrace._formats import rows_by_track as _by_track
 from fgtrace._formats.read.wire import Message
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.drawing import Drawing
 from fgtrace._model.values import Frame, Slice, Track
-from fgtrace._recording import rows_by_track as _by_track
 from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 

@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 
 
 def named(recording: Recording, name: str) -> int:
-    return recording.named(FrameName("m", name), "m.py")
+    return recording.intern_name(FrameName("m", name), "m.py")
 
 
 @given(st.lists(st.lists(st.integers(0, 5), max_size=8), max_size=30))
@@ -32,7 +32,8 @@ def test_stacks_come_back(stacks: list[list[int]]) -> None:
     recording = Recording()
     codes = [named(recording, str(number)) for number in range(6)]
     nodes = [
-        recording.stack([codes[number] << OFFSET_BITS | 2 for number in reversed(stack)]) for stack in stacks
+        recording.intern_stack([codes[number] << OFFSET_BITS | 2 for number in reversed(stack)])
+        for stack in stacks
     ]
     for stack, node in zip(stacks, nodes, strict=True):
         assert recording.elements(node) == [(codes[number], 2) for number in stack]
@@ -45,8 +46,8 @@ def test_offsets_matter() -> None:
     """
     recording = Recording()
     code = named(recording, "f") << OFFSET_BITS
-    assert recording.stack([code | 2]) != recording.stack([code | 4])
-    assert recording.stack([]) == EMPTY
+    assert recording.intern_stack([code | 2]) != recording.intern_stack([code | 4])
+    assert recording.intern_stack([]) == EMPTY
 
 
 def test_equal_code_is_not_the_same() -> None:
@@ -56,7 +57,7 @@ def test_equal_code_is_not_the_same() -> None:
     recording = Recording()
     first, second = (compile("def f(): pass", "f.py", "exec") for _ in range(2))
     assert first == second
-    assert recording.code(first, "a") != recording.code(second, "b")
+    assert recording.intern_code(first, "a") != recording.intern_code(second, "b")
 
 
 def test_rows_spill_and_come_back_in_order() -> None:
@@ -125,7 +126,7 @@ def test_steps_come_back(step: tuple[int, int, int, int, int, int, int]) -> None
     A step comes back as it was noted, whatever its high bits.
     """
     recording = Recording()
-    recording.step(*step)
+    recording.note_step(*step)
     assert list(recording.read_steps()) == [step]
     assert recording.stepped == 1
 
@@ -144,7 +145,7 @@ def test_steps_spill_beside_rows() -> None:
     """
     recording = Recording(max_memory=MIB)
     for time in range(40_000):
-        recording.step(time, time + 1, -1, time % 7, NOBODY, GONE, 0)
+        recording.note_step(time, time + 1, -1, time % 7, NOBODY, GONE, 0)
         recording.observe(time, 0, 0, 0)
         recording.trim()
     assert (len(recording.rows) + len(recording.steps)) * 8 <= MIB / 2
@@ -160,7 +161,7 @@ def test_steps_stay_where_the_disk_is_full() -> None:
     """
     recording = Recording(max_memory=MIB)
     for time in range(40_000):
-        recording.step(time, time + 1, -1, 0, 0, 0, 0)
+        recording.note_step(time, time + 1, -1, 0, 0, 0, 0)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, before[1]))
     try:
@@ -180,7 +181,7 @@ def test_collections_are_bounded() -> None:
     """
     recording = Recording()
     for time in range(MOST_COLLECTIONS + 3):
-        recording.collection(Collection(time, time, 1, 0, 0))
+        recording.note_collection(Collection(time, time, 1, 0, 0))
     assert len(recording.collections) == MOST_COLLECTIONS
     assert recording.collections_dropped == 3
 
@@ -191,7 +192,7 @@ def test_full_tables_cut_stacks() -> None:
     """
     recording = Recording(max_memory=MIB)
     known = named(recording, "known") << OFFSET_BITS
-    nodes = [recording.stack([offset, known]) for offset in range(0, 20_000, 2)]
+    nodes = [recording.intern_stack([offset, known]) for offset in range(0, 20_000, 2)]
     assert recording.cut > 0
     assert recording.elements(nodes[0]) == [(0, 0), (0, 0)]
     assert recording.elements(nodes[-1]) == [(0, 0)]
@@ -205,7 +206,7 @@ def test_only_code_is_kept() -> None:
     scope: dict[str, FunctionType] = {}
     exec("def f(): pass", scope)  # noqa: S102 - a function of its own
     function = weakref.ref(scope["f"])
-    recording.code(scope["f"].__code__, "m")
+    recording.intern_code(scope["f"].__code__, "m")
     del scope
     gc.collect()
     assert function() is None
@@ -219,17 +220,17 @@ def test_a_snapshot_stays_as_it_is() -> None:
     recording = Recording(max_memory=MIB)
     for time in range(20_000):
         recording.observe(time, 0, 1, 2)
-        recording.step(time, time + 1, -1, 0, 0, 0, 0)
+        recording.note_step(time, time + 1, -1, 0, 0, 0, 0)
     recording.trim()
     for time in range(20_000, 20_010):
         recording.observe(time, 0, 1, 2)
-        recording.step(time, time + 1, -1, 0, 0, 0, 0)
+        recording.note_step(time, time + 1, -1, 0, 0, 0, 0)
     snapshot = recording.snapshot()
     rows, steps = snapshot.read(), snapshot.read_steps()
     assert [next(rows)[0] for _ in range(10)] == [next(steps)[0] for _ in range(10)] == list(range(10))
     for time in range(20_010, 60_000):
         recording.observe(time, 0, 1, 2)
-        recording.step(time, time + 1, -1, 0, 0, 0, 0)
+        recording.note_step(time, time + 1, -1, 0, 0, 0, 0)
     recording.trim()
     assert [row[0] for row in rows] == [step[0] for step in steps] == list(range(10, 20_010))
     assert [row[0] for row in recording.read()] == list(range(60_000))

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 import fgtrace
-from fgtrace._model.values import ThreadLook
+from fgtrace._model.values import ThreadSample
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import Recording, TrackEntry
 from fgtrace._sampling.python_sampler import PythonSampler
@@ -409,15 +409,19 @@ def test_late_tick_holds_from_when_it_was_due() -> None:
 
         def __init__(self) -> None:
             self.stacks = iter([1, 2, 2, 2, 2])
-            self.track = recording.track(TrackEntry("thread", "main", 0, tid=1))
+            self.track = recording.add_track(TrackEntry("thread", "main", 0, tid=1))
             codes = {1: _wriggle.__code__, 2: _here.__code__}
             self.nodes = {
-                number: recording.stack([recording.code(code, "m") << 24]) for number, code in codes.items()
+                number: recording.intern_stack([recording.intern_code(code, "m") << 24])
+                for number, code in codes.items()
             }
 
         def look(self, now: int, frames: object) -> None:
             recording.observe(
-                now, self.track, self.nodes[next(self.stacks)], recording.look(ThreadLook("busy"))
+                now,
+                self.track,
+                self.nodes[next(self.stacks)],
+                recording.intern_thread_sample(ThreadSample("busy")),
             )
 
         def close(self, now: int) -> None:

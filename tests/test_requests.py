@@ -173,7 +173,7 @@ def test_nothing_there(record: Callable[..., Trace]) -> None:
 
     trace = record(lambda: asyncio.run(main()))
     assert [row.name for _, row in requests_of(trace)] == ["GET /nowhere"]
-    assert not _requests._under_way
+    assert not _requests._open_requests
 
 
 def test_alike(tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
@@ -324,11 +324,11 @@ def test_no_trace() -> None:
     async def main() -> None:
         task = asyncio.current_task()
         serving = _requests.begin_request(task, nameless, None)
-        assert len(_requests._under_way) == 1
+        assert len(_requests._open_requests) == 1
         _requests.end_request(serving)
 
     asyncio.run(main())
-    assert not _requests._under_way
+    assert not _requests._open_requests
 
 
 def test_orphan() -> None:
@@ -354,7 +354,7 @@ def test_orphan() -> None:
         assert reference() is None
 
     asyncio.run(main())
-    assert not _requests._under_way
+    assert not _requests._open_requests
 
 
 def test_failing_name(record: Callable[..., Trace]) -> None:
@@ -541,5 +541,5 @@ def test_bounded() -> None:
     """
     recording = Recording()
     for number in range(100_003):
-        recording.request(Request(0, number, number + 1, "GET /"))
+        recording.note_request(Request(0, number, number + 1, "GET /"))
     assert (len(recording.requests), recording.requests_dropped) == (100_000, 3)

@@ -118,11 +118,11 @@ class Player:
         gaps.append(Gap(start, self.time, "late", 1))
 
     def count(self, who: str, stack: str | None) -> None:
-        self.script.recording.count(self.time, 0, ord(who))
+        self.script.recording.note_ready_queue(self.time, 0, ord(who))
 
     def collect(self, who: str, stack: str | None) -> None:
         if self.is_exact:
-            self.script.recording.collection(Collection(self.time, self.time + 1, 101, 0, 1))
+            self.script.recording.note_collection(Collection(self.time, self.time + 1, 101, 0, 1))
 
 
 def drawn(recording: Recording, end: int) -> list[Drawn]:

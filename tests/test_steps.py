@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import fgtrace
-from fgtrace._sampling.collect.calibration import CoreError, load_core
+from fgtrace._sampling.core_calibration import CoreError, load_core
 from fgtrace._sampling.core_sampler import MANY_TASKS, CoreSampler
 from reading import Rows, Trace
 

@@ -126,11 +126,11 @@ def test_main_threads_loop_comes_first() -> None:
     """
     script = Script()
     script.recording.loops[0].thread = "server"
-    script.recording.loop(LoopEntry("asyncio.Loop", "MainThread"))
+    script.recording.add_loop(LoopEntry("asyncio.Loop", "MainThread"))
     script.at(0, "theirs", "a", "task")
     script.at(0, "ours", "a", "task")
     script.recording.tracks[script.tracks["ours"]].loop = 1
-    script.recording.count(5, 1, 7)
+    script.recording.note_ready_queue(5, 1, 7)
     timeline = Timeline(script.recording, NO_STATE, 100, 1)
     assert [(track.name, track.group) for track in timeline.tracks] == [
         ("ours", "asyncio loop 1 (MainThread)"),

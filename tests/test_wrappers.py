@@ -33,8 +33,8 @@ def seen(recording: Recording, *functions: tuple[str, Any]) -> int:
     """
     The stack of functions, each with its module, outermost first.
     """
-    codes = [recording.code(function.__code__, module) for module, function in functions]
-    return recording.stack([code << OFFSET_BITS for code in reversed(codes)])
+    codes = [recording.intern_code(function.__code__, module) for module, function in functions]
+    return recording.intern_stack([code << OFFSET_BITS for code in reversed(codes)])
 
 
 def shown(recording: Recording, stack: int) -> list[str]:

@@ -36,7 +36,7 @@ from fgtrace._classify.rules import (
     Rule,
 )
 from fgtrace._model.states import GIL_WAIT, RUNNING, STATES, TASK_STATES, THREAD_STATES, UNBLOCKED
-from fgtrace._model.values import Cpu, FrameName, ThreadLook, Waiter
+from fgtrace._model.values import Cpu, FrameName, ThreadSample, Waiter
 from fgtrace.errors import ConfigError
 
 __all__ = ["Rules", "Verdict"]
@@ -238,7 +238,7 @@ class Rules:
             return _verdict(by_kind, _waiter_name(wait), site)
         return _verdict(found.state, self._tasks.name(frames, found.at), site)
 
-    def thread(self, frames: Sequence[FrameName], callee: str, look: ThreadLook) -> Verdict:
+    def thread(self, frames: Sequence[FrameName], callee: str, look: ThreadSample) -> Verdict:
         """
         Tell why a thread is where it is.
 

@@ -31,7 +31,7 @@ from fgtrace._http.query import (
 )
 from fgtrace._http.task_list import TaskInspector, as_json, as_text
 from fgtrace._options.options import FORMATS
-from fgtrace._sampling.collect.task_discovery import tell_finders
+from fgtrace._sampling.collect.task_discovery import remember_running_loop
 from fgtrace._session.flight_recorder import running
 from fgtrace.errors import ConfigError
 
@@ -191,7 +191,7 @@ class Endpoints:
             options = replace(self._options.config, dst="fgtrace.json", **fields)
         if request.method == "HEAD":
             return HttpResponse(200, file_headers(fields["format"]), None)
-        tell_finders()
+        remember_running_loop()
         compress = accepts_gzip(request.headers)
         return self._in_slot(
             self._trace_slots, seconds, lambda release: TraceJob(options, seconds, release, compress=compress)
@@ -229,7 +229,7 @@ class Endpoints:
         headers = {"Content-Type": type_, "Vary": "Accept"}
         if request.method == "HEAD":
             return HttpResponse(200, headers, None)
-        tell_finders()
+        remember_running_loop()
 
         def respond() -> HttpResponse:
             return HttpResponse(200, headers, write(self._inspector.inspect(), most))

@@ -20,10 +20,10 @@ import orjson
 from fgtrace._options.options import Options
 from fgtrace._options.parsing import escaped
 from fgtrace._recording.recording import GONE, Recording
-from fgtrace._sampling.collect.requests import served_now
+from fgtrace._sampling.collect.requests import open_requests_now
 from fgtrace._sampling.collect.task_discovery import LoopFinder
 from fgtrace._sampling.collect.tasks import TaskCollector, nothing
-from fgtrace._sampling.stats import Stats, complain
+from fgtrace._sampling.stats import Stats, note_failure
 from fgtrace._timeline.stack_resolver import Resolver
 from fgtrace._timeline.tracks import loop_name, loop_order, natural
 
@@ -138,7 +138,7 @@ class _Snapshot(TaskCollector):
         """
         now = time.perf_counter_ns()
         found: dict[int, RequestNow] = {}
-        for each in served_now(self.track_of, partial(complain, Stats())):  # by their begins
+        for each in open_requests_now(self.track_of, partial(note_failure, Stats())):  # by their begins
             found.setdefault(each.track, RequestNow(each.name, (now - each.start) / 1e9, dict(each.args)))
         return found
 
@@ -148,7 +148,7 @@ class _Snapshot(TaskCollector):
         """
         recording = self._recording
         found: dict[int, list[int]] = {}
-        waiting = {track: recording.waits[detail] for track, (_, detail) in rows.items()}
+        waiting = {track: recording.waiters[detail] for track, (_, detail) in rows.items()}
         for track, wait in waiting.items():
             if wait.task >= 0:
                 found.setdefault(wait.task, []).append(track)

@@ -25,7 +25,7 @@ __all__ = [
     "RequestRow",
     "Slice",
     "Span",
-    "ThreadLook",
+    "ThreadSample",
     "Track",
     "Waiter",
     "WaiterKind",
@@ -83,7 +83,7 @@ class Waiter:
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadLook:
+class ThreadSample:
     """
     What was seen of a thread besides its frames.
 

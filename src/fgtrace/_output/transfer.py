@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
-from fgtrace._model.values import Collection, FrameName, Gap, Request, ThreadLook, Waiter
+from fgtrace._model.values import Collection, FrameName, Gap, Request, ThreadSample, Waiter
 from fgtrace._options.options import Options
 from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._recording.entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
 from fgtrace._recording.recording import Recording
 from fgtrace._recording.spill import in_blocks
-from fgtrace._recording.window import Clipped
+from fgtrace._recording.window import ClippedRecording
 
 __all__ = ["pack_trace", "unpack_trace"]
 
@@ -41,7 +41,7 @@ def pack_trace(captured: CapturedTrace) -> Iterator[tuple[str, Any]]:
     recording, options = captured.recording, captured.options
     asked = {name: getattr(options, name) for name in _OPTIONS} | {"format": captured.format}
     clip = None
-    if isinstance(recording, Clipped):
+    if isinstance(recording, ClippedRecording):
         clip = (recording.cut_at, recording.until, recording.first, recording.under_way)
     numbers = {name: getattr(recording, name) for name in _NUMBERS}
     yield "about", (asked, captured.end, captured.pid, captured.about, numbers, clip)
@@ -63,10 +63,10 @@ def unpack_trace(values: Iterator[tuple[str, Any]]) -> CapturedTrace:
     """
     _, (asked, end, pid, about, numbers, clip) = next(values)
     options = Options(**asked)
-    recording = Recording(options.max_memory) if clip is None else Clipped(options.max_memory)
+    recording = Recording(options.max_memory) if clip is None else ClippedRecording(options.max_memory)
     for name, number in numbers.items():
         setattr(recording, name, number)
-    if isinstance(recording, Clipped):
+    if isinstance(recording, ClippedRecording):
         recording.cut_at, recording.until, recording.first, recording.under_way = clip
     columns = dict(zip(_COLUMNS, recording.tables(), strict=True), counters=recording.counters)
     for name in _COLUMNS:
@@ -134,8 +134,8 @@ _TABLES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "callbacks": (_callback, lambda packed: CallbackEntry(FrameName(*packed[0]), *packed[1:])),
     "tracks": (_track, _made_track),
     "loops": (_loop, _made_loop),
-    "waits": (lambda wait: (wait.kind, wait.type, wait.task), lambda packed: Waiter(*packed)),
-    "looks": (lambda look: look.cpu, ThreadLook),
+    "waiters": (lambda waiter: (waiter.kind, waiter.type, waiter.task), lambda packed: Waiter(*packed)),
+    "thread_samples": (lambda look: look.cpu, ThreadSample),
     "gaps": (tuple, Gap._make),
     "collections": (tuple, Collection._make),
     "requests": (tuple, Request._make),

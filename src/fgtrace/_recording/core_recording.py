@@ -55,8 +55,8 @@ class CoreRecording(Recording):
         self._stub_ids: dict[FrameName, int] = {}
         self._named: set[int] = set()
         self._callbacks: list[tuple[int, str]] = []
-        self.waits += [Waiter("running"), Waiter("runnable")]
-        self._wait_ids.update({wait: place for place, wait in enumerate(self.waits)})
+        self.waiters += [Waiter("running"), Waiter("runnable")]
+        self._waiter_ids.update({waiter: place for place, waiter in enumerate(self.waiters)})
         self._tell: tuple[Callable[[_Note], None], ...] = (  # in the order of tables.h
             self._thread, self._task, self._name, self._end,
             self._parent, self._loop, self._place, self._wait, self._gap, self._exact, self._callback,
@@ -69,12 +69,12 @@ class CoreRecording(Recording):
         if stack == GONE:
             self.tracks[track].end = noted
 
-    def code(self, code: CodeType, module: object) -> int:
+    def intern_code(self, code: CodeType, module: object) -> int:
         index: int = self.core.code(code, module if type(module) is str else "")
         self._code_ids[id(code)] = index  # the core keeps the code
         return index
 
-    def named(self, name: FrameName, file: str) -> int:
+    def intern_name(self, name: FrameName, file: str) -> int:
         """
         As of `Recording`: the core knows code objects only, so it is given an empty one.
         """
@@ -84,35 +84,35 @@ class CoreRecording(Recording):
             self._stubs[id(stub)] = CodeEntry(None, name, file, 0)
         return self._stub_ids[name]
 
-    def stack(self, elements: list[int]) -> int:
+    def intern_stack(self, elements: list[int]) -> int:
         found: int = self.core.stack(elements)
         return found
 
-    def wait(self, wait: Waiter) -> int:
-        found = self._wait_ids.get(wait)
+    def intern_waiter(self, waiter: Waiter) -> int:
+        found = self._waiter_ids.get(waiter)
         if found is None:
-            found = self._wait_ids[wait] = self.core.new_wait()
-            _put(self.waits, found, wait, Waiter("future"))
+            found = self._waiter_ids[waiter] = self.core.new_wait()
+            _put(self.waiters, found, waiter, Waiter("future"))
         return found
 
-    def track(self, entry: TrackEntry) -> int:
+    def add_track(self, entry: TrackEntry) -> int:
         found: int = self.core.new_track()
         self._put_track(found, entry)
         return found
 
-    def adopt(self, above: int, child: int) -> None:
+    def note_parent(self, above: int, child: int) -> None:
         """
         As of `Recording`, but later: the tracks may not be fetched yet.
         """
         self._adoptions.append((above, child))
 
-    def label(self, track: int, labels: dict[str, str | int]) -> None:
+    def note_labels(self, track: int, labels: dict[str, str | int]) -> None:
         """
         Arguments of a track that may not be fetched yet.
         """
         self._labels.append((track, labels))
 
-    def root(self, track: int, name: str) -> None:
+    def note_root(self, track: int, name: str) -> None:
         """
         The name of a task's coroutine, where the core could not read it.
         """
@@ -186,9 +186,9 @@ class CoreRecording(Recording):
         adoptions, self._adoptions = self._adoptions, []
         for above, child in adoptions:
             if max(above, child) < known:
-                super().adopt(above, child)
+                super().note_parent(above, child)
             else:
-                self.adopt(above, child)
+                self.note_parent(above, child)
         roots, self._roots = self._roots, {}
         for track, name in roots.items():
             if track >= known:
@@ -235,7 +235,7 @@ class CoreRecording(Recording):
         self.tracks[note[1]].end = note[2]
 
     def _parent(self, note: _Note) -> None:
-        self.adopt(note[3], note[1])
+        self.note_parent(note[3], note[1])
 
     def _loop(self, note: _Note) -> None:
         _put(self.loops, note[1], LoopEntry(note[5] or ""), LoopEntry(""))
@@ -245,7 +245,7 @@ class CoreRecording(Recording):
 
     def _wait(self, note: _Note) -> None:
         _, place, task, kind, _, name, _ = note
-        _put(self.waits, place, Waiter(KINDS[kind], name or "", task), Waiter("future"))
+        _put(self.waiters, place, Waiter(KINDS[kind], name or "", task), Waiter("future"))
 
     def _gap(self, note: _Note) -> None:
         _, skipped, start, end, ticks, *_ = note

@@ -12,10 +12,10 @@ import threading
 from fgtrace._model.values import Waiter
 from fgtrace._recording.recording import CallbackEntry, CodeEntry, LoopEntry, Recording, TrackEntry
 
-__all__ = ["SharedRecording"]
+__all__ = ["LockedRecording"]
 
 
-class SharedRecording(Recording):
+class LockedRecording(Recording):
     """
     The same for several threads. Whoever holds its lock must not be interrupted by one who wants it.
     """
@@ -24,21 +24,21 @@ class SharedRecording(Recording):
         super().__init__(max_memory)
         self._lock = threading.Lock()
 
-    def wait(self, wait: Waiter) -> int:
+    def intern_waiter(self, waiter: Waiter) -> int:
         with self._lock:
-            return super().wait(wait)
+            return super().intern_waiter(waiter)
 
-    def track(self, entry: TrackEntry) -> int:
+    def add_track(self, entry: TrackEntry) -> int:
         with self._lock:
-            return super().track(entry)
+            return super().add_track(entry)
 
-    def callback(self, entry: CallbackEntry) -> int:
+    def add_callback(self, entry: CallbackEntry) -> int:
         with self._lock:
-            return super().callback(entry)
+            return super().add_callback(entry)
 
-    def loop(self, entry: LoopEntry) -> int:
+    def add_loop(self, entry: LoopEntry) -> int:
         with self._lock:
-            return super().loop(entry)
+            return super().add_loop(entry)
 
     def _add_code(self, key: object, entry: CodeEntry) -> int:
         with self._lock:

@@ -15,7 +15,7 @@ Theory of operation: a stack is a node of a tree. A node is (parent node, elemen
 is ``code index << 24 | instruction offset``. So equal stacks are one integer, and stacks that
 share their outer frames share nodes. A row is four integers: time, track, stack, detail. What
 ``detail`` means depends on the track: for a task the index of a `Waiter`, for a thread of a
-`ThreadLook`. Two stacks are special: `GONE` ends a track, `EMPTY` has no frames. A step of a
+`ThreadSample`. Two stacks are special: `GONE` ends a track, `EMPTY` has no frames. A step of a
 task, where awaits are exact, is five integers: see `fgtrace._recording.step_records`.
 """
 
@@ -27,7 +27,7 @@ from copy import copy
 from types import CodeType
 from typing import Self
 
-from fgtrace._model.values import Collection, FrameName, Gap, Observation, RequestRow, ThreadLook, Waiter
+from fgtrace._model.values import Collection, FrameName, Gap, Observation, RequestRow, ThreadSample, Waiter
 from fgtrace._recording.entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
 from fgtrace._recording.spill import Spill, in_blocks
 from fgtrace._recording.step_records import STEP_BYTES, StepRecord, pack_step, unpack_steps
@@ -53,7 +53,7 @@ _NODE_BYTES = 150
 _CODE_BYTES = 700
 TRACK_BYTES = 400
 #: Of a wait, with the two dictionaries that know it; of a loop.
-_WAIT_BYTES, _LOOP_BYTES = 500, 300
+_WAITER_BYTES, _LOOP_BYTES = 500, 300
 _ROWS_BYTES = 1024 * 32
 _STEPS_BYTES = 8192 * STEP_BYTES
 #: Runs of the garbage collector that are kept; later ones are counted only.
@@ -78,8 +78,8 @@ class Recording:
         self.codes: list[CodeEntry] = []
         self.tracks: list[TrackEntry] = []
         self.loops: list[LoopEntry] = []
-        self.waits: list[Waiter] = []
-        self.looks: list[ThreadLook] = []
+        self.waiters: list[Waiter] = []
+        self.thread_samples: list[ThreadSample] = []
         self.gaps: list[Gap] = []
         self.counters: array[int] = array("q")
         self.rows: array[int] = array("q")
@@ -98,8 +98,8 @@ class Recording:
         self._elements: array[int] = array("q", [0])
         self._nodes: dict[int, int] = {}
         self._code_ids: dict[object, int] = {}
-        self._wait_ids: dict[Waiter, int] = {}
-        self._look_ids: dict[ThreadLook, int] = {}
+        self._waiter_ids: dict[Waiter, int] = {}
+        self._thread_sample_ids: dict[ThreadSample, int] = {}
         self._spilled_rows = Spill()
         self._spilled_steps = Spill()
         self._half = max_memory // 2
@@ -114,7 +114,7 @@ class Recording:
         self.rows.extend((time, track, stack, detail))
         self.observations += 1
 
-    def step(  # noqa: PLR0913, PLR0917 - a call with names would cost more
+    def note_step(  # noqa: PLR0913, PLR0917 - a call with names would cost more
         self, start: int, end: int, ready: int, track: int, waker: int, stack: int, detail: int
     ) -> None:
         """
@@ -122,7 +122,7 @@ class Recording:
         """
         self.steps.extend(pack_step(start, end, ready, track, waker, stack, detail))
 
-    def collection(self, collection: Collection) -> None:
+    def note_collection(self, collection: Collection) -> None:
         """
         Note a run of the garbage collector.
         """
@@ -131,7 +131,7 @@ class Recording:
         else:
             self.collections_dropped += 1
 
-    def request(self, request: RequestRow) -> None:
+    def note_request(self, request: RequestRow) -> None:
         """
         Note a request that was served.
         """
@@ -140,19 +140,19 @@ class Recording:
         else:
             self.requests_dropped += 1
 
-    def count(self, time: int, loop: int, value: int) -> None:
+    def note_ready_queue(self, time: int, loop: int, value: int) -> None:
         """
         Note the length of a loop's ready queue.
         """
         self.counters.extend((time, loop, value))
 
-    def code(self, code: CodeType, module: object) -> int:
+    def intern_code(self, code: CodeType, module: object) -> int:
         """
         The index of a code object; known ones are found by `code_ids` without a call.
         """
         return self._add_code(id(code), CodeEntry.of(code, module))
 
-    def named(self, name: FrameName, file: str) -> int:
+    def intern_name(self, name: FrameName, file: str) -> int:
         """
         The index of a function that has no code object, such as Cython's.
         """
@@ -166,7 +166,7 @@ class Recording:
         """
         return self._code_ids
 
-    def stack(self, elements: list[int]) -> int:
+    def intern_stack(self, elements: list[int]) -> int:
         """
         The node of a stack, given as elements from leaf to root.
         """
@@ -182,27 +182,27 @@ class Recording:
             node = found
         return node
 
-    def wait(self, wait: Waiter) -> int:
+    def intern_waiter(self, waiter: Waiter) -> int:
         """
         The index of a wait.
         """
-        found = self._wait_ids.get(wait)
+        found = self._waiter_ids.get(waiter)
         if found is None:
-            found = self._wait_ids[wait] = len(self.waits)
-            self.waits.append(wait)
+            found = self._waiter_ids[waiter] = len(self.waiters)
+            self.waiters.append(waiter)
         return found
 
-    def look(self, look: ThreadLook) -> int:
+    def intern_thread_sample(self, sample: ThreadSample) -> int:
         """
         The index of a thread's look.
         """
-        found = self._look_ids.get(look)
+        found = self._thread_sample_ids.get(sample)
         if found is None:
-            found = self._look_ids[look] = len(self.looks)
-            self.looks.append(look)
+            found = self._thread_sample_ids[sample] = len(self.thread_samples)
+            self.thread_samples.append(sample)
         return found
 
-    def track(self, entry: TrackEntry) -> int:
+    def add_track(self, entry: TrackEntry) -> int:
         """
         Add a track; its id is returned.
         """
@@ -210,7 +210,7 @@ class Recording:
         self._table_bytes += TRACK_BYTES
         return len(self.tracks) - 1
 
-    def adopt(self, above: int, child: int) -> None:
+    def note_parent(self, above: int, child: int) -> None:
         """
         Note whose child a track is: once, and never of a track that came later.
         """
@@ -225,7 +225,7 @@ class Recording:
         if at != child:
             tracks[child].parent = above
 
-    def callback(self, entry: CallbackEntry) -> int:
+    def add_callback(self, entry: CallbackEntry) -> int:
         """
         Add a function that loops call back; its index is returned.
         """
@@ -233,7 +233,7 @@ class Recording:
         self._table_bytes += TRACK_BYTES
         return len(self.callbacks) - 1
 
-    def loop(self, entry: LoopEntry) -> int:
+    def add_loop(self, entry: LoopEntry) -> int:
         """
         Add an event loop; its index is returned.
         """
@@ -314,8 +314,8 @@ class Recording:
         return tables + self._numbered_bytes()
 
     def _numbered_bytes(self) -> int:
-        waits, callbacks = len(self.waits) * _WAIT_BYTES, len(self.callbacks) * TRACK_BYTES
-        return waits + callbacks + len(self.loops) * _LOOP_BYTES + len(self.tracks) * 8
+        waiters, callbacks = len(self.waiters) * _WAITER_BYTES, len(self.callbacks) * TRACK_BYTES
+        return waiters + callbacks + len(self.loops) * _LOOP_BYTES + len(self.tracks) * 8
 
     def tables(self) -> tuple[array[int], array[int]]:
         """

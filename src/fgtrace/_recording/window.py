@@ -22,13 +22,13 @@ from fgtrace._recording.ring import ROW, STEP, Past, Ring, ended_in
 from fgtrace._recording.spill import in_blocks
 from fgtrace._recording.step_records import CALLBACK, NOBODY, STEP_BYTES, StepRecord, unpack_steps
 
-__all__ = ["Clipped", "Window"]
+__all__ = ["ClippedRecording", "Window"]
 
 #: Rows, or steps, of a block.
 _A_BLOCK = 1024
 
 
-class Clipped(Recording):
+class ClippedRecording(Recording):
     """
     A recording that begins at a cut: tables, tracks and all else are as of then, but rows and steps reach
     back beyond it, on a clock of their own.
@@ -70,7 +70,7 @@ class Clipped(Recording):
             yield start, self.until, ready, track, waker, stack, detail
 
 
-class Window(Clipped):
+class Window(ClippedRecording):
     """
     What a ring has from some time on.
 
@@ -93,7 +93,7 @@ class Window(Clipped):
         self.under_way = under_way
         self._parents, self._elements = recording.tables()
         self.codes, self.callbacks = recording.codes, recording.callbacks
-        self.waits, self.looks = recording.waits, recording.looks
+        self.waiters, self.thread_samples = recording.waiters, recording.thread_samples
         self.tracks = [self._track(entry) for entry in recording.tracks]
         self._let_live()
         for entry in self.tracks:

@@ -9,13 +9,13 @@ import sys
 import threading
 
 from fgtrace._options.options import Options
-from fgtrace._sampling.collect.calibration import CoreError
+from fgtrace._sampling.core_calibration import CoreError
 from fgtrace._sampling.core_sampler import CoreSampler
 from fgtrace._sampling.python_sampler import PythonSampler
 from fgtrace._sampling.sampler import Sampler
 from fgtrace.errors import ConfigError
 
-__all__ = ["VARIABLE", "make_sampler", "tell_loop"]
+__all__ = ["VARIABLE", "make_sampler", "tell_running_loop"]
 
 #: The environment variable that forces one.
 VARIABLE = "FGTRACE_CORE"
@@ -44,7 +44,7 @@ def make_sampler(options: Options) -> Sampler:
         return PythonSampler(options)
 
 
-def tell_loop(sampler: Sampler) -> None:
+def tell_running_loop(sampler: Sampler) -> None:
     """
     Name the loop that runs here: a compiled one leaves no trace in the frames.
     """

@@ -17,7 +17,11 @@ from typing import Any
 
 from fgtrace._options.options import Options
 from fgtrace._recording.core_recording import CoreRecording
-from fgtrace._sampling.collect.calibration import (
+from fgtrace._sampling.collect.garbage_collections import GcCallback
+from fgtrace._sampling.collect.tasks import TaskCollector
+from fgtrace._sampling.collect.threads import THREAD_SAMPLES
+from fgtrace._sampling.core_answers import Answerer, CoreTaskCollector
+from fgtrace._sampling.core_calibration import (
     CoreError,
     end_types,
     fields_of,
@@ -25,10 +29,6 @@ from fgtrace._sampling.collect.calibration import (
     marks,
     opaque_types,
 )
-from fgtrace._sampling.collect.core_questions import Answerer, CoreTaskCollector
-from fgtrace._sampling.collect.garbage_collections import CollectionWatch
-from fgtrace._sampling.collect.tasks import TaskCollector
-from fgtrace._sampling.collect.threads import LOOKS
 from fgtrace._sampling.exact.core_hooks import Hooks, end_of_step, leave_steps, mark_steps
 from fgtrace._sampling.own_threads import own_threads
 from fgtrace._sampling.sampler import Figures, Sampler
@@ -79,13 +79,13 @@ class CoreSampler(Sampler):
             opaque=opaque_types(),
         )
         super().__init__(options, CoreRecording(self._core, options.max_memory), Stats(core="c"))
-        self.recording.looks += LOOKS
+        self.recording.thread_samples += THREAD_SAMPLES
         self._answerer: Answerer | None = None
         self._all: TaskCollector | None = None  # where the core cannot look at the tasks
         self._marks: Hooks | None = None  # where very many tasks ask for them
         self._asked = False
         self._exact: Hooks | None = None
-        self._collections = CollectionWatch(self._core.note_collection)
+        self._collections = GcCallback(self._core.note_collection)
         self._step: type = type(None)  # asyncio's wrapper of a task's step
         if options.awaits == "exact":
             for name in ("asyncio.base_events", "asyncio.tasks"):  # that they come is likely enough

@@ -17,7 +17,7 @@ import time
 import weakref
 from typing import Protocol
 
-from fgtrace._sampling.collect.garbage_collections import forget_collections
+from fgtrace._sampling.collect.garbage_collections import forget_gc_callbacks
 from fgtrace._sampling.exact.core_hooks import forget_hooks
 from fgtrace._sampling.exact.monkeypatch import forget_patches
 from fgtrace._sampling.exact.python_hooks import forget_listeners
@@ -94,6 +94,6 @@ def _forget_all() -> None:
     forget_hooks()
     forget_listeners()
     forget_patches()
-    forget_collections()
+    forget_gc_callbacks()
     _paused.clear()
     _at_work.clear()

@@ -15,10 +15,10 @@ from fgtrace._sampling.own_threads import own_threads
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
-__all__ = ["Worker"]
+__all__ = ["PeriodicThread"]
 
 
-class Worker:
+class PeriodicThread:
     """
     Calls a function once a period, from `start` to `stop`.
 

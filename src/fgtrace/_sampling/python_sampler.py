@@ -14,11 +14,11 @@ from typing import Any
 
 from fgtrace._model.values import Gap
 from fgtrace._options.options import Options
-from fgtrace._recording.locked_recording import SharedRecording
+from fgtrace._recording.locked_recording import LockedRecording
 from fgtrace._recording.recording import Recording
 from fgtrace._sampling.clock import Clock, SystemClock, Ticker
 from fgtrace._sampling.collect import Collector
-from fgtrace._sampling.collect.garbage_collections import CollectionNotes, CollectionWatch
+from fgtrace._sampling.collect.garbage_collections import GcCallback, GcNotes
 from fgtrace._sampling.collect.tasks import TaskCollector
 from fgtrace._sampling.collect.threads import ThreadCollector
 from fgtrace._sampling.exact.collector import ExactTaskCollector
@@ -49,11 +49,11 @@ class PythonSampler(Sampler):
         recording: Recording | None = None,
         collectors: Sequence[Collector] | None = None,
     ) -> None:
-        kind = SharedRecording if options.awaits == "exact" else Recording
+        kind = LockedRecording if options.awaits == "exact" else Recording
         super().__init__(options, recording or kind(options.max_memory), Stats())
         self.ticker = Ticker(options.hz, options.max_overhead, clock or SystemClock())
         self._exact: ExactTaskCollector | None = None
-        self._collections = CollectionWatch(CollectionNotes(self.recording, self.now))
+        self._collections = GcCallback(GcNotes(self.recording, self.now))
         self._tasks: TaskCollector | None = None
         self._collectors = self._plug_in(options) if collectors is None else list(collectors)
 

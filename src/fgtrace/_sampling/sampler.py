@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import Recording
 from fgtrace._sampling.collect.lock_holders import find_holders
-from fgtrace._sampling.collect.requests import RequestWatch
+from fgtrace._sampling.collect.requests import RequestNotes
 from fgtrace._sampling.collect.task_discovery import LoopFinder
 from fgtrace._sampling.forks import forget, wait_for_end, watch
 from fgtrace._sampling.own_threads import own_threads
-from fgtrace._sampling.stats import Stats, awaits_of, complain, dropped
+from fgtrace._sampling.stats import Stats, describe_awaits, dropped, note_failure
 
 __all__ = ["Figures", "Sampler"]
 
@@ -61,7 +61,7 @@ class Sampler(ABC):
         self.recording = recording
         self.stats = stats
         self.finder = LoopFinder()
-        self.requests = RequestWatch(recording, self._track_of, self.now, self._failed)
+        self.requests = RequestNotes(recording, self._track_of, self.now, self._failed)
         self._options = options
         self._is_paused = False
         self._switch = threading.Lock()  # between the program's forks and `stop`
@@ -132,7 +132,7 @@ class Sampler(ABC):
         """
         How tasks were seen: ``exact``, ``sampled``, and by which loop's doing; complete after `stop`.
         """
-        return awaits_of(self._options, self.recording)
+        return describe_awaits(self._options, self.recording)
 
     @property
     @abstractmethod
@@ -204,7 +204,7 @@ class Sampler(ABC):
             own_threads.discard(ident)
 
     def _failed(self, name: str, error: Exception) -> None:
-        complain(self.stats, name, error)
+        note_failure(self.stats, name, error)
 
     def _note_holders(self, recording: Recording) -> None:
         """

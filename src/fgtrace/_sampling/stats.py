@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import Recording
 
-__all__ = ["Stats", "awaits_of", "complain", "dropped"]
+__all__ = ["Stats", "describe_awaits", "dropped", "note_failure"]
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Stats:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def awaits_of(options: Options, recording: Recording) -> str:
+def describe_awaits(options: Options, recording: Recording) -> str:
     """
     ``exact``, ``sampled``, or ``exact; sampled (uvloop)`` where some loops could be sampled only.
     """
@@ -65,7 +65,7 @@ def dropped(recording: Recording) -> dict[str, str]:
     return {name: f"{count} were too many to keep" for name, count in counts.items() if count}
 
 
-def complain(stats: Stats, name: str, error: Exception) -> None:
+def note_failure(stats: Stats, name: str, error: Exception) -> None:
     """
     Note in the trace, and log once, that a part of it failed.
     """

@@ -25,10 +25,10 @@ from fgtrace._options.parsing import refuse_unknown
 from fgtrace._output.metadata import metadata, paced
 from fgtrace._recording.ring import Ring
 from fgtrace._recording.window import Window
-from fgtrace._sampling.choose import make_sampler, tell_loop
-from fgtrace._sampling.periodic_thread import Worker
+from fgtrace._sampling.choose import make_sampler, tell_running_loop
+from fgtrace._sampling.periodic_thread import PeriodicThread
 from fgtrace._sampling.sampler import Sampler
-from fgtrace._sampling.stats import Stats, complain
+from fgtrace._sampling.stats import Stats, note_failure
 from fgtrace.errors import ConfigError, TraceStateError
 
 if TYPE_CHECKING:  # 20 ms, and a recorder's start is early enough
@@ -99,7 +99,7 @@ class _Generation:
         """
         under_way = self.sampler.under_way(self.sampler.now())  # first: see `Window`
         self.roll(budget)
-        return Window(self.ring, self.ring.end - length, under_way, self.sampler.requests.under_way())
+        return Window(self.ring, self.ring.end - length, under_way, self.sampler.requests.open_requests())
 
 
 class FlightRecorder:
@@ -135,7 +135,7 @@ class FlightRecorder:
         self._lock = threading.RLock()
         self._generations: list[_Generation] = []
         self._stats = FlightStats()
-        self._worker = Worker("fgtrace recorder", min(PERIOD, seconds / 8), self._roll, self._fail)
+        self._worker = PeriodicThread("fgtrace recorder", min(PERIOD, seconds / 8), self._roll, self._fail)
         self._pid = 0
         self._is_stopped = False
         self._longest = 0
@@ -299,7 +299,7 @@ class FlightRecorder:
 
     def _begin(self) -> None:
         generation = _Generation(self.config, self._length)
-        tell_loop(generation.sampler)
+        tell_running_loop(generation.sampler)
         for known in self._generations:
             for ident, loop in known.sampler.finder.found().items():
                 generation.sampler.finder.add(ident, loop)
@@ -334,7 +334,7 @@ class FlightRecorder:
         What nobody empties would grow: so that is the end.
         """
         for generation in self._generations:
-            complain(generation.sampler.stats, "recorder", error)
+            note_failure(generation.sampler.stats, "recorder", error)
         self._end_all()
 
     def _at_exit(self) -> None:

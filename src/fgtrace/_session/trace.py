@@ -20,7 +20,7 @@ from fgtrace._options.options import CHECKS, Destination, Options
 from fgtrace._options.parsing import refuse_unknown
 from fgtrace._output.metadata import in_thread, metadata, paced
 from fgtrace._recording.wrappers import wrapper
-from fgtrace._sampling.choose import make_sampler, tell_loop
+from fgtrace._sampling.choose import make_sampler, tell_running_loop
 from fgtrace._sampling.sampler import Sampler
 from fgtrace._sampling.stats import Stats
 from fgtrace.errors import SinkError, TraceStateError
@@ -126,7 +126,7 @@ class Trace:
         self._sink = make_sink(self.config.dst, str(self.config.effective_format))
         self._obstacle = self._sink.begin()
         self.stats = self._sampler.stats
-        tell_loop(self._sampler)
+        tell_running_loop(self._sampler)
         with self._busy:
             atexit.register(self._at_exit)
             try:

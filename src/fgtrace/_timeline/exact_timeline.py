@@ -60,7 +60,7 @@ class ExactDrawing:
         self._in_time = False
         self._slow = options.slow_callback_duration * 1e9
         self._paths = StepPaths(recording, resolver)
-        self._running = {number for number, wait in enumerate(recording.waits) if wait.kind == "running"}
+        self._running = {number for number, wait in enumerate(recording.waiters) if wait.kind == "running"}
         self._lanes: dict[int, TaskBuilder | ThreadBuilder] = {}
         self._loops = {index: LoopBuilder(track, resolver) for index, track in tracks.loops.items()}
         self._callbacks = {

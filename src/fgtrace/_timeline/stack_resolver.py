@@ -97,7 +97,7 @@ class Resolver:
     def _make(self, kind: str, stack: int, detail: int) -> DrawnStack:
         whole = self._recording.elements(stack)
         located = self.visible(whole)
-        wait = self._recording.waits[detail] if kind == "task" else Waiter("running")
+        wait = self._recording.waiters[detail] if kind == "task" else Waiter("running")
         at_leaf = located[-1:] == whole[-1:]  # else it calls us, and that is left out
         callee = self._callee(located) if at_leaf and wait.kind == "running" else ""
         verdict = self._verdict(kind, tuple(code for code, _ in located), callee, detail)
@@ -123,9 +123,9 @@ class Resolver:
                 self._verdicts.clear()
             names = [self._recording.codes[code].name for code in codes]
             if kind == "task":
-                found = self._rules.task(names, self._recording.waits[detail])
+                found = self._rules.task(names, self._recording.waiters[detail])
             else:
-                found = self._rules.thread(names, callee, self._recording.looks[detail])
+                found = self._rules.thread(names, callee, self._recording.thread_samples[detail])
             self._verdicts[key] = found
         return found
 

@@ -16,8 +16,8 @@ from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._recording.recording import GONE, Recording
 from fgtrace._recording.step_records import CALLBACK
 from fgtrace._sampling.collect.await_chain import Walker
-from fgtrace._sampling.collect.requests import served_now
-from fgtrace._sampling.stats import Stats, complain
+from fgtrace._sampling.collect.requests import open_requests_now
+from fgtrace._sampling.stats import Stats, note_failure
 from fgtrace._timeline.stack_resolver import Resolver, frame_name
 
 __all__ = ["Culprit", "of_error", "of_frame", "of_task", "who_held"]
@@ -119,7 +119,7 @@ def _held(captured: CapturedTrace, since: int, thread: int) -> tuple[dict[int, i
     window = captured.recording
     held: dict[int, int] = {}
     stacks: dict[_StackKey, int] = {}
-    running = {number for number, wait in enumerate(window.waits) if wait.kind == "running"}
+    running = {number for number, wait in enumerate(window.waiters) if wait.kind == "running"}
     for start, end, key in _spans(captured):
         entry = window.tracks[key[0]]
         is_it = key[2] in running if entry.kind == "task" else entry.tid == thread
@@ -169,8 +169,8 @@ def of_task(task: Any, options: Options) -> Culprit:
     scratch = Recording()
     elements, _ = Walker(scratch).chain(task.get_coro())
     resolver = Resolver(scratch, options)
-    steps = resolver.path("task", scratch.stack(elements), scratch.wait(Waiter("future")))
-    requests = served_now(lambda each: 0 if each is task else -1, partial(complain, Stats()))
+    steps = resolver.path("task", scratch.intern_stack(elements), scratch.intern_waiter(Waiter("future")))
+    requests = open_requests_now(lambda each: 0 if each is task else -1, partial(note_failure, Stats()))
     who = _who("task", task.get_name(), next(iter(requests), None))
     return Culprit(who, _chain([resolver.frames[step.number] for step in steps]))
 

@@ -27,7 +27,7 @@ from fgtrace._formats.destination import FileSink
 from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._output.writer_process import write_aside
 from fgtrace._sampling.collect.task_discovery import LoopFinder
-from fgtrace._sampling.periodic_thread import Worker
+from fgtrace._sampling.periodic_thread import PeriodicThread
 from fgtrace._session.flight_recorder import FlightRecorder
 from fgtrace._watchdog.blocked_loops import BlockedLoop, BlockedLoopDetector
 from fgtrace._watchdog.culprit import of_error, of_frame, of_task, who_held
@@ -89,7 +89,7 @@ class DebugHook:
         self._loops = BlockedLoopDetector(slow, self._finder)
         self._tasks = StuckTaskDetector(options.stuck, self._finder) if options.stuck is not None else None
         self._waiting: deque[_Trigger] = deque(maxlen=MOST_WAITING)
-        self._worker = Worker("fgtrace watch", self._loops.period, self._check, self._fail)
+        self._worker = PeriodicThread("fgtrace watch", self._loops.period, self._check, self._fail)
         self._next = 0.0  # from when on it may dump
         self._reported = 0  # how many of `left_out` the log has
         self._exceptions = LoopExceptions(self._on_exception) if options.exceptions else None

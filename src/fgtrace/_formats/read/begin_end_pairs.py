@@ -10,8 +10,8 @@ from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
 from fgtrace._formats.read.slice_store import Kept
+from fgtrace._formats.rows_by_track import RowsByTrack
 from fgtrace._model.values import Frame
-from fgtrace._recording.rows_by_track import ByTrack
 
 __all__ = ["Arrows", "BeginEndPairs", "Point"]
 
@@ -36,7 +36,7 @@ class BeginEndPairs:
 
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
-        self._marks = ByTrack(3, sort=True)  # time, place in the file, frame and whether it ends
+        self._marks = RowsByTrack(3, sort=True)  # time, place in the file, frame and whether it ends
         self._latest = 0
         self._joined: dict[tuple[int, int], int] = {}
 

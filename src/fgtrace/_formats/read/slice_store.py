@@ -12,8 +12,8 @@ from collections.abc import Hashable, Iterator
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
+from fgtrace._formats.rows_by_track import RowsByTrack
 from fgtrace._model.values import Counter, Flow, Frame, Instant, Slice, Track
-from fgtrace._recording.rows_by_track import ByTrack
 
 __all__ = ["Kept", "Table"]
 
@@ -59,13 +59,13 @@ class Kept:
     def __init__(self) -> None:
         self.tracks: dict[int, Track] = {}
         self.frames: list[Frame] = []
-        self.rows = ByTrack(4, sort=True)
+        self.rows = RowsByTrack(4, sort=True)
         self.count = 0
         self._texts = Table[str]()
         self._flags: list[tuple[str, tuple[tuple[str, Any], ...]]] = []
-        self._arrows = ByTrack(5)
-        self._values = ByTrack(6)
-        self._moments = ByTrack(3)
+        self._arrows = RowsByTrack(5)
+        self._values = RowsByTrack(6)
+        self._moments = RowsByTrack(3)
 
     def slice(self, row: int, start: int, end: int, place: int, frame: int) -> None:
         """

@@ -23,8 +23,8 @@ from fgtrace._formats.read.json_chunks import Piece, Pieces
 from fgtrace._formats.read.own_annotations import whole
 from fgtrace._formats.read.slice_store import Kept
 from fgtrace._formats.read.trace_file import BadTrace, TraceFile
+from fgtrace._formats.rows_by_track import Numbers
 from fgtrace._model.values import Counter, Frame
-from fgtrace._recording.rows_by_track import Numbers
 
 __all__ = ["read"]
 

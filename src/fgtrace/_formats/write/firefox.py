@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from fgtrace._formats.rows_by_track import Numbers, RowsByTrack
 from fgtrace._formats.write.firefox_tables import Tables, table
 from fgtrace._formats.write.trace_event import clean, printable
 from fgtrace._model.drawing import BeginEnd, Drawing
 from fgtrace._model.values import Instant, Track
-from fgtrace._recording.rows_by_track import ByTrack, Numbers
 from fgtrace._version import __version__
 
 __all__ = ["encode"]
@@ -107,8 +107,8 @@ class _TrackStacks:
     def __init__(self) -> None:
         self.shared = Tables()
         self._rows: dict[int, _OpenTrack] = {}
-        self._stacks = ByTrack(2)  # from when on, and which; -1: none
-        self._marks = ByTrack(3)  # from when to when, and the stack with the state on top
+        self._stacks = RowsByTrack(2)  # from when on, and which; -1: none
+        self._marks = RowsByTrack(3)  # from when to when, and the stack with the state on top
         self._flags: dict[int, list[_Mark]] = {}
 
     def take(self, begins_and_ends: Iterator[BeginEnd]) -> int:

@@ -14,10 +14,10 @@ from typing import Any
 
 import orjson
 
+from fgtrace._formats.rows_by_track import Numbers, RowsByTrack
 from fgtrace._formats.write.trace_event import clean, printable
 from fgtrace._model.drawing import BeginEnd, Drawing
 from fgtrace._model.values import Frame, Track
-from fgtrace._recording.rows_by_track import ByTrack, Numbers
 from fgtrace._version import __version__
 
 __all__ = ["encode"]
@@ -73,7 +73,7 @@ class _TrackEvents:
         self.frames: list[Frame] = []
         self._numbers: dict[int, int] = {}
         self._open: dict[int, list[int]] = {}
-        self._begins_and_ends = ByTrack(2)
+        self._begins_and_ends = RowsByTrack(2)
 
     def take(self, begins_and_ends: Iterator[BeginEnd]) -> int:
         """

@@ -74,7 +74,7 @@ class Walker:
         code = frame.f_code
         index = self._ids.get(id(code))
         if index is None:
-            index = self._recording.code(code, frame.f_globals.get("__name__"))
+            index = self._recording.intern_code(code, frame.f_globals.get("__name__"))
             if code.co_name == "greenlet_spawn":
                 self._spawners.add(index)
         offset = frame.f_lasti
@@ -177,7 +177,7 @@ class Walker:
         code = getattr(coro, "cr_code", None)
         file = code.co_filename if code is not None else ""
         name = FrameName(module if type(module) is str else "", qualname if type(qualname) is str else "")
-        return self._recording.named(name, file) << OFFSET_BITS
+        return self._recording.intern_name(name, file) << OFFSET_BITS
 
 
 def _is_link(kind: type) -> bool:

@@ -12,12 +12,12 @@ from typing import Any
 from fgtrace._model.values import Collection
 from fgtrace._recording.recording import Recording
 
-__all__ = ["CollectionNotes", "CollectionWatch", "forget_collections"]
+__all__ = ["GcCallback", "GcNotes", "forget_gc_callbacks"]
 
-_watching: list[CollectionWatch] = []
+_watching: list[GcCallback] = []
 
 
-class CollectionWatch:
+class GcCallback:
     """
     One entry in ``gc.callbacks``, from `start` to `stop`.
 
@@ -44,7 +44,7 @@ class CollectionWatch:
             gc.callbacks[:] = [each for each in gc.callbacks if each is not self._callback]
 
 
-class CollectionNotes:
+class GcNotes:
     """
     A callback that writes each run down; the C core has its own.
 
@@ -64,11 +64,13 @@ class CollectionNotes:
         elif self._began >= 0:
             generation, collected = info.get("generation", 0), info.get("collected", 0)
             thread = threading.get_native_id()
-            self._recording.collection(Collection(self._began, self._now(), thread, generation, collected))
+            self._recording.note_collection(
+                Collection(self._began, self._now(), thread, generation, collected)
+            )
             self._began = -1
 
 
-def forget_collections() -> None:
+def forget_gc_callbacks() -> None:
     """
     In the child of a fork, where nothing is traced.
     """

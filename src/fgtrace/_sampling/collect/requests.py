@@ -21,18 +21,18 @@ from typing import Any
 from fgtrace._model.values import Request, RequestRow
 from fgtrace._recording.recording import Recording
 
-__all__ = ["RequestWatch", "Serving", "begin_request", "end_request", "served_now"]
+__all__ = ["OpenRequest", "RequestNotes", "begin_request", "end_request", "open_requests_now"]
 
 #: Characters of a name or an argument.
 LONGEST_TEXT = 200
 #: What is asked for a request's name, its path, and its headers ``X-Request-ID`` and ``traceparent``.
 Describe = Callable[[Any], tuple[str, str, str, str]]
 
-_under_way: dict[int, Callable[[], Serving | None]] = {}
-_watches: tuple[RequestWatch, ...] = ()
+_open_requests: dict[int, Callable[[], OpenRequest | None]] = {}
+_listening: tuple[RequestNotes, ...] = ()
 
 
-class Serving:
+class OpenRequest:
     """
     A request that a task serves.
     """
@@ -47,7 +47,7 @@ class Serving:
         self.trace_id = ""
 
 
-def begin_request(task: Any, describe: Describe, subject: Any) -> Serving:
+def begin_request(task: Any, describe: Describe, subject: Any) -> OpenRequest:
     """
     From now on this task serves a request.
 
@@ -59,34 +59,36 @@ def begin_request(task: Any, describe: Describe, subject: Any) -> Serving:
     Returns:
         What `end_request` takes; it must live in the coroutine that serves.
     """
-    serving = Serving(task, describe, subject)
-    if _watches:
+    serving = OpenRequest(task, describe, subject)
+    if _listening:
         serving.trace_id = _trace_id()
-    _under_way[id(serving)] = weakref.ref(serving)
+    _open_requests[id(serving)] = weakref.ref(serving)
     return serving
 
 
-def end_request(serving: Serving) -> None:
+def end_request(serving: OpenRequest) -> None:
     """
     It was served.
     """
-    del _under_way[id(serving)]
-    if _watches:
+    del _open_requests[id(serving)]
+    if _listening:
         end = time.perf_counter_ns()
         serving.trace_id = serving.trace_id or _trace_id()
-        for watch in _watches:
+        for watch in _listening:
             watch.note(serving, end)
 
 
-def served_now(track_of: Callable[[Any], int], failed: Callable[[str, Exception], None]) -> list[Request]:
+def open_requests_now(
+    track_of: Callable[[Any], int], failed: Callable[[str, Exception], None]
+) -> list[Request]:
     """
     The requests that are being served, without a trace; their times are those of `time.perf_counter_ns`.
 
     Args:
-        track_of: as of `RequestWatch`.
-        failed: as of `RequestWatch`.
+        track_of: as of `RequestNotes`.
+        failed: as of `RequestNotes`.
     """
-    return RequestWatch(Recording(), track_of, time.perf_counter_ns, failed).under_way()
+    return RequestNotes(Recording(), track_of, time.perf_counter_ns, failed).open_requests()
 
 
 def _trace_id() -> str:
@@ -101,7 +103,7 @@ def _trace_id() -> str:
         return ""
 
 
-class RequestWatch:
+class RequestNotes:
     """
     Notes the requests of one trace, from `start` to `stop`.
 
@@ -129,35 +131,35 @@ class RequestWatch:
         """
         Begin.
         """
-        global _watches  # noqa: PLW0603 - exchanged as a whole, since loops of other threads read it
+        global _listening  # noqa: PLW0603 - exchanged as a whole, since loops of other threads read it
         self._zero = time.perf_counter_ns() - self._now()
-        _watches = (*_watches, self)
+        _listening = (*_listening, self)
 
     def stop(self) -> None:
         """
         End, and note what is under way.
         """
         if self._forget():
-            for request in self.under_way():
-                self._recording.request(request)
+            for request in self.open_requests():
+                self._recording.note_request(request)
 
-    def under_way(self) -> list[Request]:
+    def open_requests(self) -> list[Request]:
         """
         The requests that are being served, by their begins.
         """
-        serving = [reference() for reference in tuple(_under_way.values())]
+        serving = [reference() for reference in tuple(_open_requests.values())]
         found = [self._request(each, -1) for each in serving if each is not None]
         return [Request._make(each) for each in found if each is not None]
 
-    def note(self, serving: Serving, end: int) -> None:
+    def note(self, serving: OpenRequest, end: int) -> None:
         """
         Note a request that ended.
         """
         request = self._request(serving, end)
         if request is not None:
-            self._recording.request(request)
+            self._recording.note_request(request)
 
-    def _request(self, serving: Serving, end: int) -> RequestRow | None:
+    def _request(self, serving: OpenRequest, end: int) -> RequestRow | None:
         """
         A request, if its task has a track.
         """
@@ -178,7 +180,7 @@ class RequestWatch:
         )  # fmt: skip
 
     def _forget(self) -> bool:
-        global _watches  # noqa: PLW0603 - as above
-        was_there = self in _watches
-        _watches = tuple(each for each in _watches if each is not self)
+        global _listening  # noqa: PLW0603 - as above
+        was_there = self in _listening
+        _listening = tuple(each for each in _listening if each is not self)
         return was_there

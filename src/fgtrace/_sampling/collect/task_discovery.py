@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
-__all__ = ["LoopFinder", "TaskSource", "tell_finders"]
+__all__ = ["LoopFinder", "TaskSource", "remember_running_loop"]
 
 #: qualname of a function that runs a loop -> the path from its ``self`` to the loop.
 _RUNNERS: dict[str, tuple[str, ...]] = {
@@ -43,7 +43,7 @@ _CALLERS = frozenset(("run_forever", "run_until_complete", "_target", "fn"))
 _told: dict[int, Callable[[], Any]] = {}
 
 
-def tell_finders() -> None:
+def remember_running_loop() -> None:
     """
     Tell every finder to come of the loop that runs in this thread: a trace that another thread starts
     could not always find it, since a compiled loop leaves no frame.

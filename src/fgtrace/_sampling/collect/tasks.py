@@ -30,7 +30,7 @@ from fgtrace._model.values import Waiter, WaiterKind
 from fgtrace._recording.recording import GONE, LoopEntry, Recording, TrackEntry
 from fgtrace._sampling.collect.await_chain import Walker, is_running
 from fgtrace._sampling.collect.task_discovery import LoopFinder, TaskSource
-from fgtrace._sampling.collect.waiters import WaitReader, owner_of
+from fgtrace._sampling.collect.waiters import WaiterReader, owner_of
 
 __all__ = [
     "SeenLoop",
@@ -104,13 +104,13 @@ class TaskCollector:
         self._finder = finder or LoopFinder()
         self._labels = labels
         self._source: TaskSource | None = None
-        self._reader: WaitReader
+        self._reader: WaiterReader
         self._seen: dict[Callable[[], Any], SeenTask] = {}
         self._loops: dict[Callable[[], Any], SeenLoop] = {}
         self._waits: dict[tuple[WaiterKind, type, int], int] = {}
         self._count = 0
-        self._running = recording.wait(Waiter("running"))
-        self._runnable = recording.wait(Waiter("runnable"))
+        self._running = recording.intern_waiter(Waiter("running"))
+        self._runnable = recording.intern_waiter(Waiter("runnable"))
 
     def look(self, now: int, frames: dict[int, FrameType]) -> None:
         references = self._references(frames)
@@ -149,7 +149,7 @@ class TaskCollector:
             if tasks is None or not hasattr(tasks, "_GatheringFuture"):  # not there, or half imported
                 return []
             self._source = TaskSource(self._finder, tasks)
-            self._reader = WaitReader(tasks)
+            self._reader = WaiterReader(tasks)
         return self._source.references(frames)
 
     def _first_sight(self, now: int, reference: Callable[[], Any], task: Any) -> SeenTask | None:
@@ -165,7 +165,7 @@ class TaskCollector:
         entry = TrackEntry("task", task.get_name(), now, loop=loop.index)
         if self._labels:
             entry.args.update(labels_of(task, self._labels))
-        found = self._seen[reference] = SeenTask(self._recording.track(entry))
+        found = self._seen[reference] = SeenTask(self._recording.add_track(entry))
         return found
 
     def _changed(
@@ -192,7 +192,7 @@ class TaskCollector:
 
     def _note(self, now: int, entry: SeenTask, elements: list[int], detail: int, waiter: Any) -> None:
         entry.waiter = nothing if waiter is None else weakly(waiter)
-        stack = self._recording.stack(elements)
+        stack = self._recording.intern_stack(elements)
         if stack != entry.stack or detail != entry.detail:
             entry.stack, entry.detail = stack, detail
             self._recording.observe(now, entry.track, stack, detail)
@@ -224,7 +224,7 @@ class TaskCollector:
         found = self._waits.get(key)
         if found is None:
             name = f"{key[1].__module__}.{key[1].__qualname__}"
-            found = self._waits[key] = self._recording.wait(Waiter(kind, name, key[2]))
+            found = self._waits[key] = self._recording.intern_waiter(Waiter(kind, name, key[2]))
         return found
 
     def track_of(self, task: Any) -> int:
@@ -244,7 +244,7 @@ class TaskCollector:
         for child in children:
             track = self.track_of(child)
             if track >= 0:
-                self._recording.adopt(above, track)
+                self._recording.note_parent(above, track)
 
     def _loop(self, loop: Any) -> SeenLoop | None:
         reference = weakref.ref(loop)
@@ -263,7 +263,7 @@ class TaskCollector:
 
     def _number(self, loop: Any) -> int:
         type_ = type(loop)
-        return self._recording.loop(LoopEntry(f"{type_.__module__}.{type_.__qualname__}"))
+        return self._recording.add_loop(LoopEntry(f"{type_.__module__}.{type_.__qualname__}"))
 
     def _thread_of(self, loop: Any) -> int:
         ident = getattr(loop, "_thread_id", None)
@@ -285,7 +285,7 @@ class TaskCollector:
             ready = getattr(known.loop(), "_ready", None)
             if type(ready) is deque and len(ready) != known.ready:
                 known.ready = len(ready)
-                self._recording.count(now, known.index, known.ready)
+                self._recording.note_ready_queue(now, known.index, known.ready)
 
     def _sweep(self, now: int, references: list[Callable[[], Any]]) -> None:
         """

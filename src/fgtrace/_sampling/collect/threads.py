@@ -17,11 +17,11 @@ import weakref
 from collections.abc import Callable, Container
 from types import FrameType
 
-from fgtrace._model.values import Cpu, ThreadLook
+from fgtrace._model.values import Cpu, ThreadSample
 from fgtrace._recording.recording import GONE, Recording, TrackEntry
 from fgtrace._sampling.collect.await_chain import Walker
 
-__all__ = ["LOOKS", "ThreadCollector", "cpu_clock"]
+__all__ = ["THREAD_SAMPLES", "ThreadCollector", "cpu_clock"]
 
 #: Of a tick's length: below it a CPU clock counts as still, from it on as busy.
 STILL = 0.02
@@ -29,7 +29,7 @@ BUSY = 0.9
 
 _CPU: tuple[Cpu, ...] = ("unknown", "busy", "some", "still", "starved")
 UNKNOWN, RAN, SOME, STOOD_STILL, STARVED = range(5)
-LOOKS = tuple(ThreadLook(cpu) for cpu in _CPU)
+THREAD_SAMPLES = tuple(ThreadSample(cpu) for cpu in _CPU)
 ENDED, TOO_SOON, FROZEN = -1, -2, -3
 
 #: A thread that waits for the GIL wakes at each switch interval to ask for it, which takes it some
@@ -107,7 +107,7 @@ class ThreadCollector:
         self._clock = clock
         self._looked = 0
         self._seen: dict[int, _Seen] = {}
-        self._looks = [recording.look(look) for look in LOOKS]
+        self._samples = [recording.intern_thread_sample(each) for each in THREAD_SAMPLES]
 
     def look(self, now: int, frames: dict[int, FrameType]) -> None:
         seen = self._seen
@@ -166,11 +166,11 @@ class ThreadCollector:
             ran = known.ran if path == known.path else UNKNOWN
         if path != known.path:
             known.path = path
-            known.stack = self._recording.stack(path)
+            known.stack = self._recording.intern_stack(path)
         elif ran == known.ran:
             return
         known.ran = ran
-        self._recording.observe(now, known.track, known.stack, self._looks[ran])
+        self._recording.observe(now, known.track, known.stack, self._samples[ran])
 
     def _identify(self, now: int, ident: int, thread: threading.Thread | None) -> _Seen:
         """
@@ -193,7 +193,9 @@ class ThreadCollector:
 
     def _first_sight(self, now: int, ident: int, thread: threading.Thread | None) -> _Seen:
         native = thread.native_id if thread is not None else _native_id(ident)
-        track = self._recording.track(TrackEntry("thread", f"thread {native or ident}", now, tid=native or 0))
+        track = self._recording.add_track(
+            TrackEntry("thread", f"thread {native or ident}", now, tid=native or 0)
+        )
         reference = weakref.ref(thread) if thread is not None else _nobody
         known = self._seen[ident] = _Seen(track, reference, self._clock_of(native or 0))
         return known

@@ -16,7 +16,7 @@ from typing import Any
 
 from fgtrace._model.values import WaiterKind
 
-__all__ = ["WaitReader", "owner_of", "plain_codes"]
+__all__ = ["WaiterReader", "owner_of", "plain_codes"]
 
 #: A gather of ten thousand is judged by its first children.
 MOST_CHILDREN = 64
@@ -26,7 +26,7 @@ _SHIELD = "shield.<locals>._outer_done_callback"
 _UVLOOP_SOCKET = "_SyncSocket"
 
 
-class WaitReader:
+class WaiterReader:
     """
     Tells what a task's waiter is.
 

@@ -14,7 +14,7 @@ from typing import Any
 from fgtrace._model.values import FrameName
 from fgtrace._recording.recording import CallbackEntry, Recording
 
-__all__ = ["Callbacks", "Steps"]
+__all__ = ["CallbackTable", "StepCallbacks"]
 
 #: The module of asyncio's own types in C; until 3.11 they say that they are builtins.
 _OF_C = ("_asyncio", "builtins")
@@ -22,7 +22,7 @@ _OF_C = ("_asyncio", "builtins")
 DEEPEST = 16
 
 
-class Steps:
+class StepCallbacks:
     """
     Tells a step of a task from another callback.
 
@@ -63,7 +63,7 @@ class Steps:
         )
 
 
-class Callbacks:
+class CallbackTable:
     """
     Numbers the functions that a trace's loops call back.
 
@@ -89,7 +89,7 @@ class Callbacks:
         key = id(code) if code is not None else _names(callback)
         found = self._known.get(key)
         if found is None:
-            number = self._recording.callback(_entry(callback))
+            number = self._recording.add_callback(_entry(callback))
             found = self._known[key] = (number, code)  # the code stays, and so its id
         return found[0]
 

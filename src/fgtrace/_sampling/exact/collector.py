@@ -32,9 +32,9 @@ from fgtrace._recording.recording import EMPTY, GONE, LoopEntry, Recording
 from fgtrace._recording.step_records import NOBODY, THREAD, pack_step
 from fgtrace._sampling.collect.await_chain import is_running
 from fgtrace._sampling.collect.tasks import SeenLoop, SeenTask, TaskCollector, rename
-from fgtrace._sampling.exact.callback_names import Callbacks, Steps
-from fgtrace._sampling.exact.open_steps import UnderWay, over, runs, source_of_handle
-from fgtrace._sampling.exact.python_hooks import listen, unlisten
+from fgtrace._sampling.exact.callback_names import CallbackTable, StepCallbacks
+from fgtrace._sampling.exact.open_steps import OpenStep, over, runs, source_of_handle
+from fgtrace._sampling.exact.python_hooks import add_listener, remove_listener
 
 __all__ = ["ExactTaskCollector"]
 
@@ -71,10 +71,10 @@ class ExactTaskCollector(TaskCollector):
         self._failed = failed
         self._lock = threading.Lock()
         self._loop_lock = threading.Lock()
-        self._callbacks = Callbacks(recording)
+        self._callbacks = CallbackTable(recording)
         self._is_open = self._has_begun = False
         self._inside: set[int] = set()
-        self._under_way: dict[int, UnderWay] = {}
+        self._under_way: dict[int, OpenStep] = {}
         self._queued: dict[int, tuple[Callable[[], Any], int, int, bool]] = {}
         self._next_search = 0
 
@@ -85,9 +85,9 @@ class ExactTaskCollector(TaskCollector):
         for name in ("asyncio.base_events", "asyncio.tasks"):  # that they come is likely enough
             importlib.import_module(name)
         self._base: type = sys.modules["asyncio.base_events"].BaseEventLoop
-        self._steps = Steps(sys.modules["asyncio.tasks"])
+        self._steps = StepCallbacks(sys.modules["asyncio.tasks"])
         ident = threading.get_ident()
-        self._is_open = listen(self)
+        self._is_open = add_listener(self)
         if not self._is_open:
             self._failed("awaits", RuntimeError("another tool's wrapper lies over ours in asyncio"))
             return
@@ -106,7 +106,7 @@ class ExactTaskCollector(TaskCollector):
         Steps are noted no more.
         """
         self._is_open = False
-        unlisten(self)
+        remove_listener(self)
 
     def look(self, now: int, frames: dict[int, FrameType]) -> None:
         super().look(now, frames)
@@ -130,7 +130,7 @@ class ExactTaskCollector(TaskCollector):
         """
         found = array("q")
         for innermost in list(self._under_way.values()):
-            step: UnderWay | None = innermost
+            step: OpenStep | None = innermost
             while step is not None:
                 stack, detail = step.stack, step.detail
                 if step.seen is not None:
@@ -201,7 +201,7 @@ class ExactTaskCollector(TaskCollector):
         queued = self._queued.pop(id(handle), None)
         if queued is None or queued[0]() is not handle:
             queued = None
-        step = UnderWay(handle, start, *((-1, NOBODY) if queued is None else queued[1:3]))
+        step = OpenStep(handle, start, *((-1, NOBODY) if queued is None else queued[1:3]))
         step.outer = outer
         task = self._steps.task_of(callback)
         if task is None:
@@ -211,7 +211,7 @@ class ExactTaskCollector(TaskCollector):
             return
         self._under_way[ident] = step
 
-    def _is_known(self, step: UnderWay, task: Any) -> bool:
+    def _is_known(self, step: OpenStep, task: Any) -> bool:
         """
         Say whose step it is; False for a task that has ended.
         """
@@ -258,12 +258,12 @@ class ExactTaskCollector(TaskCollector):
         elements, leaf = self._walker.chain(task.get_coro())
         ready = waiter is None or waiter.done()
         seen.detail = self._runnable if ready else self._wait(task, waiter, leaf)
-        seen.stack = self._recording.stack(elements)
+        seen.stack = self._recording.intern_stack(elements)
         return seen.stack, seen.detail
 
-    def _note_step(self, step: UnderWay, end: int) -> None:
+    def _note_step(self, step: OpenStep, end: int) -> None:
         start = step.start
-        self._recording.step(
+        self._recording.note_step(
             start, max(start, end), step.ready, step.track, step.waker, step.stack, step.detail
         )
 
@@ -280,17 +280,17 @@ class ExactTaskCollector(TaskCollector):
                 self._born(now, reference, task, step)
         self._queued[id(handle)] = (weakref.ref(handle), now, waker, is_elsewhere)
 
-    def _born(self, now: int, reference: Callable[[], Any], task: Any, creator: UnderWay | None) -> None:
+    def _born(self, now: int, reference: Callable[[], Any], task: Any, creator: OpenStep | None) -> None:
         """
         A task is new: it was made by the step that is under way here, and has not run.
         """
         seen = self._first_sight(now, reference, task)
         if seen is not None:
             if creator is not None and creator.seen is not None:
-                self._recording.adopt(creator.track, seen.track)
+                self._recording.note_parent(creator.track, seen.track)
             self._changed(now, seen, task, task._fut_waiter, {})
 
-    def _find_eager(self, step: UnderWay, end: int) -> None:
+    def _find_eager(self, step: OpenStep, end: int) -> None:
         """
         Tasks that began within a step and wait where it ends: no handle of theirs has run.
 
@@ -319,7 +319,7 @@ class ExactTaskCollector(TaskCollector):
             loop = self._loop(task.get_loop())
             if loop is None or not loop.thread or loop.thread in self._under_way:
                 continue
-            step = UnderWay(None, 0, -1, NOBODY)
+            step = OpenStep(None, 0, -1, NOBODY)
             step.of_task(reference, seen)
             self._under_way[loop.thread] = step
             with suppress(RuntimeError):  # it was closed just now
@@ -328,7 +328,7 @@ class ExactTaskCollector(TaskCollector):
                 else:
                     task.get_loop().call_soon_threadsafe(over)
 
-    def _sample(self, now: int, ident: int, step: UnderWay, frame: FrameType) -> None:
+    def _sample(self, now: int, ident: int, step: OpenStep, frame: FrameType) -> None:
         task = step.reference()
         coro = None if task is None else task.get_coro()
         root = getattr(coro, "cr_frame", None) or getattr(coro, "gi_frame", None)
@@ -376,6 +376,6 @@ class ExactTaskCollector(TaskCollector):
         type_ = type(loop)
         exact = self._is_open and isinstance(loop, self._base)
         start = self._now() if self._has_begun else 0
-        return self._recording.loop(
+        return self._recording.add_loop(
             LoopEntry(f"{type_.__module__}.{type_.__qualname__}", exact=exact, start=start)
         )

@@ -12,10 +12,10 @@ from fgtrace._recording.step_records import CALLBACK, SELECTOR, SOON, THREADSAFE
 from fgtrace._sampling.collect.await_chain import is_running
 from fgtrace._sampling.collect.tasks import SeenTask, nothing
 
-__all__ = ["UnderWay", "over", "runs", "source_of_handle"]
+__all__ = ["OpenStep", "over", "runs", "source_of_handle"]
 
 
-class UnderWay:
+class OpenStep:
     """
     A step or callback that is under way in some thread.
 
@@ -32,7 +32,7 @@ class UnderWay:
         self.start = start
         self.ready = ready
         self.waker = waker
-        self.outer: UnderWay | None = None
+        self.outer: OpenStep | None = None
         self.reference: Callable[[], Any] = nothing
         self.seen: SeenTask | None = None
         self.track = self.word = 0
@@ -60,7 +60,7 @@ def over() -> None:
     """
 
 
-def runs(step: UnderWay) -> bool:
+def runs(step: OpenStep) -> bool:
     task = step.reference()
     return task is not None and is_running(task.get_coro())
 

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 from fgtrace._recording.wrappers import wrapper
 from fgtrace._sampling.exact.monkeypatch import Patch
 
-__all__ = ["Listener", "forget_listeners", "listen", "unlisten"]
+__all__ = ["StepListener", "add_listener", "forget_listeners", "remove_listener"]
 
 
-class Listener(Protocol):
+class StepListener(Protocol):
     """
     What wants to know; it is called in the loop's thread, or where something is scheduled.
     """
@@ -46,14 +46,14 @@ class _Hub:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.listeners: tuple[Listener, ...] = ()
+        self.listeners: tuple[StepListener, ...] = ()
         self.patches: tuple[tuple[Patch, Callable[[Any], Any]], ...] = ()
 
 
 _hub = _Hub()
 
 
-def listen(listener: Listener) -> bool:
+def add_listener(listener: StepListener) -> bool:
     """
     Have a listener told; False where somebody's wrappers are in the way.
     """
@@ -75,7 +75,7 @@ def listen(listener: Listener) -> bool:
     return True
 
 
-def unlisten(listener: Listener) -> None:
+def remove_listener(listener: StepListener) -> None:
     """
     Tell a listener no more.
     """

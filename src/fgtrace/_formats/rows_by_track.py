@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from fgtrace._recording.spill import Spill
 
-__all__ = ["ByTrack", "Numbers"]
+__all__ = ["Numbers", "RowsByTrack"]
 
 Numbers: TypeAlias = "array[int]"  # text: 3.11 knows no parameters of it at run time
 Row = tuple[int, ...]
@@ -27,7 +27,7 @@ FEWEST = 50
 _SIZE = 8
 
 
-class ByTrack:
+class RowsByTrack:
     """
     Rows of numbers by track.
 

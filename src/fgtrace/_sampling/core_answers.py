@@ -15,7 +15,7 @@ from fgtrace._recording.core_recording import KINDS, CoreRecording
 from fgtrace._sampling.collect.await_chain import Walker, is_running
 from fgtrace._sampling.collect.task_discovery import LoopFinder, TaskSource
 from fgtrace._sampling.collect.tasks import TaskCollector, labels_of, root_name
-from fgtrace._sampling.collect.waiters import WaitReader, owner_of
+from fgtrace._sampling.collect.waiters import WaiterReader, owner_of
 
 __all__ = ["Answerer", "CoreTaskCollector"]
 
@@ -36,7 +36,7 @@ class Answerer:
     ) -> None:
         self._recording = recording
         self._core = recording.core
-        self._reader = WaitReader(tasks)
+        self._reader = WaiterReader(tasks)
         self._walker = Walker(recording)
         self._options = options
         self._foreign = _ForeignCollector(recording, tasks, finder=finder, labels=options.labels)
@@ -66,10 +66,10 @@ class Answerer:
         if kind == OWNER:
             self._adopt(self._core.track_of(owner_of(task)), [track])
         elif kind == LABELS:
-            self._recording.label(track, labels_of(task, self._options.labels))
+            self._recording.note_labels(track, labels_of(task, self._options.labels))
         elif task._fut_waiter is waiter:
             if kind == CHAIN:
-                self._recording.root(track, root_name(task.get_coro()))
+                self._recording.note_root(track, root_name(task.get_coro()))
             if waiter is None and is_running(task.get_coro()):
                 self._core.amend(task, row, AS_IT_IS, RUNNING)
             else:
@@ -85,14 +85,14 @@ class Answerer:
             detail = self._core.wait_number(
                 KINDS.index(wait), type(waiter), tracks[0] if len(tracks) == 1 else -1
             )
-        stack = self._recording.stack(elements) if kind == CHAIN else AS_IT_IS
+        stack = self._recording.intern_stack(elements) if kind == CHAIN else AS_IT_IS
         if task._fut_waiter is waiter:  # else it ran while we looked
             self._core.amend(task, row, stack, detail)
 
     def _adopt(self, above: int, children: list[int]) -> None:
         for child in children:
             if above >= 0 and child >= 0:
-                self._recording.adopt(above, child)
+                self._recording.note_parent(above, child)
 
 
 class CoreTaskCollector(TaskCollector):
@@ -129,7 +129,7 @@ class _ForeignCollector(CoreTaskCollector):
     def _references(self, frames: dict[int, FrameType]) -> list[Any]:
         if self._source is None:
             self._source = TaskSource(self._finder, self._tasks)
-            self._reader = WaitReader(self._tasks)
+            self._reader = WaiterReader(self._tasks)
         if not NATIVE_LISTS:
             found: list[Any] = self._recording.core.foreign()
             return found
