@@ -56,7 +56,8 @@ def recording(count: int = SLICES // 3) -> Recording:
     found = Recording()
     look = found.intern_thread_sample(ThreadSample("busy"))
     codes = [
-        found.intern_name(FrameName("module", f"function_{n}"), "module.py") << OFFSET_BITS for n in range(100)
+        found.intern_name(FrameName("module", f"function_{n}"), "module.py") << OFFSET_BITS
+        for n in range(100)
     ]
     tracks = [found.add_track(TrackEntry("thread", f"thread {n}", 0, tid=n + 1)) for n in range(200)]
     base = codes[:20]
