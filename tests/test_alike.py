@@ -21,7 +21,7 @@ from fgtrace._formats.write import encoder_of
 from fgtrace._model.drawing import begins_and_ends
 from fgtrace._model.values import Slice, Track
 from fgtrace._options.options import Options
-from fgtrace._timeline.identical_tasks import MOST_LOOKS
+from fgtrace._timeline.identical_tasks import MOST_OBSERVATIONS
 from fgtrace._timeline.lanes import MOST_TASKS, with_lanes
 from fgtrace._timeline.timeline import Timeline
 from scripted import Script
@@ -92,7 +92,7 @@ def test_restless() -> None:
     Of tasks that change all the time little is kept: they are like no other.
     """
     found = Script()
-    for time in range(MOST_LOOKS + 1):
+    for time in range(MOST_OBSERVATIONS + 1):
         for name, kinds in (("calm 1", "a"), ("calm 2", "a"), ("restless 1", "ab"), ("restless 2", "ab")):
             found.at(time, name, kinds[time % len(kinds)], "task") if time == 0 or len(kinds) > 1 else None
     assert names(timeline(found).identical_tasks()) == [["calm", "calm"]]

@@ -26,7 +26,7 @@ from fgtrace._options.options import Options
 from fgtrace._recording.recording import Recording
 from fgtrace._sampling.collect import requests as _requests
 from fgtrace._session.flight_recorder import FlightRecorder
-from fgtrace._timeline.request_slices import Served
+from fgtrace._timeline.request_slices import RequestSlices
 from fgtrace._timeline.slice_builder import SliceBuilder
 from fgtrace._timeline.stack_resolver import Resolver
 from live import SECONDS, Live, live
@@ -402,7 +402,7 @@ def drawn(
     recording = Recording()
     recording.requests += requests
     resolver = Resolver(recording, Options())
-    outer = Served(recording).outer(0, resolver)
+    outer = RequestSlices(recording).outer(0, resolver)
     lane = SliceBuilder(TRACK, in_time=in_time, outer=outer)
     found: list[int] = []
     for time, state in ((0, "sleep"), (50, "running"), (100, "")):
@@ -532,7 +532,7 @@ def test_name(requests: list[tuple[int, int]], name: str) -> None:
     """
     recording = Recording()
     recording.requests += [Request(0, start, end, "ab"[place]) for place, (start, end) in enumerate(requests)]
-    assert Served(recording).name(0, 0, 100) == name
+    assert RequestSlices(recording).name(0, 0, 100) == name
 
 
 def test_bounded() -> None:

@@ -145,7 +145,7 @@ class ExactDrawing:
             return [(lane.track, self._finish(lane, time))]
         if isinstance(lane, ThreadBuilder):
             path = self._resolver.path(lane.track.kind, stack, detail)
-            depth = self._tracks.served.depth(track, stack)
+            depth = self._tracks.requests.depth(track, stack)
             return [(lane.track, lane.row(time, stack, path, depth))]
         if detail in self._running:
             lane.sample(time, stack, detail)
@@ -195,7 +195,7 @@ class ExactDrawing:
         found = self._lanes.get(track)
         if found is None and track not in self._ended:
             shown = self._tracks.by_id[track]
-            outer = self._tracks.served.outer(track, self._resolver)
+            outer = self._tracks.requests.outer(track, self._resolver)
             if self.draws(track):
                 root = self._recording.tracks[track].root
                 found = TaskBuilder(shown, self._paths, root, in_time=self._in_time, outer=outer)

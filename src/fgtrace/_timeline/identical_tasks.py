@@ -17,7 +17,7 @@ from fgtrace._recording.recording import GONE, Recording
 __all__ = ["alike_in"]
 
 #: Looks at a task that is like others; one that was seen to change more often is like no other.
-MOST_LOOKS = 8
+MOST_OBSERVATIONS = 8
 
 _Look = tuple[int, int, int]
 
@@ -60,7 +60,7 @@ def _looks(recording: Recording) -> dict[int, int | None]:
         before = seen.get(track, 0)
         if stack == GONE or before is None:
             continue
-        if counts[before] == MOST_LOOKS:
+        if counts[before] == MOST_OBSERVATIONS:
             seen[track] = None
             continue
         number = numbers.setdefault((before, (time, stack, detail)), len(counts))

@@ -17,13 +17,13 @@ from fgtrace._model.values import Frame, Request
 from fgtrace._recording.recording import Recording
 from fgtrace._timeline.stack_resolver import DrawnStack, Resolver
 
-__all__ = ["Outer", "Served"]
+__all__ = ["Outer", "RequestSlices"]
 
 #: At these times (ns) a track's outermost steps become these.
 Outer = Sequence[tuple[int, DrawnStack]]
 
 
-class Served:
+class RequestSlices:
     """
     The requests of a recording, by track.
 

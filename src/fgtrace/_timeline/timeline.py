@@ -169,7 +169,7 @@ class Timeline:
             return
         lanes: dict[int, SliceBuilder] = {}
         tracks = self._recording.tracks
-        path, depth, serves = self._resolver.path, self._found.served.depth, bool(self._recording.requests)
+        path, depth, serves = self._resolver.path, self._found.requests.depth, bool(self._recording.requests)
         for drawn, (time, track, stack, detail) in enumerate(self._recording.read()):
             lane = lanes.get(track)
             if lane is None:
@@ -188,7 +188,7 @@ class Timeline:
             yield lane.track, lane.advance(self.end, ()) or array("q")
 
     def _lane(self, track: int, *, in_time: bool) -> SliceBuilder:
-        outer = self._found.served.outer(track, self._resolver)
+        outer = self._found.requests.outer(track, self._resolver)
         return SliceBuilder(self._by_id[track], in_time=in_time, outer=outer)
 
     def _gaps(self) -> list[Slice]:

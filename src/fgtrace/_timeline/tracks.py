@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from fgtrace._model.values import Track
 from fgtrace._recording.recording import Recording, TrackEntry
-from fgtrace._timeline.request_slices import Served
+from fgtrace._timeline.request_slices import RequestSlices
 
 __all__ = ["LOOP_PID", "Tracks", "loop_name", "loop_order", "make_tracks", "natural"]
 
@@ -37,14 +37,14 @@ class Tracks(NamedTuple):
     All tracks of a recording.
 
     ``shown``: in display order. ``by_id``: threads and tasks. ``loops`` and ``callbacks``: those of
-    the loops with exact awaits, by the loop's index. ``served``: the requests.
+    the loops with exact awaits, by the loop's index. ``requests``: the requests.
     """
 
     shown: list[Track]
     by_id: dict[int, Track]
     loops: dict[int, Track]
     callbacks: dict[int, Track]
-    served: Served
+    requests: RequestSlices
 
 
 def loop_name(index: int, thread: str) -> str:
@@ -69,15 +69,15 @@ def make_tracks(recording: Recording, end: int, pid: int) -> Tracks:
             threads.append((index, entry))
         else:
             loops[entry.loop].append((index, entry))
-    served = Served(recording)
-    found = Tracks(_threads(threads, end, pid), {}, {}, {}, served)
+    requests = RequestSlices(recording)
+    found = Tracks(_threads(threads, end, pid), {}, {}, {}, requests)
     for place, index in enumerate(loop_order(recording)):
         name = loop_name(place, recording.loops[index].thread)
         if recording.loops[index].exact:
             own = _loop(index, recording, Track("loop", -1, "", name, pid=LOOP_PID + place, end=end))
             found.loops[index], found.callbacks[index] = own
             found.shown.extend(own)
-        found.shown.extend(_tasks(loops[index], name, LOOP_PID + place, end, served))
+        found.shown.extend(_tasks(loops[index], name, LOOP_PID + place, end, requests))
     found.by_id.update((track.id, track) for track in found.shown if track.kind in ("thread", "task"))
     if recording.gaps:
         # tasks are of other processes
@@ -122,11 +122,11 @@ def _threads(threads: list[_Entry], end: int, pid: int) -> list[Track]:
     return list(found.values())
 
 
-def _tasks(tasks: list[_Entry], group: str, pid: int, end: int, served: Served) -> list[Track]:
+def _tasks(tasks: list[_Entry], group: str, pid: int, end: int, requests: RequestSlices) -> list[Track]:
     found = []
     for place, (level, index, entry) in enumerate(_in_tree_order(tasks), 1):
         start, until, name, args = max(0, entry.start), _end(entry, end), _task_name(entry), entry.args
-        request = served.name(index, start, until)
+        request = requests.name(index, start, until)
         found.append(
             Track(
                 kind="task", id=index, name=request or name, group=group, tid=place, pid=pid,

@@ -11,7 +11,7 @@ from typing import Any, Self
 from fgtrace._formats.read.slice_store import Kept
 from fgtrace._model.drawing import BeginEnd, begins_and_ends_by_track
 from fgtrace._model.values import Counter, Flow, Instant, Slice, Track
-from fgtrace._timeline.identical_tasks import MOST_LOOKS
+from fgtrace._timeline.identical_tasks import MOST_OBSERVATIONS
 
 __all__ = ["BadTrace", "TraceFile"]
 
@@ -74,7 +74,7 @@ class TraceFile:
         groups: dict[Hashable, list[Track]] = defaultdict(list)
         rows = {self.kept.tracks[row].id: row for row in self._rows}
         for track in self.tracks:
-            looks = self.kept.looks(rows[track.id], MOST_LOOKS) if track.kind == "task" else None
+            looks = self.kept.looks(rows[track.id], MOST_OBSERVATIONS) if track.kind == "task" else None
             if looks is not None:
                 life = (track.pid, track.parent, track.level, track.start, track.end, track.args)
                 groups[track.name.rpartition(" ")[2], life, looks].append(track)
