@@ -64,7 +64,7 @@ class Verdict(NamedTuple):
     site: int
 
 
-class _Known(NamedTuple):
+class _FunctionRule(NamedTuple):
     """
     What the tables know of one function.
     """
@@ -132,9 +132,9 @@ class _RuleTable:
                     turns.setdefault(prefix, {})[rule.turns] = rule.state
         self._rules = _Prefixes(chosen)
         self._turns = turns
-        self._known: dict[FrameName, _Known | None] = {}
+        self._known: dict[FrameName, _FunctionRule | None] = {}
 
-    def known(self, frame: FrameName) -> _Known | None:
+    def known(self, frame: FrameName) -> _FunctionRule | None:
         """
         Tell what the table knows of a function: None if no rule names it.
         """
@@ -144,13 +144,13 @@ class _RuleTable:
             known = self._known[frame] = self._look_up(frame)
             return known
 
-    def _look_up(self, frame: FrameName) -> _Known | None:
+    def _look_up(self, frame: FrameName) -> _FunctionRule | None:
         rule = self._rules.find(frame)
         if rule is None:
             return None
         name, public = _name(frame)
         turns = self._turns.get(rule.prefixes[0], {})
-        return _Known(rule.effect, rule.state, turns, name, public)
+        return _FunctionRule(rule.effect, rule.state, turns, name, public)
 
     def walk(self, frames: Sequence[FrameName], found: _Suggestion, followed: str) -> _Suggestion:
         """
@@ -283,7 +283,7 @@ def _verdict(state: str, on: str, site: int) -> Verdict:
     return Verdict(state, "" if state == GIL_WAIT else on, site)
 
 
-def _heard(found: _Suggestion, known: _Known, index: int, followed: str) -> _Suggestion:
+def _heard(found: _Suggestion, known: _FunctionRule, index: int, followed: str) -> _Suggestion:
     """
     Give what is known after one more frame.
     """

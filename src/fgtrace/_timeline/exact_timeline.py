@@ -31,7 +31,7 @@ PROGRESS_EVERY = 4096
 #: What comes in the stream, in the order in which things of one time are taken.
 _ROW, _STEP, _COLLECTION = range(3)
 
-_Part = tuple[Track, "array[int]"]  # not at run time: 3.11 knows no parameters of it
+_TrackSlices = tuple[Track, "array[int]"]  # not at run time: 3.11 knows no parameters of it
 
 
 class ExactDrawing:
@@ -77,14 +77,14 @@ class ExactDrawing:
         entry = self._recording.tracks[track] if track < len(self._recording.tracks) else None
         return entry is not None and entry.kind == "task" and entry.loop in self._loops
 
-    def parts(self, progress: Callable[[int, int], None] | None, *, in_time: bool) -> Iterator[_Part]:
+    def parts(self, progress: Callable[[int, int], None] | None, *, in_time: bool) -> Iterator[_TrackSlices]:
         """
         Slices that are complete (``in_time``: or open), track by track, as numbers: see
         `fgtrace._timeline.slice_builder`.
         """
         self._in_time = in_time
         total = self._recording.observations + self._recording.stepped
-        draw: tuple[Callable[[Any], Iterable[_Part]], ...] = (self._row, self._step, self._collection)
+        draw: tuple[Callable[[Any], Iterable[_TrackSlices]], ...] = (self._row, self._step, self._collection)
         for drawn, (_, kind, each) in enumerate(self._events()):
             yield from draw[kind](each)
             if progress is not None and drawn % PROGRESS_EVERY == 0:
@@ -136,7 +136,7 @@ class ExactDrawing:
             key=itemgetter(0),
         )
 
-    def _row(self, row: Observation) -> Iterable[_Part]:
+    def _row(self, row: Observation) -> Iterable[_TrackSlices]:
         time, track, stack, detail = row
         lane = self._lane(track)
         if lane is None:
@@ -152,7 +152,7 @@ class ExactDrawing:
             return ()
         return [(lane.track, lane.seen(time, stack, detail))]
 
-    def _step(self, step: StepRecord) -> Iterable[_Part]:
+    def _step(self, step: StepRecord) -> Iterable[_TrackSlices]:
         start, end, ready, track, waker, stack, detail = step
         if start >= self._end:  # noted by another thread while the trace was being ended
             return ()
@@ -171,7 +171,9 @@ class ExactDrawing:
         loop = self._loops[self._recording.tracks[track].loop]
         return [*parts, (loop.track, loop.handle(start, end))]
 
-    def _callback(self, loop: int, start: int, end: int, function: int, source: int) -> Iterable[_Part]:
+    def _callback(
+        self, loop: int, start: int, end: int, function: int, source: int
+    ) -> Iterable[_TrackSlices]:
         if loop not in self._loops:
             return ()
         lane = self._callbacks[loop]
@@ -181,7 +183,7 @@ class ExactDrawing:
         drawn = lane.callback(start, end, self._recording.callbacks[function], source)
         return [(lane.track, drawn), (self._loops[loop].track, self._loops[loop].handle(start, end))]
 
-    def _collection(self, event: tuple[int, Collection | None, int]) -> Iterable[_Part]:
+    def _collection(self, event: tuple[int, Collection | None, int]) -> Iterable[_TrackSlices]:
         time, collection, thread = event
         for lane in self._lanes.values():
             if isinstance(lane, ThreadBuilder) and lane.track.kind == "thread" and lane.track.tid == thread:
