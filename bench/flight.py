@@ -20,7 +20,7 @@ from typing import Any
 
 import fgtrace
 from fgtrace._sampling.core_sampler import CoreSampler
-from fgtrace._sampling.switch_interval import calm, hurry
+from fgtrace._sampling.switch_interval import restore_switch_interval, shorten_switch_interval
 from slowdown import PINNED, median
 from workloads import WORKLOADS, Count
 
@@ -62,14 +62,14 @@ class Switch:
         for part in self.parts:
             part.pause()
         if not self.is_core:
-            calm()
+            restore_switch_interval()
 
     def resume(self) -> None:
         """
         Go on.
         """
         if not self.is_core:
-            hurry()
+            shorten_switch_interval()
         for part in reversed(self.parts):
             part.resume()
 

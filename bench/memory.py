@@ -60,7 +60,7 @@ def observations() -> float:
     for number in range(ROWS):
         sampler.recording.observe(number, 0, 0, 0)
         if number % 65_536 == 0:
-            sampler.recording.absorb()
+            sampler.recording.drain()
     after = resident()
     return (after - before) / ROWS
 

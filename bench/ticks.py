@@ -34,7 +34,7 @@ async def measure(count: int, looks: int, core: str) -> tuple[float, float]:
     else:
         sampler = PythonSampler(options)
         sampler.ticker.restart()
-        look = sampler.look
+        look = sampler.tick
     costs = []
     for number in range(looks):
         began = time.perf_counter_ns()

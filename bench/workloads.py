@@ -21,7 +21,7 @@ from typing import Any
 
 import fgtrace
 from fgtrace._sampling.core_sampler import CoreSampler
-from fgtrace._sampling.switch_interval import calm, hurry
+from fgtrace._sampling.switch_interval import restore_switch_interval, shorten_switch_interval
 
 #: Seconds of one window: six ticks at 99 Hz.
 WINDOW = 0.06
@@ -186,14 +186,14 @@ class Switch:
             return
         self.sampler.pause()
         if not self.is_core:
-            calm()
+            restore_switch_interval()
 
     def _resume(self) -> None:
         if self.is_exact:
             self._begin()
             return
         if not self.is_core:
-            hurry()
+            shorten_switch_interval()
             self.sampler.ticker._last = time.perf_counter_ns()  # no budget grows in a pause
         self.sampler.resume()
 

@@ -26,7 +26,7 @@ def ticks(ticker: Ticker, count: int, cost: int = 0) -> list[Tick]:
     for _ in range(count):
         tick = ticker.next()
         assert tick is not None
-        ticker.paid(cost)
+        ticker.charge(cost)
         found.append(tick)
     return found
 

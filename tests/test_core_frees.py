@@ -58,7 +58,7 @@ class Looks:
         """
         Of each track with this name whether it has ended.
         """
-        self._sampler.recording.absorb()
+        self._sampler.recording.drain()
         return [track.end >= 0 for track in self._sampler.recording.tracks if track.name == name]
 
 

@@ -85,7 +85,7 @@ class SimulatedSampler:
     def now(self) -> int:
         return self.service.time - self.began
 
-    def under_way(self, _now: int) -> bytes:
+    def open_steps(self, _now: int) -> bytes:
         return b""
 
     def measure(self) -> None:

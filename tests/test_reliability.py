@@ -342,7 +342,7 @@ class Broken:
 
     name = "broken"
 
-    def look(self, now: int, frames: object) -> None:
+    def sample(self, now: int, frames: object) -> None:
         raise RuntimeError("cannot look")
 
     def close(self, now: int) -> None:
@@ -360,7 +360,7 @@ class Counting:
         self.looks: list[int] = []
         self.closed = False
 
-    def look(self, now: int, frames: object) -> None:
+    def sample(self, now: int, frames: object) -> None:
         self.looks.append(now)
 
     def close(self, now: int) -> None:
@@ -389,7 +389,7 @@ def test_failure_prints_nothing(tmp_path: Path, python_core: str) -> None:
     Where the program has not configured logging, a failure does not reach its stderr.
     """
     code = """
-    trace._sampler._collectors[0].look = None
+    trace._sampler._collectors[0].sample = None
     time.sleep(0.05)
     trace.stop()
     assert "tasks" in trace.stats.failed, trace.stats
@@ -416,7 +416,7 @@ def test_late_tick_holds_from_when_it_was_due() -> None:
                 for number, code in codes.items()
             }
 
-        def look(self, now: int, frames: object) -> None:
+        def sample(self, now: int, frames: object) -> None:
             recording.observe(
                 now,
                 self.track,

@@ -28,7 +28,7 @@ from typing import Any, TypeAlias
 
 from fgtrace._http.jobs import Job
 from fgtrace._http.messages import HttpRequest, HttpResponse, plain_text
-from fgtrace._sampling.forks import forget, wait_for_end, watch
+from fgtrace._sampling.forks import ignore_forks, pause_at_forks, wait_for_end
 from fgtrace._sampling.own_threads import own_threads
 
 __all__ = ["Application", "BoundedServer"]
@@ -106,7 +106,7 @@ class BoundedServer:
         """
         self._application = application
         self.resume()
-        watch(self)
+        pause_at_forks(self)
         _running.add(self)
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ class BoundedServer:
         Accept no more, cancel the jobs that run, and end all threads. A second call does nothing.
         """
         _running.discard(self)
-        forget(self)
+        ignore_forks(self)
         self.pause()
         with self._lock:
             connections = dict(self._connections)

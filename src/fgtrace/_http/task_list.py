@@ -22,7 +22,7 @@ from fgtrace._options.parsing import escaped
 from fgtrace._recording.recording import GONE, Recording
 from fgtrace._sampling.collect.requests import open_requests_now
 from fgtrace._sampling.collect.task_discovery import LoopFinder
-from fgtrace._sampling.collect.tasks import TaskCollector, nothing
+from fgtrace._sampling.collect.tasks import TaskCollector, no_reference
 from fgtrace._sampling.stats import Stats, note_failure
 from fgtrace._timeline.stack_resolver import Resolver
 from fgtrace._timeline.tracks import loop_name, loop_order, natural
@@ -87,7 +87,7 @@ class _Snapshot(TaskCollector):
 
     def __init__(self, options: Options) -> None:
         super().__init__(Recording(options.max_memory), finder=LoopFinder())
-        self.look(0, sys._current_frames())
+        self.sample(0, sys._current_frames())
 
     def waiting(self) -> dict[int, tuple[Callable[[], Any], Callable[[], Any]]]:
         """
@@ -96,7 +96,7 @@ class _Snapshot(TaskCollector):
         return {
             entry.track: (reference, entry.waiter)
             for reference, entry in self._seen.items()
-            if entry.waiter is not nothing
+            if entry.waiter is not no_reference
         }
 
     def tasks(self, options: Options, lasted: dict[int, float]) -> list[TaskNow]:
@@ -182,8 +182,8 @@ class TaskInspector:
             waits: dict[Callable[[], Any], tuple[Callable[[], Any], float]] = {}
             lasted = {}
             for track, (task, waiter) in snapshot.waiting().items():
-                before, since = self._waits.get(task, (nothing, now))
-                if before is nothing or before() is not waiter():
+                before, since = self._waits.get(task, (no_reference, now))
+                if before is no_reference or before() is not waiter():
                     since = now
                 else:
                     lasted[track] = now - since

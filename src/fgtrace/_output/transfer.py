@@ -42,7 +42,7 @@ def pack_trace(captured: CapturedTrace) -> Iterator[tuple[str, Any]]:
     asked = {name: getattr(options, name) for name in _OPTIONS} | {"format": captured.format}
     clip = None
     if isinstance(recording, ClippedRecording):
-        clip = (recording.cut_at, recording.until, recording.first, recording.under_way)
+        clip = (recording.cut_at, recording.until, recording.first, recording.open_steps)
     numbers = {name: getattr(recording, name) for name in _NUMBERS}
     yield "about", (asked, captured.end, captured.pid, captured.about, numbers, clip)
     tables = recording.tables()  # first: who keeps functions elsewhere fetches them now
@@ -67,7 +67,7 @@ def unpack_trace(values: Iterator[tuple[str, Any]]) -> CapturedTrace:
     for name, number in numbers.items():
         setattr(recording, name, number)
     if isinstance(recording, ClippedRecording):
-        recording.cut_at, recording.until, recording.first, recording.under_way = clip
+        recording.cut_at, recording.until, recording.first, recording.open_steps = clip
     columns = dict(zip(_COLUMNS, recording.tables(), strict=True), counters=recording.counters)
     for name in _COLUMNS:
         del columns[name][:]

@@ -2,7 +2,7 @@
 A recording whose hot half is in C: what was noted there is fetched between ticks and afterwards.
 
 While the program runs, functions, stacks, rows and the numbers of tracks and waits are the C core's, so
-that what Python adds (see `fgtrace._sampling.core_sampler`) has a place among them. `absorb` fetches rows and
+that what Python adds (see `fgtrace._sampling.core_sampler`) has a place among them. `drain` fetches rows and
 notes, `settle` the tables; then it is a recording like any other.
 """
 
@@ -120,7 +120,7 @@ class CoreRecording(Recording):
 
     # between ticks
 
-    def absorb_rows(self) -> None:
+    def drain_rows(self) -> None:
         """
         Fetch the observations. What was noted of tracks takes less memory in the core, and stays there.
         """
@@ -130,12 +130,12 @@ class CoreRecording(Recording):
             self.add_rows(rows)
             self.counters.frombytes(self.core.take_counters())
 
-    def absorb(self) -> None:
+    def drain(self) -> None:
         """
         Fetch all that the core has noted.
         """
         with self._lock:
-            self.absorb_rows()
+            self.drain_rows()
             while notes := self.core.take_notes():  # some at a time: others wait for the interpreter
                 for note in notes:
                     self._tell[note[0]](note)
@@ -146,7 +146,7 @@ class CoreRecording(Recording):
         """
         with self._lock:
             self.add_steps(self.core.take_steps())
-            self.absorb()  # then: what steps and rows refer to was noted before them
+            self.drain()  # then: what steps and rows refer to was noted before them
             self._settle_tracks()
 
     def forget(self, tracks: Iterable[int]) -> None:
@@ -171,7 +171,7 @@ class CoreRecording(Recording):
 
     # cold
 
-    def settle(self) -> None:
+    def fetch_tables(self) -> None:
         """
         The trace is over: fetch the tables.
         """

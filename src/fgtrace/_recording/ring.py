@@ -27,7 +27,7 @@ from fgtrace._model.values import Collection, Gap, RequestRow
 from fgtrace._recording.recording import FORGOTTEN, TRACK_BYTES, Recording
 from fgtrace._recording.step_records import CALLBACK
 
-__all__ = ["ROW", "STEP", "Chunk", "Past", "Ring", "Shape", "ended_in"]
+__all__ = ["ROW", "STEP", "Chunk", "LastRows", "Ring", "RowShape", "ended_in"]
 
 _GONE = 0xFFFFFFFF
 #: Rows that may wait to be compacted, besides as many as there are tracks.
@@ -38,7 +38,7 @@ _GAP_BYTES = _COLLECTION_BYTES = 250
 _REQUEST_BYTES = 750
 
 
-class Shape(NamedTuple):
+class RowShape(NamedTuple):
     """
     A row of 32-bit words: how many, and where its track and its stack are.
     """
@@ -50,8 +50,8 @@ class Shape(NamedTuple):
 
 #: The lower half of a word comes first, or last.
 _LOW = 0 if sys.byteorder == "little" else 1
-ROW = Shape(8, 2 + _LOW, 4 + _LOW)
-STEP = Shape(10, 6 + _LOW, 8 + _LOW)
+ROW = RowShape(8, 2 + _LOW, 4 + _LOW)
+STEP = RowShape(10, 6 + _LOW, 8 + _LOW)
 
 
 class Chunk(NamedTuple):
@@ -69,7 +69,7 @@ class Chunk(NamedTuple):
     size: int
 
 
-class Past:
+class LastRows:
     """
     Rows of one shape, of which only each track's last one counts.
 
@@ -78,7 +78,7 @@ class Past:
         rows: to begin with.
     """
 
-    def __init__(self, shape: Shape, rows: array[int] | None = None) -> None:
+    def __init__(self, shape: RowShape, rows: array[int] | None = None) -> None:
         self.shape = shape
         self.rows = array("q") if rows is None else rows
         self._least = 0
@@ -118,7 +118,7 @@ class Past:
         self.rows, self._least = kept, len(kept) // step
 
 
-def ended_in(rows: array[int], shape: Shape) -> list[int]:
+def ended_in(rows: array[int], shape: RowShape) -> list[int]:
     """
     The tracks that end in these rows.
     """
@@ -151,7 +151,7 @@ class Ring:
         self.recording = recording
         self.start = self.end = 0
         self.chunks: deque[Chunk] = deque()
-        self.rows, self.steps = Past(ROW), Past(STEP)
+        self.rows, self.steps = LastRows(ROW), LastRows(STEP)
         self.counters: dict[int, int] = {}
         self._length = length
         self._size = 0
@@ -173,11 +173,11 @@ class Ring:
             now: the time, ns on the recording's clock.
             budget: bytes, see `memory`.
         """
-        self.take(now)
+        self.drain(now)
         while len(self.chunks) > 1 and (self.chunks[0].end <= now - self._length or self.memory > budget):
             self._fold(self.chunks.popleft())
 
-    def take(self, now: int) -> None:
+    def drain(self, now: int) -> None:
         """
         Take in what is new.
         """

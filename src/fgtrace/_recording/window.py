@@ -18,7 +18,7 @@ from typing import Literal
 
 from fgtrace._model.values import Observation, Request
 from fgtrace._recording.recording import FORGOTTEN, GONE, Recording, TrackEntry
-from fgtrace._recording.ring import ROW, STEP, Past, Ring, ended_in
+from fgtrace._recording.ring import ROW, STEP, LastRows, Ring, ended_in
 from fgtrace._recording.spill import in_blocks
 from fgtrace._recording.step_records import CALLBACK, NOBODY, STEP_BYTES, StepRecord, unpack_steps
 
@@ -36,12 +36,12 @@ class ClippedRecording(Recording):
     Attributes:
         cut_at, until: where it begins, and where it ends, on that clock (ns).
         first: the rows at the cut.
-        under_way: steps that are under way at the end, see `fgtrace._recording.step_records`.
+        open_steps: steps that are under way at the end, see `fgtrace._recording.step_records`.
     """
 
     cut_at = until = 0
     first: list[Observation] = []  # noqa: RUF012 - never changed, but replaced
-    under_way = b""
+    open_steps = b""
 
     def read(self) -> Iterator[Observation]:
         yield from self.first
@@ -62,7 +62,7 @@ class ClippedRecording(Recording):
         """
         The steps that have ended, then those that are under way, unless they ended while that was asked.
         """
-        going = {(step[0], step[3]): step for step in unpack_steps(self.under_way)}
+        going = {(step[0], step[3]): step for step in unpack_steps(self.open_steps)}
         for step in super().read_steps():
             going.pop((step[0], step[3]), None)
             yield step
@@ -77,20 +77,20 @@ class Window(ClippedRecording):
     Args:
         ring: just rolled; nobody may change it until this is made.
         cut: where to begin, ns on the ring's clock; earlier than the ring begins: there.
-        under_way: steps that are under way, see `fgtrace._recording.step_records`.
+        open_steps: steps that are under way, see `fgtrace._recording.step_records`.
         served: requests that are under way.
 
     Attributes:
         length: how long it is, ns.
     """
 
-    def __init__(self, ring: Ring, cut: int, under_way: bytes = b"", served: Iterable[Request] = ()) -> None:
+    def __init__(self, ring: Ring, cut: int, open_steps: bytes = b"", served: Iterable[Request] = ()) -> None:
         super().__init__()
         recording = ring.recording
         self.cut_at, self.until = max(cut, ring.start), ring.end
         self.length = self.until - self.cut_at
         self._chunks = [chunk for chunk in ring.chunks if chunk.end > self.cut_at]
-        self.under_way = under_way
+        self.open_steps = open_steps
         self._parents, self._elements = recording.tables()
         self.codes, self.callbacks = recording.codes, recording.callbacks
         self.waiters, self.thread_samples = recording.waiters, recording.thread_samples
@@ -163,10 +163,10 @@ class Window(ClippedRecording):
                 yield found[: bisect_right(found[time::words], self.cut_at) * words]
                 return
 
-    def _served(self, under_way: Iterable[Request]) -> Iterator[Request]:
+    def _served(self, open_requests: Iterable[Request]) -> Iterator[Request]:
         cut, tracks = self.cut_at, self.tracks
         ended = chain.from_iterable(chunk.requests for chunk in self._chunks)
-        for each in chain(map(Request._make, ended), under_way):
+        for each in chain(map(Request._make, ended), open_requests):
             is_known = each.track < len(tracks) and tracks[each.track] is not FORGOTTEN
             if is_known and not 0 <= each.end <= cut:
                 yield each._replace(start=each.start - cut, end=max(each.end - cut, -1))
@@ -192,11 +192,11 @@ class Window(ClippedRecording):
                     self.collections.append(run._replace(start=max(0, run.start - cut), end=run.end - cut))
 
 
-def _last(past: Past, later: Iterable[array[int]]) -> dict[int, tuple[array[int], int]]:
+def _last(past: LastRows, later: Iterable[array[int]]) -> dict[int, tuple[array[int], int]]:
     """
     Track -> where its last row is.
     """
     found = {}
     for rows in (past.rows, *later):
-        found.update({track: (rows, place) for track, place in Past(past.shape, rows).last().items()})
+        found.update({track: (rows, place) for track, place in LastRows(past.shape, rows).last().items()})
     return found

@@ -140,7 +140,7 @@ class Ticker:
         self.ended = self.clock.now()
         return self.ended
 
-    def paid(self, cost: int) -> None:
+    def charge(self, cost: int) -> None:
         """
         Tell what the tick just taken cost, in ns.
         """

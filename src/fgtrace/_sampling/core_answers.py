@@ -41,11 +41,11 @@ class Answerer:
         self._options = options
         self._foreign = _ForeignCollector(recording, tasks, finder=finder, labels=options.labels)
 
-    def look(self, now: int) -> None:
+    def sample(self, now: int) -> None:
         """
         Look at the tasks that are of Python.
         """
-        self._foreign.look(now, sys._current_frames())
+        self._foreign.sample(now, sys._current_frames())
 
     def track_of(self, task: Any) -> int:
         """
@@ -104,7 +104,7 @@ class CoreTaskCollector(TaskCollector):
 
     def _number(self, loop: Any) -> int:
         found: int = self._recording.core.loop(loop)
-        self._recording.absorb()
+        self._recording.drain()
         return found
 
     def track_of(self, task: Any) -> int:

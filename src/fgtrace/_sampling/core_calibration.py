@@ -17,7 +17,7 @@ from typing import Any
 
 from fgtrace._sampling.collect.waiters import plain_codes
 
-__all__ = ["CoreError", "calibrate", "end_types", "fields_of", "load_core", "marks", "opaque_types"]
+__all__ = ["CoreError", "calibrate", "end_types", "fields_of", "load_core", "marked_codes", "opaque_types"]
 
 PLAIN, LOOKER, CHAIN, SHIELD = 1, 2, 4, 8
 WORD = 8
@@ -208,7 +208,7 @@ def fields_of(core: Any, tasks: ModuleType) -> Fields:
     return _found[id(tasks)]
 
 
-def marks(tasks: ModuleType) -> Iterator[tuple[CodeType, int]]:
+def marked_codes(tasks: ModuleType) -> Iterator[tuple[CodeType, int]]:
     """
     Functions that tell what kind of future a task waits for, each with what it tells.
     """

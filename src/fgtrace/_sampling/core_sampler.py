@@ -26,10 +26,10 @@ from fgtrace._sampling.core_calibration import (
     end_types,
     fields_of,
     load_core,
-    marks,
+    marked_codes,
     opaque_types,
 )
-from fgtrace._sampling.exact.core_hooks import Hooks, end_of_step, leave_steps, mark_steps
+from fgtrace._sampling.exact.core_hooks import Hooks, end_of_step, hook_steps, unhook_steps
 from fgtrace._sampling.own_threads import own_threads
 from fgtrace._sampling.sampler import Figures, Sampler
 from fgtrace._sampling.stats import Stats
@@ -101,7 +101,7 @@ class CoreSampler(Sampler):
         if tasks is None or not hasattr(tasks, "_GatheringFuture") or self._answerer is not None:
             return
         fields, self._step = fields_of(self._module, tasks)
-        for code, flags in marks(tasks):
+        for code, flags in marked_codes(tasks):
             self._core.mark(code, flags)
         source = getattr(tasks, "_all_tasks", None)
         self._core.attach(
@@ -127,11 +127,11 @@ class CoreSampler(Sampler):
                 break
             self._core.look(0)
         folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - a file without a name
-        hooks = mark_steps(self._module, self._step, exact=True)
+        hooks = hook_steps(self._module, self._step, exact=True)
         if hooks is None:
             self.stats.failed["awaits"] = "another tool's wrapper lies over ours in asyncio"
         elif not self._core.begin_exact(folder, self._most_steps(), hooks.is_watching):
-            leave_steps(hooks)
+            unhook_steps(hooks)
             self.stats.failed["awaits"] = "too many traces with exact awaits at once"
         else:
             self._exact = hooks
@@ -145,7 +145,7 @@ class CoreSampler(Sampler):
         hooks, self._exact = self._exact, None
         if hooks is not None:
             self._collections.stop()
-            leave_steps(hooks)
+            unhook_steps(hooks)
 
     def _track_of(self, task: Any) -> int:
         if self._all is not None:
@@ -203,14 +203,14 @@ class CoreSampler(Sampler):
     def _settle(self) -> None:
         if self._marks is not None:
             self._core.mark_steps(False)
-            leave_steps(self._marks)
+            unhook_steps(self._marks)
         self._end_exact()
         self.end = self.end or self.now()
         self._fetch()
 
     def _fetch(self) -> None:
-        self.recording.absorb()
-        self.recording.settle()
+        self.recording.drain()
+        self.recording.fetch_tables()
 
     def _guarded(self, do: Any) -> None:
         try:
@@ -231,20 +231,20 @@ class CoreSampler(Sampler):
             for ask in self._core.take_asks():
                 self._answerer.answer(*ask)
             if stats["foreign"]:
-                self._answerer.look(now)
+                self._answerer.sample(now)
         if stats["broken"] is not None and self._all is None:
             self._failed("core", CoreError(stats["broken"]))
             self._hand_over()
         if self._all is not None:
-            self._all.look(now, sys._current_frames())
+            self._all.sample(now, sys._current_frames())
         elif stats["tasks"] > MANY_TASKS and not (self._asked or self._exact or self._is_paused):
             self._asked = True
-            self._marks = mark_steps(self._module, self._step)
+            self._marks = hook_steps(self._module, self._step)
             self._core.mark_steps(self._marks is not None)
         if self._exact is not None:
             self._core.purge()
         if stats["pending"] >= MOST_ROWS:
-            self.recording.absorb_rows()
+            self.recording.drain_rows()
             self.recording.trim()
 
     def _attach_late(self) -> None:
@@ -260,13 +260,13 @@ class CoreSampler(Sampler):
         From now on Python looks at the tasks.
         """
         self._core.detach()
-        self.recording.absorb()
+        self.recording.drain()
         self._all = CoreTaskCollector(self.recording, finder=self.finder, labels=self._options.labels)
 
     def _last(self) -> None:
         self.end = now = self._core.finish()
         self._answer(now, is_last=True)
-        self.recording.absorb()
+        self.recording.drain()
         if self._all is not None:
             self._all.close(now)
         if self._answerer is not None:
@@ -277,7 +277,7 @@ class CoreSampler(Sampler):
         found: int = self._core.stats()["now"]
         return found
 
-    def under_way(self, now: int) -> bytes:
+    def open_steps(self, now: int) -> bytes:
         found: bytes = self._core.under_way(now)
         return found
 

@@ -23,7 +23,7 @@ from fgtrace._sampling.exact.monkeypatch import forget_patches
 from fgtrace._sampling.exact.python_hooks import forget_listeners
 from fgtrace._sampling.switch_interval import forget_interval
 
-__all__ = ["Pausable", "forget", "wait_for_end", "watch"]
+__all__ = ["Pausable", "ignore_forks", "pause_at_forks", "wait_for_end"]
 
 
 class Pausable(Protocol):
@@ -48,7 +48,7 @@ _paused: list[Pausable] = []
 _hooked: list[bool] = []
 
 
-def watch(one: Pausable) -> None:
+def pause_at_forks(one: Pausable) -> None:
     """
     Pause this one while the program forks.
     """
@@ -58,7 +58,7 @@ def watch(one: Pausable) -> None:
     _at_work[one] = None
 
 
-def forget(one: Pausable) -> None:
+def ignore_forks(one: Pausable) -> None:
     """
     Its thread is gone for good.
     """

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fgtrace._sampling.forks import forget, wait_for_end, watch
+from fgtrace._sampling.forks import ignore_forks, pause_at_forks, wait_for_end
 from fgtrace._sampling.own_threads import own_threads
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class PeriodicThread:
         Begin.
         """
         self._begin()
-        watch(self)
+        pause_at_forks(self)
 
     def wake(self) -> None:
         """
@@ -66,7 +66,7 @@ class PeriodicThread:
         End; returns when the thread is gone, unless it is the one that asks.
         """
         with self._switch:
-            forget(self)
+            ignore_forks(self)
             self._end()
 
     def pause(self) -> None:

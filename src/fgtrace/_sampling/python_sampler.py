@@ -25,7 +25,7 @@ from fgtrace._sampling.exact.collector import ExactTaskCollector
 from fgtrace._sampling.own_threads import own_threads
 from fgtrace._sampling.sampler import Figures, Sampler
 from fgtrace._sampling.stats import Stats
-from fgtrace._sampling.switch_interval import calm, hurry
+from fgtrace._sampling.switch_interval import restore_switch_interval, shorten_switch_interval
 
 __all__ = ["PythonSampler"]
 
@@ -76,7 +76,7 @@ class PythonSampler(Sampler):
 
     def start(self) -> None:
         super().start()
-        hurry()  # only now: where no thread can be started, nothing is left to undo
+        shorten_switch_interval()  # only now: where no thread can be started, nothing is left to undo
 
     def stop(self) -> None:
         self._end_exact()
@@ -97,10 +97,10 @@ class PythonSampler(Sampler):
     def now(self) -> int:
         return self.ticker.clock.now() - self.ticker.start
 
-    def under_way(self, now: int) -> bytes:
-        return self._exact.so_far(now) if self._exact is not None else b""
+    def open_steps(self, now: int) -> bytes:
+        return self._exact.open_steps(now) if self._exact is not None else b""
 
-    def look(self, now: int) -> None:
+    def tick(self, now: int) -> None:
         """
         Let every collector look once.
 
@@ -111,11 +111,11 @@ class PythonSampler(Sampler):
         frames = sys._current_frames()  # the documented way to see all threads
         for collector in tuple(self._collectors):
             try:
-                collector.look(now, frames)
+                collector.sample(now, frames)
             except Exception as error:  # the observer is a guest
                 self._unplug(collector, error)
         del frames  # what they refer to is the program's, and goes when the program lets it go
-        self.ticker.paid(self.ticker.clock.cost() - cost)
+        self.ticker.charge(self.ticker.clock.cost() - cost)
 
     def _prepare(self) -> None:
         self.ticker.restart()
@@ -134,14 +134,14 @@ class PythonSampler(Sampler):
         while self._collectors and (tick := self.ticker.next()) is not None:
             if tick.gap is not None:
                 self._note(tick.gap)
-            self.look(tick.since - self.ticker.start)
+            self.tick(tick.since - self.ticker.start)
             self._trim()
 
     def _halt(self) -> None:
         self.ticker.clock.stop()
 
     def _finish(self) -> None:
-        self.look(self.ticker.last() - self.ticker.start)
+        self.tick(self.ticker.last() - self.ticker.start)
         for collector in tuple(self._collectors):
             try:
                 collector.close(self.end)
@@ -151,7 +151,7 @@ class PythonSampler(Sampler):
             self._note_holders(self.recording)
 
     def _settle(self) -> None:
-        calm()
+        restore_switch_interval()
 
     def _fetch(self) -> None:
         """

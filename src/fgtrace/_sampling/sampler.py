@@ -23,9 +23,9 @@ from fgtrace._recording.recording import Recording
 from fgtrace._sampling.collect.lock_holders import find_holders
 from fgtrace._sampling.collect.requests import RequestNotes
 from fgtrace._sampling.collect.task_discovery import LoopFinder
-from fgtrace._sampling.forks import forget, wait_for_end, watch
+from fgtrace._sampling.forks import ignore_forks, pause_at_forks, wait_for_end
 from fgtrace._sampling.own_threads import own_threads
-from fgtrace._sampling.stats import Stats, describe_awaits, dropped, note_failure
+from fgtrace._sampling.stats import Stats, describe_awaits, dropped_counts, note_failure
 
 __all__ = ["Figures", "Sampler"]
 
@@ -82,14 +82,14 @@ class Sampler(ABC):
             raise
         if self._options.tasks:
             self.requests.start()
-        watch(self)
+        pause_at_forks(self)
 
     def stop(self) -> None:
         """
         Take a last tick, and end; returns when the threads are gone.
         """
         with self._switch:
-            forget(self)
+            ignore_forks(self)
             self._halt()
             if self._thread.ident is None:  # see `resume`: the last tick is taken here
                 self._finish()
@@ -125,7 +125,7 @@ class Sampler(ABC):
         stats.steps = recording.stepped
         stats.tracks = len(recording.tracks)
         stats.cut = recording.cut
-        stats.failed.update(dropped(recording))
+        stats.failed.update(dropped_counts(recording))
 
     @property
     def awaits(self) -> str:
@@ -155,7 +155,7 @@ class Sampler(ABC):
         """
 
     @abstractmethod
-    def under_way(self, now: int) -> bytes:
+    def open_steps(self, now: int) -> bytes:
         """
         Return the steps that are under way, as if they ended now (ns from the start): with exact awaits, and
         as `fgtrace._recording.step_records` has them.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import Recording
 
-__all__ = ["Stats", "describe_awaits", "dropped", "note_failure"]
+__all__ = ["Stats", "describe_awaits", "dropped_counts", "note_failure"]
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ def describe_awaits(options: Options, recording: Recording) -> str:
     return "; ".join(found + ([f"sampled ({', '.join(sorted(others))})"] if others else []))
 
 
-def dropped(recording: Recording) -> dict[str, str]:
+def dropped_counts(recording: Recording) -> dict[str, str]:
     """
     What there was too much of to keep it all.
     """

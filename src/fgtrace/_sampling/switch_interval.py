@@ -17,7 +17,7 @@ from __future__ import annotations
 import sys
 import threading
 
-__all__ = ["SWITCH_INTERVAL", "calm", "forget_interval", "hurry"]
+__all__ = ["SWITCH_INTERVAL", "forget_interval", "restore_switch_interval", "shorten_switch_interval"]
 
 SWITCH_INTERVAL = 0.001
 
@@ -36,7 +36,7 @@ class _Setting:
 _setting = _Setting()
 
 
-def hurry() -> None:
+def shorten_switch_interval() -> None:
     """
     A sampler starts.
     """
@@ -48,7 +48,7 @@ def hurry() -> None:
                 sys.setswitchinterval(SWITCH_INTERVAL)
 
 
-def calm() -> None:
+def restore_switch_interval() -> None:
     """
     A sampler ended.
     """

@@ -97,9 +97,9 @@ class _Generation:
         """
         The last so many ns.
         """
-        under_way = self.sampler.under_way(self.sampler.now())  # first: see `Window`
+        open_steps = self.sampler.open_steps(self.sampler.now())  # first: see `Window`
         self.roll(budget)
-        return Window(self.ring, self.ring.end - length, under_way, self.sampler.requests.open_requests())
+        return Window(self.ring, self.ring.end - length, open_steps, self.sampler.requests.open_requests())
 
 
 class FlightRecorder:

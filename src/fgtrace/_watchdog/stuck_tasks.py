@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from fgtrace._sampling.collect.task_discovery import LoopFinder
-from fgtrace._sampling.collect.tasks import nothing, weakly
+from fgtrace._sampling.collect.tasks import no_reference, weakly
 
 __all__ = ["StuckTask", "StuckTaskDetector"]
 
@@ -63,7 +63,7 @@ class StuckTaskDetector:
                 if waiter is None:
                     continue
                 reference = weakref.ref(task)
-                seen, since, is_reported = before.get(reference, (nothing, now, False))
+                seen, since, is_reported = before.get(reference, (no_reference, now, False))
                 if seen() is not waiter:
                     seen, since, is_reported = weakly(waiter), now, False
                 if not is_reported and now - since >= self._threshold:

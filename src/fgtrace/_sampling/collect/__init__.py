@@ -21,7 +21,7 @@ class Collector(Protocol):
 
     name: str
 
-    def look(self, now: int, frames: dict[int, FrameType]) -> None:
+    def sample(self, now: int, frames: dict[int, FrameType]) -> None:
         """
         Note what changed.
 

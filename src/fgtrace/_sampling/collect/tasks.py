@@ -37,14 +37,14 @@ __all__ = [
     "SeenTask",
     "TaskCollector",
     "labels_of",
-    "nothing",
+    "no_reference",
     "rename",
     "root_name",
     "weakly",
 ]
 
 
-def nothing() -> None:
+def no_reference() -> None:
     """
     Stands for the reference to the waiter of a task that has none.
     """
@@ -59,7 +59,7 @@ class SeenTask:
 
     def __init__(self, track: int) -> None:
         self.track = track
-        self.waiter: Callable[[], Any] = nothing
+        self.waiter: Callable[[], Any] = no_reference
         self.stack = GONE
         self.detail = -1
         self.done = False
@@ -112,7 +112,7 @@ class TaskCollector:
         self._running = recording.intern_waiter(Waiter("running"))
         self._runnable = recording.intern_waiter(Waiter("runnable"))
 
-    def look(self, now: int, frames: dict[int, FrameType]) -> None:
+    def sample(self, now: int, frames: dict[int, FrameType]) -> None:
         references = self._references(frames)
         seen = self._seen
         known = len(seen)
@@ -124,7 +124,7 @@ class TaskCollector:
             entry = seen.get(reference)
             waiter = task._fut_waiter
             if entry is None:
-                entry = self._first_sight(now, reference, task)
+                entry = self._first_seen(now, reference, task)
                 if entry is None:
                     continue
             elif (waiter is not None and entry.waiter() is waiter and not waiter.done()) or entry.done:
@@ -152,7 +152,7 @@ class TaskCollector:
             self._reader = WaiterReader(tasks)
         return self._source.references(frames)
 
-    def _first_sight(self, now: int, reference: Callable[[], Any], task: Any) -> SeenTask | None:
+    def _first_seen(self, now: int, reference: Callable[[], Any], task: Any) -> SeenTask | None:
         """
         Give a task its track; None where it is done, or its loop has not been seen to run.
 
@@ -191,7 +191,7 @@ class TaskCollector:
         self._note(now, entry, elements, detail, waiter)
 
     def _note(self, now: int, entry: SeenTask, elements: list[int], detail: int, waiter: Any) -> None:
-        entry.waiter = nothing if waiter is None else weakly(waiter)
+        entry.waiter = no_reference if waiter is None else weakly(waiter)
         stack = self._recording.intern_stack(elements)
         if stack != entry.stack or detail != entry.detail:
             entry.stack, entry.detail = stack, detail
@@ -302,7 +302,7 @@ class TaskCollector:
 
     def _gone(self, now: int, entry: SeenTask, task: Any) -> None:
         entry.done = True
-        entry.waiter = nothing
+        entry.waiter = no_reference
         track = self._recording.tracks[entry.track]
         track.end = now
         if task is not None:
@@ -325,7 +325,7 @@ def weakly(waiter: Any) -> Callable[[], Any]:
     try:
         return weakref.ref(waiter)
     except TypeError:
-        return nothing
+        return no_reference
 
 
 def labels_of(task: Any, labels: Sequence[ContextVar[Any]]) -> dict[str, str | int]:

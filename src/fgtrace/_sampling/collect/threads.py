@@ -51,7 +51,7 @@ def cpu_clock(native_id: int) -> Callable[[], int] | None:
     return lambda: time.clock_gettime_ns(clock)
 
 
-class _Seen:
+class SeenThread:
     """
     What was last seen of one thread.
     """
@@ -73,7 +73,7 @@ class _Seen:
         self.stack = GONE
 
 
-def _nobody() -> None:
+def _no_thread() -> None:
     """
     Stands for the reference to the Thread object of a thread that has none.
     """
@@ -106,10 +106,10 @@ class ThreadCollector:
         self._clock_of = clock_of
         self._clock = clock
         self._looked = 0
-        self._seen: dict[int, _Seen] = {}
+        self._seen: dict[int, SeenThread] = {}
         self._samples = [recording.intern_thread_sample(each) for each in THREAD_SAMPLES]
 
-    def look(self, now: int, frames: dict[int, FrameType]) -> None:
+    def sample(self, now: int, frames: dict[int, FrameType]) -> None:
         seen = self._seen
         active = threading._active  # type: ignore[attr-defined]  # enumerate() takes a lock of the program's
         time_ = self._clock()
@@ -161,7 +161,7 @@ class ThreadCollector:
         Nothing is left to read: names are read at each look.
         """
 
-    def _note(self, now: int, known: _Seen, path: list[int], ran: int) -> None:
+    def _note(self, now: int, known: SeenThread, path: list[int], ran: int) -> None:
         if ran == TOO_SOON:
             ran = known.ran if path == known.path else UNKNOWN
         if path != known.path:
@@ -172,7 +172,7 @@ class ThreadCollector:
         known.ran = ran
         self._recording.observe(now, known.track, known.stack, self._samples[ran])
 
-    def _identify(self, now: int, ident: int, thread: threading.Thread | None) -> _Seen:
+    def _identify(self, now: int, ident: int, thread: threading.Thread | None) -> SeenThread:
         """
         Whose ident this is, when its Thread object is another than it was.
 
@@ -189,15 +189,15 @@ class ThreadCollector:
                 known.thread = weakref.ref(thread)
                 return known
             self._gone(now, ident)
-        return self._first_sight(now, ident, thread)
+        return self._first_seen(now, ident, thread)
 
-    def _first_sight(self, now: int, ident: int, thread: threading.Thread | None) -> _Seen:
+    def _first_seen(self, now: int, ident: int, thread: threading.Thread | None) -> SeenThread:
         native = thread.native_id if thread is not None else _native_id(ident)
         track = self._recording.add_track(
             TrackEntry("thread", f"thread {native or ident}", now, tid=native or 0)
         )
-        reference = weakref.ref(thread) if thread is not None else _nobody
-        known = self._seen[ident] = _Seen(track, reference, self._clock_of(native or 0))
+        reference = weakref.ref(thread) if thread is not None else _no_thread
+        known = self._seen[ident] = SeenThread(track, reference, self._clock_of(native or 0))
         return known
 
     def _gone(self, now: int, ident: int) -> None:
@@ -206,7 +206,7 @@ class ThreadCollector:
         track.end = now
         self._recording.observe(now, known.track, GONE, 0)
 
-    def _rename(self, known: _Seen, name: str) -> None:
+    def _rename(self, known: SeenThread, name: str) -> None:
         track = self._recording.tracks[known.track]
         if known.name is not None and name != track.name:
             track.args["former name"] = track.name
@@ -225,7 +225,7 @@ def _native_id(ident: int) -> int | None:
         return None
 
 
-def _ran(known: _Seen, now: int, is_soon: bool) -> int:  # noqa: FBT001
+def _ran(known: SeenThread, now: int, is_soon: bool) -> int:  # noqa: FBT001
     """
     What the thread's CPU clock did since the last look.
     """

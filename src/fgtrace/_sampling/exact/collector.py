@@ -33,7 +33,7 @@ from fgtrace._recording.step_records import NOBODY, THREAD, pack_step
 from fgtrace._sampling.collect.await_chain import is_running
 from fgtrace._sampling.collect.tasks import SeenLoop, SeenTask, TaskCollector, rename
 from fgtrace._sampling.exact.callback_names import CallbackTable, StepCallbacks
-from fgtrace._sampling.exact.open_steps import OpenStep, over, runs, source_of_handle
+from fgtrace._sampling.exact.open_steps import OpenStep, end_of_first_step, is_still_running, source_of_handle
 from fgtrace._sampling.exact.python_hooks import add_listener, remove_listener
 
 __all__ = ["ExactTaskCollector"]
@@ -74,7 +74,7 @@ class ExactTaskCollector(TaskCollector):
         self._callbacks = CallbackTable(recording)
         self._is_open = self._has_begun = False
         self._inside: set[int] = set()
-        self._under_way: dict[int, OpenStep] = {}
+        self._open: dict[int, OpenStep] = {}
         self._queued: dict[int, tuple[Callable[[], Any], int, int, bool]] = {}
         self._next_search = 0
 
@@ -93,8 +93,8 @@ class ExactTaskCollector(TaskCollector):
             return
         self._inside.add(ident)
         try:
-            self.look(0, sys._current_frames())
-            self._find_under_way(ident)
+            self.sample(0, sys._current_frames())
+            self._find_open_steps(ident)
         except Exception as error:  # the observer is a guest
             self._unplug(error)
         finally:
@@ -108,9 +108,9 @@ class ExactTaskCollector(TaskCollector):
         self._is_open = False
         remove_listener(self)
 
-    def look(self, now: int, frames: dict[int, FrameType]) -> None:
-        super().look(now, frames)
-        for ident, step in list(self._under_way.items()):
+    def sample(self, now: int, frames: dict[int, FrameType]) -> None:
+        super().sample(now, frames)
+        for ident, step in list(self._open.items()):
             if step.seen is not None and ident in frames:
                 self._sample(now, ident, step, frames[ident])
         self._check_loops()
@@ -120,16 +120,16 @@ class ExactTaskCollector(TaskCollector):
                     del self._queued[key]
 
     def close(self, now: int) -> None:
-        self._recording.steps.frombytes(self.so_far(now))
-        self._under_way.clear()
+        self._recording.steps.frombytes(self.open_steps(now))
+        self._open.clear()
         super().close(now)
 
-    def so_far(self, now: int) -> bytes:
+    def open_steps(self, now: int) -> bytes:
         """
         The steps that are under way, as if they ended now: see `fgtrace._recording.step_records`.
         """
         found = array("q")
-        for innermost in list(self._under_way.values()):
+        for innermost in list(self._open.values()):
             step: OpenStep | None = innermost
             while step is not None:
                 stack, detail = step.stack, step.detail
@@ -157,7 +157,7 @@ class ExactTaskCollector(TaskCollector):
 
     def left(self, handle: Any) -> None:
         end, ident = self._now(), threading.get_ident()
-        step = self._under_way.get(ident)
+        step = self._open.get(ident)
         if step is None or (step.handle is not handle and step.handle is not None):
             return
         if not self._is_open or ident in self._inside:
@@ -187,13 +187,13 @@ class ExactTaskCollector(TaskCollector):
         self._failed("awaits", error)
 
     def _enter(self, handle: Any, ident: int, start: int) -> None:
-        outer = self._under_way.get(ident)
-        if outer is not None and outer.handle is None and not runs(outer):
+        outer = self._open.get(ident)
+        if outer is not None and outer.handle is None and not is_still_running(outer):
             self._leave(ident, start)  # it ended before this one began
             outer = None
         loop = self._loop(handle._loop)
         callback = handle._callback
-        if loop is None or callback is over:
+        if loop is None or callback is end_of_first_step:
             return
         if loop.thread != ident:
             self._settle(loop, ident)
@@ -209,7 +209,7 @@ class ExactTaskCollector(TaskCollector):
             step.of_callback(loop.index, self._callbacks.number(callback), source)
         elif not self._is_known(step, task):
             return
-        self._under_way[ident] = step
+        self._open[ident] = step
 
     def _is_known(self, step: OpenStep, task: Any) -> bool:
         """
@@ -219,7 +219,7 @@ class ExactTaskCollector(TaskCollector):
         seen = self._seen.get(reference)
         if seen is None:
             time = step.ready if step.ready >= 0 else step.start
-            seen = self._first_sight(time, reference, task)
+            seen = self._first_seen(time, reference, task)
             if seen is None:
                 return False
             self._changed(time, seen, task, task._fut_waiter, {})
@@ -230,11 +230,11 @@ class ExactTaskCollector(TaskCollector):
         return True
 
     def _leave(self, ident: int, end: int) -> None:
-        step = self._under_way.pop(ident, None)
+        step = self._open.pop(ident, None)
         if step is None:  # the trace has ended meanwhile
             return
         if step.outer is not None:
-            self._under_way[ident] = step.outer
+            self._open[ident] = step.outer
         seen, task = step.seen, step.reference()
         if seen is not None:
             step.stack, step.detail = self._after(task, seen)
@@ -271,7 +271,7 @@ class ExactTaskCollector(TaskCollector):
         now = self._now()
         callback, runs_in = handle._callback, handle._loop._thread_id
         is_elsewhere = runs_in is not None and runs_in != ident
-        step = self._under_way.get(ident)
+        step = self._open.get(ident)
         waker = step.word if step is not None else THREAD if is_elsewhere else NOBODY
         task = self._steps.task_of(callback)
         if task is not None and self._steps.is_step(callback):
@@ -284,7 +284,7 @@ class ExactTaskCollector(TaskCollector):
         """
         A task is new: it was made by the step that is under way here, and has not run.
         """
-        seen = self._first_sight(now, reference, task)
+        seen = self._first_seen(now, reference, task)
         if seen is not None:
             if creator is not None and creator.seen is not None:
                 self._recording.note_parent(creator.track, seen.track)
@@ -308,7 +308,7 @@ class ExactTaskCollector(TaskCollector):
 
     # what the ticks do
 
-    def _find_under_way(self, ident: int) -> None:
+    def _find_open_steps(self, ident: int) -> None:
         """
         Steps that were under way when the trace began: they are followed from there on.
         """
@@ -317,23 +317,23 @@ class ExactTaskCollector(TaskCollector):
             if task is None or not seen.exact or not is_running(task.get_coro()):
                 continue
             loop = self._loop(task.get_loop())
-            if loop is None or not loop.thread or loop.thread in self._under_way:
+            if loop is None or not loop.thread or loop.thread in self._open:
                 continue
             step = OpenStep(None, 0, -1, NOBODY)
             step.of_task(reference, seen)
-            self._under_way[loop.thread] = step
+            self._open[loop.thread] = step
             with suppress(RuntimeError):  # it was closed just now
                 if loop.thread == ident:
-                    task.get_loop().call_soon(over)
+                    task.get_loop().call_soon(end_of_first_step)
                 else:
-                    task.get_loop().call_soon_threadsafe(over)
+                    task.get_loop().call_soon_threadsafe(end_of_first_step)
 
     def _sample(self, now: int, ident: int, step: OpenStep, frame: FrameType) -> None:
         task = step.reference()
         coro = None if task is None else task.get_coro()
         root = getattr(coro, "cr_frame", None) or getattr(coro, "gi_frame", None)
         elements = self._walker.frames(frame, root) if isinstance(root, FrameType) else []
-        if elements and step.seen is not None and self._under_way.get(ident) is step:
+        if elements and step.seen is not None and self._open.get(ident) is step:
             self._note(max(now, step.start), step.seen, elements, self._running, None)
 
     def _check_loops(self) -> None:
@@ -342,11 +342,11 @@ class ExactTaskCollector(TaskCollector):
             if entry.exact and entry.end < 0 and (loop is None or loop.is_closed()):
                 entry.end = self._now()
 
-    def _first_sight(self, now: int, reference: Callable[[], Any], task: Any) -> SeenTask | None:
+    def _first_seen(self, now: int, reference: Callable[[], Any], task: Any) -> SeenTask | None:
         with self._lock:
             found = self._seen.get(reference)
             if found is None:
-                found = super()._first_sight(now, reference, task)
+                found = super()._first_seen(now, reference, task)
                 if found is not None:
                     loop = self._recording.tracks[found.track].loop
                     found.done = found.exact = self._recording.loops[loop].exact  # no tick looks at it

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from fgtrace._sampling.exact.monkeypatch import Patch
 
-__all__ = ["Hooks", "end_of_step", "forget_hooks", "is_stock", "leave_steps", "mark_steps", "report_error"]
+__all__ = ["Hooks", "end_of_step", "forget_hooks", "hook_steps", "is_stock", "report_error", "unhook_steps"]
 
 _patches: dict[str, Patch] = {}
 
@@ -30,7 +30,7 @@ class Hooks(NamedTuple):
     is_watching: bool
 
 
-def mark_steps(core: Any, step: type, *, exact: bool = False) -> Hooks | None:
+def hook_steps(core: Any, step: type, *, exact: bool = False) -> Hooks | None:
     """
     Have the core told of the steps of tasks.
 
@@ -40,7 +40,7 @@ def mark_steps(core: Any, step: type, *, exact: bool = False) -> Hooks | None:
         exact: also of what is scheduled.
 
     Returns:
-        What to give back with `leave_steps`; None where it could not be done.
+        What to give back with `unhook_steps`; None where it could not be done.
     """
     events = sys.modules["asyncio.events"]
     try:
@@ -93,7 +93,7 @@ def _put_scheduling(core: Any, patches: list[Patch]) -> bool:
     return len(patches) > 1
 
 
-def leave_steps(hooks: Hooks) -> None:
+def unhook_steps(hooks: Hooks) -> None:
     """
     One that asked for it needs them no more.
     """

@@ -10,9 +10,9 @@ from typing import Any
 from fgtrace._recording.recording import EMPTY
 from fgtrace._recording.step_records import CALLBACK, SELECTOR, SOON, THREADSAFE, TIMER
 from fgtrace._sampling.collect.await_chain import is_running
-from fgtrace._sampling.collect.tasks import SeenTask, nothing
+from fgtrace._sampling.collect.tasks import SeenTask, no_reference
 
-__all__ = ["OpenStep", "over", "runs", "source_of_handle"]
+__all__ = ["OpenStep", "end_of_first_step", "is_still_running", "source_of_handle"]
 
 
 class OpenStep:
@@ -33,7 +33,7 @@ class OpenStep:
         self.ready = ready
         self.waker = waker
         self.outer: OpenStep | None = None
-        self.reference: Callable[[], Any] = nothing
+        self.reference: Callable[[], Any] = no_reference
         self.seen: SeenTask | None = None
         self.track = self.word = 0
         self.stack, self.detail = EMPTY, 0
@@ -54,13 +54,13 @@ class OpenStep:
         self.stack, self.detail = function, source
 
 
-def over() -> None:
+def end_of_first_step() -> None:
     """
     Where this runs, the step that was under way when the trace began is over.
     """
 
 
-def runs(step: OpenStep) -> bool:
+def is_still_running(step: OpenStep) -> bool:
     task = step.reference()
     return task is not None and is_running(task.get_coro())
 
