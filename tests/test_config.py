@@ -112,7 +112,7 @@ def test_unknown_option(function: str) -> None:
         with pytest.raises(fgtrace.UnknownOptionError) as caught:
             FUNCTIONS[function](**{name: 99})
         assert str(caught.value).startswith(f"{function}() has no option {name!r}: ")
-        assert str(caught.value).endswith(f"known is {', '.join(caught.value.known)}")
+        assert str(caught.value).endswith(f"the options are {', '.join(caught.value.known)}")
         signature = inspect.signature(FUNCTIONS[function]).parameters.values()
         assert {each.name for each in signature if each.default is not each.empty} <= set(caught.value.known)
 
@@ -134,7 +134,7 @@ def test_nearest_option() -> None:
     ):
         fgtrace.Config(format_="json")  # type: ignore[call-arg]
     with pytest.raises(
-        TypeError, match=r"Trace\.report\(\) has no option 'tops': did you mean 'top'\? known is"
+        TypeError, match=r"Trace\.report\(\) has no option 'tops': did you mean 'top'\? the options are"
     ):
         of_file(fgtrace.Config(), {"tops": 3})
 

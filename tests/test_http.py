@@ -205,7 +205,7 @@ def test_headers(mounted: Live) -> None:
         ("tasks=0&awaits=exact", 'bad awaits: "exact": allowed is'),
         ("threads=0&tasks=0", 'bad tasks: "0": allowed is'),
         ("tasks=No&threads=off", 'bad tasks: "No": allowed is'),
-        ("dst=/etc/passwd", 'bad query: "dst": known is seconds, hz, format'),
+        ("dst=/etc/passwd", 'bad query: "dst": the options are seconds, hz, format'),
         ("hz", "bad query:"),
         ("hz=%FF", "bad query:"),
         ("hz=%zz", 'bad hz: "%zz"'),

@@ -111,7 +111,7 @@ def test_error_in_the_cell(tmp_path: Path) -> None:
     ("line", "why"),
     [
         ("hz=fast", "bad hz: 'fast': allowed is a number above 0"),
-        ("speed=1", "bad option: 'speed': known is hz"),
+        ("speed=1", "bad option: 'speed': the options are hz"),
         ("a.json b.json", "bad path: 'a.json b.json': allowed is one"),
         ("a.folded", "bad format: 'folded': allowed is json or json.gz or perfetto or perfetto.gz"),
         ("'a", "No closing quotation"),

@@ -249,8 +249,8 @@ def test_junit(run: Run, tmp_path: Path) -> None:
     [
         (["--fgtrace-set=hz=fast"], "--fgtrace-set: bad hz: 'fast': allowed is a number above 0"),
         (["--fgtrace-set=fast"], "--fgtrace-set: bad option: 'fast': allowed is NAME=VALUE"),
-        (["--fgtrace-set=speed=1"], "--fgtrace-set: bad option: 'speed': known is hz"),
-        (["--fgtrace-set=dst=x"], "--fgtrace-set: bad option: 'dst': known is hz"),
+        (["--fgtrace-set=speed=1"], "--fgtrace-set: bad option: 'speed': the options are hz"),
+        (["--fgtrace-set=dst=x"], "--fgtrace-set: bad option: 'dst': the options are hz"),
         (["--fgtrace-when=never"], "invalid choice: 'never'"),
         (["--fgtrace=."], "holds other files; allowed is a new folder"),
         (["--fgtrace=test_it.py"], "--fgtrace: cannot use"),

@@ -1,14 +1,14 @@
 """
-The family of errors that fgtrace raises.
+The errors that fgtrace raises.
 
     FgtraceError
     ├── ConfigError         (ValueError)    an option with a value that is not allowed
-    ├── UnknownOptionError  (TypeError)     an option that there is not
+    ├── UnknownOptionError  (TypeError)     an option that does not exist
     ├── TraceStateError     (RuntimeError)  a call at the wrong time: ``stop()`` twice, say
     ├── SinkError           (OSError)       the destination could not be opened or written
     └── TraceFormatError    (ValueError)    a file that is not a trace we can read
 
-Each is also the builtin that a caller would expect, so ``except ValueError`` and
+Each error is also the builtin that a caller would expect, so ``except ValueError`` and
 ``except fgtrace.ConfigError`` both work.
 """
 
@@ -36,8 +36,8 @@ class ConfigError(FgtraceError, ValueError):
 
     Attributes:
         field: the option's name, such as ``"hz"``.
-        value: what was given.
-        allowed: what may be given, as a person would say it.
+        value: the value that was given.
+        allowed: the values that are allowed, in words.
     """
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
@@ -55,9 +55,9 @@ class UnknownOptionError(FgtraceError, TypeError):
     A function has no option of this name.
 
     Attributes:
-        function: what was called, such as ``"fgtrace.serve"``.
+        function: the function that was called, such as ``"fgtrace.serve"``.
         option: the name that was given.
-        known: the names that there are.
+        known: the names of the options that exist.
     """
 
     def __init__(self, function: str, option: str, known: tuple[str, ...], nearest: str = "") -> None:
@@ -69,12 +69,14 @@ class UnknownOptionError(FgtraceError, TypeError):
 
     def __str__(self) -> str:
         meant = f"did you mean {self._nearest!r}? " if self._nearest else ""
-        return f"{self.function}() has no option {self.option!r}: {meant}known is {', '.join(self.known)}"
+        return (
+            f"{self.function}() has no option {self.option!r}: {meant}the options are {', '.join(self.known)}"
+        )
 
 
 class TraceStateError(FgtraceError, RuntimeError):
     """
-    A trace was asked for something that it cannot do in its present state.
+    A call came at the wrong time: the trace cannot do this in its present state.
     """
 
 
@@ -82,11 +84,11 @@ class SinkError(FgtraceError, OSError):
     """
     The destination of a trace could not be opened or written.
 
-    The cause (``FileNotFoundError``, ``OSError(ENOSPC)``, ``ValueError`` of a closed file) is
-    in ``__cause__``; ``errno`` and ``filename`` are the cause's where it has them.
+    ``__cause__`` has the cause (``FileNotFoundError``, ``OSError(ENOSPC)``, ``ValueError`` of a closed file);
+    ``errno`` and ``filename`` are those of the cause, where it has them.
 
     Attributes:
-        dst: the destination as it was given.
+        dst: the destination as the caller gave it.
     """
 
     def __init__(self, dst: object, cause: BaseException) -> None:
@@ -96,7 +98,7 @@ class SinkError(FgtraceError, OSError):
         self.filename = getattr(cause, "filename", None)
 
     def __str__(self) -> str:
-        return str(self.args[0])  # an OSError with an errno would say that and no more
+        return str(self.args[0])  # an OSError that has an errno would print the errno alone
 
 
 class TraceFormatError(FgtraceError, ValueError):
@@ -105,7 +107,7 @@ class TraceFormatError(FgtraceError, ValueError):
 
     Attributes:
         source: the file's name.
-        offset: where reading stopped, in bytes from the start, or None where it is not known.
+        offset: where the reader stopped, in bytes from the start; None where that is not known.
     """
 
     def __init__(self, source: object, reason: str, offset: int | None = None) -> None:

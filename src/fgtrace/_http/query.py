@@ -115,7 +115,7 @@ def read_query(query: str, fields: Mapping[str, Field]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name not in fields:
-            raise ConfigError("query", name, "known is " + ", ".join(fields))
+            raise ConfigError("query", name, "the options are " + ", ".join(fields))
         if name in found:
             raise ConfigError(name, value, "allowed is once")
         try:

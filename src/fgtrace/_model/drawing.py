@@ -1,9 +1,9 @@
 """
-Slices as their begins and ends, for formats that write the two apart.
+What an encoder reads, `Drawing`; and slices as begins and ends, for formats that write the two separately.
 
-The order: of each track by time; at one time first the ends, then the begins, outermost first. An
-end is always that of the innermost slice that is open, so begins and ends nest by construction. Tracks take
-turns in any way.
+Begins and ends come by time on each track. At equal times the ends come first, then the begins, outermost
+first. An end belongs to the innermost slice that is open, so begins and ends always nest. Begins and ends of
+different tracks may alternate in any order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ FOREVER = 1 << 63
 
 class BeginEnd(NamedTuple):
     """
-    At this time (ns) this frame begins on the track; None: its innermost slice ends.
+    A slice begins or ends: at this time (ns) this frame begins on the track, or (frame None) its innermost
+    slice ends.
     """
 
     track: Track
@@ -32,54 +33,55 @@ class BeginEnd(NamedTuple):
 
 class Drawing(Protocol):
     """
-    What an encoder writes: a `Timeline`, or a file that was read.
+    A trace as an encoder reads it: a `Timeline`, or a file that was read.
 
-    Either `slices` or `begins_and_ends` is asked for, once; then what else there is.
+    An encoder reads either `slices` or `begins_and_ends`, once, and the flows, counters and instants after
+    that.
     """
 
     @property
     def tracks(self) -> list[Track]:
         """
-        All tracks, in display order; slices lie within their lives.
+        Return all tracks in display order; each slice lies between its track's start and end.
         """
 
     def identical_tasks(self) -> list[list[Track]]:
         """
-        Tasks in groups of which exactly the same is drawn, as far as that is known.
+        Return groups of tasks that have exactly the same slices, as far as that is known.
         """
 
     def slices(self) -> Iterator[Slice]:
         """
-        All slices; of two with the same start and end on a track the outer one comes first.
+        Yield all slices; of two with the same start and end on a track the outer one comes first.
         """
 
     def begins_and_ends(self) -> Iterator[BeginEnd]:
         """
-        All slices as begins and ends; a track that ends before another one begins comes before it.
+        Yield all slices as begins and ends; a track that ends before another one begins comes before it.
         """
 
     def flows(self) -> Iterator[Flow]:
         """
-        All arrows.
+        Yield all arrows.
         """
 
     def counters(self) -> Iterator[Counter]:
         """
-        All counters' values, by time.
+        Yield the values of all counters, by time.
         """
 
     def instants(self) -> Iterator[Instant]:
         """
-        All flags.
+        Yield all flags.
         """
 
 
 def begins_and_ends(slices: Iterable[Slice]) -> Iterator[BeginEnd]:
     """
-    The begins and ends of slices.
+    Yield the begins and ends of slices.
 
     Args:
-        slices: of each track by start, the outermost first.
+        slices: by start on each track, outer ones before inner ones.
 
     Raises:
         ValueError: two slices of a track overlap in part, or are out of order.
@@ -89,7 +91,7 @@ def begins_and_ends(slices: Iterable[Slice]) -> Iterator[BeginEnd]:
     make = tuple.__new__  # what Edge() comes to, in half the time
     last, stack, latest = None, list[int](), 0
     for track, start, end, _, frame in slices:
-        if track is not last:  # most slices come in a row: what is looked up stays
+        if track is not last:  # most slices of a track follow each other, so its stack is found once
             if last is not None:
                 times[last.id] = latest
             last, stack = track, stacks.setdefault(track.id, (track, []))[1]
@@ -108,7 +110,7 @@ def begins_and_ends(slices: Iterable[Slice]) -> Iterator[BeginEnd]:
 
 def begins_and_ends_by_track(slices: Iterable[Slice]) -> Iterator[BeginEnd]:
     """
-    The begins and ends of slices that come track by track; else as `begins_and_ends`.
+    Yield the begins and ends of slices that come track by track; otherwise as `begins_and_ends`.
     """
     for _, rows in groupby(slices, key=_track):
         yield from begins_and_ends(rows)

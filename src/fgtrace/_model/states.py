@@ -1,9 +1,9 @@
 """
-The states of a track: why it is where it is.
+The states of a track: the reasons why it is where it is.
 
-A state is a fixed string without digits, because viewers colour a slice by its name and two
-slices of one state should look alike. What varies (the lock, the awaited task) goes into the
-slice's args. The table in the docs is made from `STATES`.
+A state is a fixed string without digits, because a viewer colours a slice by its name, and two slices of one
+state should have one colour. What varies (the lock, the awaited task) goes into the slice's arguments. The
+table in docs/states.md is made from `STATES`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ IDLE = "idle"
 
 class State(NamedTuple):
     """
-    One row of the table: the name, which kinds of track can be in it, and what it means.
+    A row of the table: the state's name, the kinds of track that can be in it, and its meaning.
     """
 
     name: str
@@ -64,7 +64,7 @@ _TASK = ("task",)
 _THREAD = ("thread",)
 _BOTH = ("task", "thread")
 
-#: Every state, in the order in which a reader would want them.
+#: Every state, in the order of docs/states.md.
 STATES = (
     State(RUNNING, _BOTH, "executes code"),
     State(RUNNABLE, _TASK, "could go on; waits for its turn on the event loop"),
@@ -86,5 +86,5 @@ STATES = (
 TASK_STATES = tuple(state.name for state in STATES if "task" in state.kinds)
 THREAD_STATES = tuple(state.name for state in STATES if "thread" in state.kinds)
 
-#: The states of a track that waits for nothing but its turn: there is no place that it waits at.
+#: The states of a track that waits for nothing, or for its turn alone: no frame is the place of the wait.
 UNBLOCKED = frozenset((RUNNING, RUNNABLE))

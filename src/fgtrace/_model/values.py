@@ -1,8 +1,8 @@
 """
-The words of the house, as frozen values (design: tick, track, stack, state, slice, gap).
+The values of a trace: what a collector found in a sample, and what a viewer shows.
 
-Nothing here knows a clock, a file or the interpreter: a value is what a collector saw or what
-a viewer draws. Times are integers in nanoseconds from the trace's start.
+Nothing here knows a clock, a file or the interpreter. Times are integers in nanoseconds from the trace's
+start.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ __all__ = [
     "WaiterKind",
 ]
 
-#: What a task's waiter turned out to be when the collector looked at it.
+#: The kind of a task's waiter when the collector read it.
 #:
-#: ``running``: none, the task's coroutine is on a thread. ``runnable``: none, or one that is
-#: done. ``task``: a Task, or a future that only forwards tasks (gather, shield, wait).
-#: ``thread``: the asyncio end of a concurrent future. ``io``: a future of the loop's own socket
-#: calls (uvloop). ``future``: any other.
+#: ``running``: there is no waiter, since the task's coroutine runs on a thread. ``runnable``: there is none,
+#: or it is done. ``task``: a Task, or a future that only forwards tasks (gather, shield, wait). ``thread``:
+#: the asyncio end of a concurrent future. ``io``: a future of the loop's own socket calls (uvloop).
+#: ``future``: any other future.
 WaiterKind = Literal["running", "runnable", "task", "thread", "io", "future"]
 
 #: What a thread's CPU clock did since the tick before.
 #:
-#: ``busy``: it ran all the time. ``some``: it ran for a part. ``still``: it stood still and no
-#: other thread ran either, so it was not the GIL that it waited for. ``starved``: it stood
-#: still while another thread ran. ``unknown``: first sight, or no such clock here.
+#: ``busy``: it ran all the time. ``some``: it ran for a part. ``still``: it stood still and no other thread
+#: ran either, so the thread did not wait for the GIL. ``starved``: it stood still while another thread ran.
+#: ``unknown``: this is the thread's first sample, or the system has no such clock.
 Cpu = Literal["busy", "some", "still", "starved", "unknown"]
 
 #: Time (ns), track, stack and detail; appended only where it differs from the track's last one.
@@ -52,14 +52,13 @@ Observation = tuple[int, int, int, int]
 #: Start and end (ns from the trace's start).
 Span = tuple[int, int]
 
-
-#: What a flag on a task's track is called that says who holds the lock that it waits for.
+#: The name of a flag that says, on the track of a task that waits for a lock, who holds the lock.
 LOCK_HELD = "lock held"
 
 
 class FrameName(NamedTuple):
     """
-    Which function a frame runs: what the state rules read.
+    The name of the function that a frame runs; the state rules read it.
     """
 
     module: str
@@ -69,7 +68,7 @@ class FrameName(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Waiter:
     """
-    What a task waits for, as far as the future itself can tell.
+    The future that a task waits for, as far as the future itself can tell.
 
     Args:
         kind: see `WaiterKind`.
@@ -85,7 +84,7 @@ class Waiter:
 @dataclass(frozen=True, slots=True)
 class ThreadSample:
     """
-    What was seen of a thread besides its frames.
+    What a sample of a thread says besides its frames.
 
     Args:
         cpu: see `Cpu`.
@@ -97,7 +96,7 @@ class ThreadSample:
 @dataclass(frozen=True, slots=True)
 class Frame:
     """
-    One rectangle's face: what a viewer writes on a slice and shows when it is clicked.
+    What a viewer writes on a slice, and shows when the slice is clicked.
 
     Args:
         name: ``module.qualname`` of a function, a state, or the text of a native call.
@@ -118,21 +117,21 @@ class Frame:
 @dataclass(frozen=True, slots=True)
 class Track:
     """
-    One thread, task, or the tracer itself: a row in the viewer.
+    A thread, a task, or the tracer itself: a row in the viewer.
 
-    With exact awaits an event loop has two more: what the loop did (``loop``), and the callbacks
-    that it ran (``callbacks``). A ``lane`` is there for viewers only: see `fgtrace._timeline.lanes`.
+    With exact awaits an event loop has two tracks of its own: what the loop did (``loop``), and the callbacks
+    that it ran (``callbacks``). A ``lane`` exists for viewers only: see `fgtrace._timeline.lanes`.
 
     Args:
         kind: ``thread``, ``task``, ``lane``, ``loop``, ``callbacks`` or ``tracer``.
-        id: unique within a trace, counted from 0 in the order of first sight.
+        id: unique within a trace, counted from 0 in the order in which tracks were first seen.
         name: the thread's or task's name; a task's is followed by its coroutine's.
         group: the process row that it belongs to: ``""`` for threads, else the loop's name.
         tid: the thread's native id; for a task its place in display order, from 1.
         pid: the process id, or 4194304 + k for the k-th event loop.
         parent: the id of the task that started or awaits this one, or -1.
         level: how many ancestors it has.
-        start: first sight. end: last sight (both ns from the trace's start).
+        start: when it was first seen. end: when it was last seen (both ns from the trace's start).
         args: further facts, such as former names.
     """
 
@@ -151,11 +150,11 @@ class Track:
 
 class Slice(NamedTuple):
     """
-    One rectangle: a track had this frame at this depth from start to end.
+    A rectangle in the viewer: a track had this frame at this depth from start to end.
 
-    ``start`` and ``end`` are nanoseconds from the trace's start, ``depth`` counts from 0 at the
-    outermost frame. A named tuple, not a dataclass: a trace has millions of them, and a tuple
-    is made in a sixth of the time.
+    ``start`` and ``end`` are nanoseconds from the trace's start, ``depth`` counts from 0 at the outermost
+    frame. A slice is a named tuple, not a dataclass: a trace has millions of them, and a tuple is made in a
+    sixth of the time.
     """
 
     track: Track
@@ -179,7 +178,7 @@ class Flow(NamedTuple):
 
 class Counter(NamedTuple):
     """
-    The value of a counter from this time on; ``unit`` is what is counted.
+    The value of a counter from this time on; ``unit`` names what it counts.
     """
 
     pid: int
@@ -191,7 +190,7 @@ class Counter(NamedTuple):
 
 class Instant(NamedTuple):
     """
-    Something that is said of one moment of a track: a flag in the viewer.
+    A flag in the viewer: an event at one moment of a track.
     """
 
     name: str
@@ -202,7 +201,8 @@ class Instant(NamedTuple):
 
 class Collection(NamedTuple):
     """
-    A run of the garbage collector: when (ns), in the thread of which native id, and what came of it.
+    A run of the garbage collector: its start and end (ns), the native id of its thread, its generation, and
+    how many objects it collected.
     """
 
     start: int
@@ -212,16 +212,17 @@ class Collection(NamedTuple):
     collected: int
 
 
-#: A request while the program runs: a plain tuple, which the garbage collector soon looks at no more.
+#: A `Request` while the program runs: a plain tuple, since the garbage collector soon stops tracking that.
 RequestRow = tuple[int, int, int, str, str, str, str, str]
 
 
 class Request(NamedTuple):
     """
-    A request that a task served, from when to when (ns; -1: it was under way when the trace ended).
+    A request that a task served, with its start and end (ns; end -1: the request was under way as the trace
+    ended).
 
-    ``request_id`` and ``parent``: its headers ``X-Request-ID`` and ``traceparent``. ``trace_id``: that of
-    OpenTelemetry, where the program uses it.
+    ``request_id`` and ``parent`` are the headers ``X-Request-ID`` and ``traceparent``. ``trace_id`` is that
+    of OpenTelemetry, where the program uses it.
     """
 
     track: int
@@ -236,7 +237,7 @@ class Request(NamedTuple):
     @property
     def args(self) -> tuple[tuple[str, str], ...]:
         """
-        The arguments of its slice.
+        Return the arguments of the request's slice.
         """
         parts = self.parent.split("-")  # https://www.w3.org/TR/trace-context/
         found = (
@@ -249,10 +250,11 @@ class Request(NamedTuple):
 
 class Gap(NamedTuple):
     """
-    A stretch without ticks.
+    A stretch of time without ticks.
 
-    ``kind``: ``late`` (the tick was due, but the tracer could not run: a C call held the GIL,
-    say) or ``skipped`` (left out to keep within ``max_overhead``). ``ticks``: how many.
+    ``kind`` is ``late`` (the tick was due, but the tracer could not run: a C call held the GIL, for example)
+    or ``skipped`` (the sampler left ticks out to keep within ``max_overhead``). ``ticks`` says how many are
+    missing.
     """
 
     start: int

@@ -1,5 +1,5 @@
 """
-Options as words, ``hz=500 awaits=exact``: of pytest's command line and of a notebook's magic.
+Options as assignments, ``hz=500 awaits=exact``: on pytest's command line and in a notebook's magic.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from fgtrace.errors import ConfigError
 
 __all__ = ["options_of"]
 
-#: What no word can say, or the caller says otherwise.
+#: Options whose value no text can stand for, or which the caller takes from elsewhere.
 _OTHERS = ("dst", "labels", "rules")
 _VALUES = {**FLAGS, "none": None}
 
 
-def options_of(words: Iterable[str]) -> dict[str, object]:
+def options_of(assignments: Iterable[str]) -> dict[str, object]:
     """
-    Options of `fgtrace.Config`. Values are not checked here.
+    Return the options of `fgtrace.Config` that assignments give. The values are not checked here.
 
     Args:
-        words: ``NAME=VALUE`` each.
+        assignments: each as ``NAME=VALUE``.
 
     Raises:
-        ConfigError: a word is none, or there is no such option.
+        ConfigError: a text is no assignment, or the option does not exist.
     """
     found: dict[str, object] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
         if not equals:
-            raise ConfigError("option", word, "allowed is NAME=VALUE")
+            raise ConfigError("option", assignment, "allowed is NAME=VALUE")
         if name not in CHECKS or name in _OTHERS:
             known = ", ".join(each for each in CHECKS if each not in _OTHERS)
-            raise ConfigError("option", name, f"known is {known}")
+            raise ConfigError("option", name, f"the options are {known}")
         allows = CHECKS[name][0]
         found[name] = next((value for value in _meanings(text) if allows(value)), text)
     return found
@@ -42,7 +42,7 @@ def options_of(words: Iterable[str]) -> dict[str, object]:
 
 def _meanings(text: str) -> Iterator[object]:
     """
-    What a text may stand for.
+    Yield the values that a text may stand for, the text itself first.
     """
     yield text
     yield number_or_text(text)

@@ -1,8 +1,8 @@
 """
 The options of a trace: one frozen value for Python, the query string and the command line.
 
-It checks itself once, when it is made, so everything behind it can trust it. Not one option is
-needed for a good trace: `Options()` is valid, and the effective value is written into the trace.
+`Options` checks its values once, when it is made, so that all code behind it can trust them. No option is
+needed for a good trace: `Options()` is valid. The trace's metadata has the effective values.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fgtrace.errors import ConfigError
 
 __all__ = ["FORMATS", "PACKED", "READABLE", "RECORDED", "Destination", "Options", "format_of"]
 
-#: Where a trace goes: a path, or a binary file object, which is written but never closed.
+#: Where a trace goes: a path, or a binary file object, which fgtrace writes to and never closes.
 Destination = str | os.PathLike[str] | IO[bytes]
 
 #: Format name -> the suffixes that choose it.
@@ -40,7 +40,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
 #: The formats that are packed with gzip.
 PACKED = frozenset({"json.gz", "perfetto.gz", "pprof", "firefox.gz"})
 
-#: The formats that can be read back: by `fgtrace.load`, say.
+#: The formats that `fgtrace.load` and the reports can read back.
 READABLE = frozenset({"json", "json.gz", "perfetto", "perfetto.gz"})
 
 MIB = 1024 * 1024
@@ -48,7 +48,7 @@ MIB = 1024 * 1024
 
 def format_of(path: str) -> str | None:
     """
-    The format that a path's suffix asks for; None where the suffix is of no known format.
+    Return the format that a path's suffix asks for, or None if the suffix is of no known format.
 
     A path without any suffix means ``json``.
     """
@@ -60,7 +60,7 @@ def format_of(path: str) -> str | None:
         if name.endswith(suffix)
     ]
     if fitting:
-        return max(fitting)[1]  # the longest: .speedscope.json is no .json
+        return max(fitting)[1]  # the longest suffix counts: .speedscope.json is no .json
     return None if os.path.splitext(name)[1] else "json"
 
 
@@ -115,7 +115,7 @@ def _one_of(*allowed: object) -> tuple[Callable[[Any], bool], str]:
     return check, "allowed is " + " or ".join(repr(item) for item in allowed)
 
 
-#: Field -> (is this value allowed?, what is allowed).
+#: Option -> (whether a value is allowed, which values are allowed in words).
 CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hz": (_is_hz, "allowed is a number above 0 and up to 10000 (ticks a second)"),
     "dst": (_is_destination, "allowed is a path or a binary file object"),
@@ -134,49 +134,48 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_memory": (_is_memory, f"allowed is a whole number of bytes, {MIB} or more"),
 }
 
-#: The options that a flight recorder takes: it has no destination.
+#: The options of a flight recorder, which has no destination.
 RECORDED = tuple(name for name in CHECKS if name not in ("dst", "format"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """
-    How to trace, and where the trace goes.
+    The options of a trace: what is sampled, how often, and where the trace goes.
 
     Args:
-        hz: ticks a second, up to 10,000. 99, not 100, so that ticks do not march in step with
+        hz: ticks a second, up to 10,000. The default is 99, not 100, so that ticks do not stay in step with
             timers of 10 ms (after fgprof).
-        dst: a path, written as ``<path>.partial`` and renamed when whole; or a binary file
-            object, written and never closed.
-        format: ``"json"``, ``"perfetto"`` or another of `FORMATS`; None: by the path's suffix.
-        include_self: show fgtrace's own threads and frames as well.
+        dst: a path, which is written as ``<path>.partial`` and renamed when the file is whole; or a binary
+            file object, which is written and never closed.
+        format: ``"json"``, ``"perfetto"`` or another of `FORMATS`; None: the path's suffix decides.
+        include_self: whether fgtrace's own threads and frames are shown as well.
         state_frames: the state is the outermost slice of a track (``"root"``), the innermost
             (``"leaf"``), or left out (``"no"``).
         threads: a track for every thread.
         tasks: a track for every asyncio task.
         tracks: ``"task"``: each task has a track of its own. ``"lane"``: short tasks of the same
             coroutine share tracks, one after the other, each within a slice of its name.
-            ``"auto"``: lanes where there are more than 2,000 tasks, for viewers become slow then.
+            ``"auto"``: lanes where there are more than 2,000 tasks, since viewers become slow then.
             `fgtrace.load` gives each task its own track again.
-        awaits: ``"sampled"``: tasks are seen at the ticks. ``"exact"``: every step of every task on
-            asyncio's own loops is noted with its true start and end, with what woke it, and with
-            the loop's callbacks, its idle time and the garbage collector's runs. While such a trace
-            runs, up to four methods of asyncio are exchanged.
-        slow_callback_duration: seconds; with exact awaits a step or callback that lasts so long
-            gets a flag, ``loop blocked``. The default is asyncio's own.
+        awaits: ``"sampled"``: tasks are sampled at the ticks. ``"exact"``: every step of every task on
+            asyncio's own loops is noted with its true start and end and with what woke it. The loop's
+            callbacks, its idle time and the runs of the garbage collector are noted as well. While such a
+            trace runs, up to four methods of asyncio are replaced.
+        slow_callback_duration: seconds; with exact awaits a step or callback that lasts as long as this gets
+            a flag, ``loop blocked``. The default is asyncio's own.
         lines: a slice for every line of a function, instead of one for the function.
-        labels: context variables whose values become arguments of a task's track (Python 3.12
-            and newer: 3.11 does not show a task's context). Only values that are strings or
-            numbers are taken.
-        rules: state rules of your own, ``{"app.pool:Pool.acquire": "pool wait"}``: a function
-            whose ``module:qualname`` starts so is what the task waits in.
-        max_overhead: the share of the wall clock that the tracer may take; it skips ticks
-            rather than exceed it.
-        max_memory: bytes of memory for the recording; what exceeds it goes to a temporary file.
+        labels: context variables whose values become arguments of a task's track (Python 3.12 and newer: 3.11
+            does not show a task's context). Values that are neither strings nor numbers are left out.
+        rules: state rules of your own, ``{"app.pool:Pool.acquire": "pool wait"}``: a task that waits in a
+            function whose ``module:qualname`` starts so is in that state.
+        max_overhead: the share of the wall clock that the tracer may take; it skips ticks rather than exceed
+            it.
+        max_memory: bytes of memory for the recording; the rest of it goes to a temporary file.
 
     Raises:
-        ConfigError: a value is not allowed. It names the field, the value and what is allowed.
-        UnknownOptionError: there is no such option.
+        ConfigError: a value is not allowed; the error names the field, the value and what is allowed.
+        UnknownOptionError: an option does not exist.
     """
 
     hz: float = 99
@@ -197,7 +196,7 @@ class Options:
 
     def __new__(cls, *_: object, **options: object) -> Self:
         """
-        Names that are no options are refused before `dataclass` would, with those that there are.
+        Refuse names that are no options, with an error that names all options; `dataclass` would name none.
         """
         refuse_unknown("fgtrace.Config", options, CHECKS)
         return object.__new__(cls)
@@ -226,7 +225,7 @@ class Options:
     @property
     def effective_format(self) -> str | None:
         """
-        The format that will be written: as given, or by the path's suffix.
+        Return the format that will be written: the given one, or that of the path's suffix.
         """
         if self.format is not None:
             return self.format
@@ -236,7 +235,8 @@ class Options:
 
     def as_dict(self) -> dict[str, str | float | bool | None]:
         """
-        The effective options as plain values, for the trace's metadata; a file object's is its name, or None.
+        Return the effective options as plain values, for the trace's metadata; a file object is its name, or
+        None.
         """
         found: dict[str, str | float | bool | None] = {}
         for field_ in fields(self):

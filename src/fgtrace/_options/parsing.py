@@ -1,8 +1,8 @@
 """
-Texts from outside (a query, a command line, the environment): what they stand for, how a line shows one, and
-what was probably meant by a name that nobody knows.
+Texts from a query, a command line or the environment: the values that they stand for, how a log line shows
+one, and errors for names of options that do not exist.
 
-What is allowed is checked where the option is, so a text that is no number is handed on as it is.
+`Options` checks which values are allowed, so a text that is no number is handed on unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fgtrace.errors import UnknownOptionError
 
 __all__ = ["FLAGS", "escaped", "nearest", "number_or_text", "refuse_unknown", "verbatim"]
 
-#: In small letters.
+#: Text in small letters -> the flag that it stands for.
 FLAGS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -22,14 +22,14 @@ FLAGS = {
 
 def verbatim(given: str) -> str:
     """
-    The text itself.
+    Return the text itself, for an option whose value is a text.
     """
     return given
 
 
 def number_or_text(given: str) -> object:
     """
-    A number, whole where the text is; else the text.
+    Return the number that a text stands for (an int where the text is one), or the text if it is no number.
     """
     for kind in (int, float):
         try:
@@ -41,7 +41,7 @@ def number_or_text(given: str) -> object:
 
 def escaped(given: str) -> str:
     """
-    The text, with escapes for what would end a line or command a terminal.
+    Return the text with escapes for what would end a line or control a terminal.
     """
     if given.isprintable():
         return given
@@ -50,24 +50,24 @@ def escaped(given: str) -> str:
 
 def nearest(given: str, known: Iterable[str]) -> str:
     """
-    The name that was probably meant; ``""`` where none is near.
+    Return the known name that was probably meant, or ``""`` if none is near.
     """
-    from difflib import get_close_matches  # only a mistake needs it
+    from difflib import get_close_matches  # only a wrong name needs the import
 
     return next(iter(get_close_matches(given, list(known), 1)), "")
 
 
 def refuse_unknown(function: str, given: Iterable[str], known: Iterable[str]) -> None:
     """
-    Check the names of options.
+    Raise an error for the first name that is no option.
 
     Args:
-        function: what the user called, as ``"fgtrace.serve"``.
-        given: names of options.
-        known: all that there are.
+        function: the function that the user called, such as ``"fgtrace.serve"``.
+        given: the names that the user gave.
+        known: the names of all options.
 
     Raises:
-        UnknownOptionError: there is no such option.
+        UnknownOptionError: an option does not exist.
     """
     names = tuple(known)
     for name in given:
