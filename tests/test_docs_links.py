@@ -101,7 +101,9 @@ def is_file(name: str, *, is_inside: bool) -> bool:
     first, slash, _ = name.partition("/")
     if slash:
         bases = [ROOT / base for base in BASES if (ROOT / base / first).is_dir()]
-        return not bases or any((base / name).exists() for base in bases)
+        return not bases or any(
+            (base / name).exists() or any(base.glob(f"{name}.*")) for base in bases  # a module of the C core
+        )
     return (
         not (is_inside and SOURCE_NAME.fullmatch(name)) or next((ROOT / "src").rglob(name), None) is not None
     )
@@ -163,6 +165,8 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
         ("src/fgtrace/debug.py", False, False),
         ("_watchdog/culprit.py", False, False),
         ("src/fgtrace/gone.py", False, True),
+        ("cpython/version_compat", False, False),
+        ("cpython/gone", False, True),
         ("_watchdog/gone.py", False, True),
         ("docs/", False, False),
         ("dumps/a.json", False, False),

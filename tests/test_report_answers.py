@@ -19,7 +19,7 @@ from fgtrace._model.values import LOCK_HELD, Flow, Frame, Instant, Slice, Track
 from fgtrace._timeline.timeline import Timeline
 from fgtrace.reports import GROUPS, Ask, Report, Step, make_report
 from fgtrace.reports._diff import compare
-from fgtrace.reports._history_reader import FOREVER, read_lives
+from fgtrace.reports._history_reader import FOREVER, read_histories
 from fgtrace.reports._report import answer
 from fgtrace.reports._statistics import spread_of, union
 from fgtrace.reports._stuck_and_deadlocked import circles
@@ -142,7 +142,7 @@ def test_what_was_recorded_adds_up(
         script = Script()
         end = play(script, moves)
         timeline = drawn(script, end, fgtrace.Config(state_frames=where))
-        found = read_lives(timeline, EXACT)
+        found = read_histories(timeline, EXACT)
         for life in found.tasks:
             assert sum(found.times(life).values()) == life.length
             assert "not seen" not in found.times(life)
@@ -351,8 +351,8 @@ def test_slower() -> None:
     """
     ms = 1_000_000
     slow, quick = state("lock wait", on="Lock"), state("sleep")
-    old = read_lives(Drawn(row(0, [(slow, 10 * ms), (quick, 5 * ms)])), EXACT)
-    new = read_lives(
+    old = read_histories(Drawn(row(0, [(slow, 10 * ms), (quick, 5 * ms)])), EXACT)
+    new = read_histories(
         Drawn([
             *row(0, [(slow, 20 * ms), (quick, 5 * ms + 10)]),
             *row(2, [(slow, 14 * ms), (quick, 5 * ms)]),
@@ -393,7 +393,7 @@ def test_bad_threshold() -> None:
     So is a threshold that is no share.
     """
     with pytest.raises(fgtrace.ConfigError, match="threshold"):
-        compare(read_lives(Drawn([]), {}), read_lives(Drawn([]), {}), -1)
+        compare(read_histories(Drawn([]), {}), read_histories(Drawn([]), {}), -1)
 
 
 def test_an_empty_trace() -> None:
@@ -406,9 +406,9 @@ def test_an_empty_trace() -> None:
 
 @settings(deadline=None)
 @given(nested(), st.integers(0, 10**10))
-def test_slices_or_edges(slices: list[Slice], cut: int) -> None:
+def test_slices_or_begins_and_ends(slices: list[Slice], cut: int) -> None:
     """
-    Slices taken as they are make the same lives as their begins and ends.
+    Slices taken as they are make the same histories as their begins and ends.
     """
     faces = [state("sleep"), state("running"), Frame("m.f"), Frame("m.g", "native"), Frame("busy", "loop")]
     slices = [
@@ -417,7 +417,7 @@ def test_slices_or_edges(slices: list[Slice], cut: int) -> None:
     slices.append(row(77, [("sleep", 5)])[0])
     drawing = Drawn(slices)
     first, second = (
-        read_lives(drawing, EXACT, (cut, FOREVER), in_order=in_order) for in_order in (False, True)
+        read_histories(drawing, EXACT, (cut, FOREVER), in_order=in_order) for in_order in (False, True)
     )
     assert answer(second, ALL) == answer(first, ALL)
     assert [life.length for life in second.by_id.values()] == [life.length for life in first.by_id.values()]
@@ -432,7 +432,7 @@ def test_slices_that_overlap() -> None:
         slices = [Slice(track, *span, 0, state("sleep")) for span in spans]
         for in_order in (False, True):
             with pytest.raises(ValueError, match="overlaps another slice"):
-                read_lives(Drawn(slices), EXACT, in_order=in_order)
+                read_histories(Drawn(slices), EXACT, in_order=in_order)
 
 
 def test_order_of_a_file_does_not_matter() -> None:

@@ -247,7 +247,7 @@ def test_another_tools_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     event = {"ph": "X", "name": "f", "cat": "x", "ts": 0, "dur": 5, "pid": 1, "tid": 1}
     (tmp_path / "t.json").write_text(json.dumps([event]))
     assert main(["report", str(tmp_path / "t.json")]) == 2
-    assert "no slice says a state" in capsys.readouterr().err
+    assert "the trace has no states" in capsys.readouterr().err
 
 
 def test_parsed() -> None:

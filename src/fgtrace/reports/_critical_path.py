@@ -1,13 +1,13 @@
 """
-The critical path of a task: on what its life was spent, down to the causes.
+Computes the critical path of a task: on what its life was spent, down to the causes of its waits.
 
-Theory of operation: a life is a row of stretches. Of each that is a wait, the cause is asked for: the task
-that ended it. What that task did meanwhile is what the wait was spent on, and so on. The window of
-a cause lies within the wait that it explains, so every level adds up to the one above. Equal
-steps (the same task in the same state at the same place, with the same way to it) are one.
+Theory of operation: a history is a row of intervals. For each interval that is a wait, the walk finds the
+cause, which is the task that ended the wait; the wait was spent on what that task did meanwhile, and so on.
+The window of a cause lies within the wait that it explains, so every level adds up to the one above. Equal
+steps (the same task in the same state at the same place, on the same way) are added up.
 
-A task that waits cannot wake another, so no cause is its own; a trace that says otherwise (a sampler may be
-wrong by a tick) is followed no further.
+A waiting task cannot wake another, so no task causes its own wait; where a trace says otherwise (a sampler
+may be wrong by a tick), the walk stops.
 """
 
 from __future__ import annotations
@@ -18,33 +18,32 @@ from fnmatch import fnmatchcase
 from heapq import nlargest
 
 from fgtrace._model.states import RUNNING
-from fgtrace.reports._state_history import UNSEEN, Life, Lives
-from fgtrace.reports._statistics import Place, place_of
+from fgtrace.reports._state_history import UNSEEN, Place, StateHistory, TrackHistory
 from fgtrace.reports._wait_causes import Causes
 
 __all__ = ["Path", "Step", "fitting", "path"]
 
-#: Causes of causes that are followed.
+#: The depth to which causes of causes are followed.
 DEEPEST = 48
-#: Of a path that is cut to its top, what took less than this share of the life is left out.
+#: A path that is cut to its top leaves out what took less than this share of the task's life.
 LEAST = 0.002
-#: What is left out of a level is one step of this name.
+#: The name of the one step for all that a level leaves out.
 OTHERS = "others"
-#: The time of a cause before it was there, and after its end, until who waited for it noticed.
+#: The time of a cause before it began, and from its end until the waiting task went on.
 BEFORE, AFTER = "not started", "ended"
-#: Waits of which the cause is not known, at a place where it is known of others.
+#: Waits whose cause is not known, at a place where that of others is.
 UNKNOWN = "cause not known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """
-    On what time was spent.
+    A step of a critical path: one task in one state at one place.
 
     Args:
-        task: whose time. place: its state, and where.
-        total_ns: how long. count: how often it went there.
-        parts: what the task that it waited for did meanwhile; they add up to ``total_ns``, if there are any.
+        task: the task's name. place: its state, and where.
+        total_ns: how long. count: how often the task came there.
+        parts: what the cause of the wait did meanwhile; if there are any, they add up to ``total_ns``.
     """
 
     task: str
@@ -60,7 +59,7 @@ class Path:
     The critical path of a task.
 
     Args:
-        task: its name. life_ns: its life. parts: on what it was spent; they add up to it.
+        task: its name. life_ns: the length of its life. parts: on what it was spent; they add up to it.
     """
 
     task: str
@@ -68,36 +67,36 @@ class Path:
     parts: tuple[Step, ...]
 
 
-def fitting(lives: Lives, pattern: str) -> list[Life]:
+def fitting(histories: StateHistory, pattern: str) -> list[TrackHistory]:
     """
-    The tasks of a name, or whose name fits a pattern: by the task's name, or the one in the trace.
+    Return the tasks whose own name, or whose name in the trace, is a name or fits a pattern.
     """
     return [
-        life
-        for life in lives.tasks
-        if any(name == pattern or fnmatchcase(name, pattern) for name in (life.name, life.track.name))
+        history
+        for history in histories.tasks
+        if any(name == pattern or fnmatchcase(name, pattern) for name in (history.name, history.track.name))
     ]
 
 
-def path(lives: Lives, causes: Causes, life: Life, top: int | None = None) -> Path:
+def path(histories: StateHistory, causes: Causes, history: TrackHistory, top: int | None = None) -> Path:
     """
-    The critical path of a life.
+    Return the critical path of a task.
 
     Args:
-        lives: of the trace.
+        histories: of the trace.
         causes: of the same.
-        life: the task's.
-        top: so many steps of each level, and what else there is as one; None: all.
+        history: the task's.
+        top: how many steps of each level to return, with the rest as one; None: all.
     """
     root = _Node()
-    _Walk(lives, causes).spend(root, life, (life.start, life.end), ())
-    least = 0 if top is None else life.length * LEAST
-    return Path(task=life.track.name, life_ns=life.length, parts=tuple(root.steps(top, least)))
+    _Walk(histories, causes).spend(root, history, (history.start, history.end), ())
+    least = 0 if top is None else history.length * LEAST
+    return Path(task=history.track.name, life_ns=history.length, parts=tuple(root.steps(top, least)))
 
 
 class _Node:
     """
-    A step in the making.
+    A step while its time is added up.
     """
 
     __slots__ = ("blind", "count", "parts", "place", "task", "total")
@@ -107,20 +106,20 @@ class _Node:
         self.total = self.count = self.blind = 0
         self.parts: dict[tuple[int, Place], _Node] = {}
 
-    def part(self, life: Life, place: Place, time: int) -> _Node:
+    def part(self, history: TrackHistory, place: Place, time: int) -> _Node:
         """
-        The part for this place of this task, which takes so much more time.
+        Add time to the part for a task at a place, and return that part.
         """
-        found = self.parts.get((life.id, place))
+        found = self.parts.get((history.id, place))
         if found is None:
-            found = self.parts[life.id, place] = _Node(life.name, place)
+            found = self.parts[history.id, place] = _Node(history.name, place)
         found.total += time
         found.count += 1
         return found
 
     def steps(self, top: int | None, least: float) -> Iterator[Step]:
         """
-        Its parts, the longest first; what is not among the top, or too short, as one.
+        Yield its parts, the longest first; those that are not among the top, or too short, as one.
         """
         parts = list(self.parts.values())
         if parts and self.blind:
@@ -142,67 +141,73 @@ class _Node:
 
 class _Walk:
     """
-    Goes through lives and their causes.
+    Walks through histories and their causes.
     """
 
-    def __init__(self, lives: Lives, causes: Causes) -> None:
-        self._lives = lives
+    def __init__(self, histories: StateHistory, causes: Causes) -> None:
+        self._histories = histories
         self._causes = causes
         self._places: dict[int, Place] = {}
 
-    def spend(self, node: _Node, life: Life, window: tuple[int, int], above: tuple[int, ...]) -> None:
+    def spend(
+        self, node: _Node, history: TrackHistory, window: tuple[int, int], above: tuple[int, ...]
+    ) -> None:
         """
-        Divide a window of time by what a life did in it.
+        Divide a window of time by what a task did in it.
 
         Args:
-            node: to whose parts it goes.
-            life: whose time it is.
-            window: from when to when, ns.
-            above: the ids of those that wait for this one.
+            node: gets the parts.
+            history: the task's.
+            window: start and end, ns.
+            above: the ids of the tasks that wait for this one.
         """
         start, end = window
-        above = (*above, life.id)
-        if life.start > start:
-            self._before(node, life, (start, min(life.start, end)), above)
+        above = (*above, history.id)
+        if history.start > start:
+            self._before(node, history, (start, min(history.start, end)), above)
         seen = 0
-        for at in life.within(start, end):
-            first, last, spot = life.at(at)
+        for at in history.within(start, end):
+            first, last, stack = history.at(at)
             first, last = max(first, start), min(last, end)
             seen += last - first
-            part = node.part(life, self._place(spot), last - first)
-            cause = self._cause(life, at, spot, above)
+            part = node.part(history, self._place(stack), last - first)
+            cause = self._cause(history, at, stack, above)
             if cause is not None:
                 self.spend(part, cause, (first, last), above)
             else:
                 part.blind += 1
-        if life.end < end:
-            node.part(life, _nowhere(AFTER), end - max(start, life.end))
-        rest = min(end, life.end) - max(start, life.start) - seen
+        if history.end < end:
+            node.part(history, _nowhere(AFTER), end - max(start, history.end))
+        rest = min(end, history.end) - max(start, history.start) - seen
         if rest > 0:
-            node.part(life, _nowhere(UNSEEN), rest)
+            node.part(history, _nowhere(UNSEEN), rest)
 
-    def _before(self, node: _Node, life: Life, window: tuple[int, int], above: tuple[int, ...]) -> None:
+    def _before(
+        self, node: _Node, history: TrackHistory, window: tuple[int, int], above: tuple[int, ...]
+    ) -> None:
         """
-        A cause was not there yet: then it is what its parent did.
+        Divide the time before a cause began by what its parent did.
         """
-        parent = self._lives.by_id.get(life.track.parent)
-        part = node.part(life, _nowhere(BEFORE), window[1] - window[0])
+        parent = self._histories.by_id.get(history.track.parent)
+        part = node.part(history, _nowhere(BEFORE), window[1] - window[0])
         if parent is not None and parent.id not in above and len(above) < DEEPEST:
             self.spend(part, parent, window, above)
 
-    def _cause(self, life: Life, at: int, spot: int, above: tuple[int, ...]) -> Life | None:
-        if not self._causes.is_wait(spot) or len(above) >= DEEPEST:
+    def _cause(
+        self, history: TrackHistory, at: int, stack: int, above: tuple[int, ...]
+    ) -> TrackHistory | None:
+        if not self._causes.is_wait(stack) or len(above) >= DEEPEST:
             return None
-        cause = self._causes.of(life, at)
+        cause = self._causes.of(history, at)
         return cause if cause is not None and cause.id not in above else None
 
-    def _place(self, spot: int) -> Place:
-        found = self._places.get(spot)
+    def _place(self, stack: int) -> Place:
+        found = self._places.get(stack)
         if found is None:
-            place = place_of(self._lives.spots[spot])
-            if not self._causes.is_wait(spot):  # of what runs it is enough to say where it was
+            place = self._histories.stacks[stack].place
+            if not self._causes.is_wait(stack):  # of a running task the innermost function is enough
                 place = replace(place, on="", chain=place.chain[:1] if place.state == RUNNING else ())
-            found = self._places[spot] = place
+            found = self._places[stack] = place
         return found
 
 

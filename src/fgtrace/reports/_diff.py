@@ -1,9 +1,10 @@
 """
-Two traces of one program, compared: what became slower.
+Compares two traces of one program: what became slower.
 
-Two runs do not have the same tasks, nor as many. So what is compared is the time for one task: of a
-coroutine's tasks the life, the time in each state, and the time at each place where they wait. Of a
-place only what stays when a line is inserted counts: state, functions, what is awaited and the file.
+Two runs have different tasks and different numbers of them. So the comparison is of the time for one task:
+for the tasks of a coroutine their whole life, the time in each state, and the time at each place where they
+wait. A place is compared by what stays when a line is inserted: state, functions, what is awaited and the
+file.
 """
 
 from __future__ import annotations
@@ -14,29 +15,29 @@ from typing import Any
 
 from fgtrace.errors import ConfigError
 from fgtrace.reports._json_schema import plain
-from fgtrace.reports._state_history import WAITS, Lives
-from fgtrace.reports._statistics import is_number, place_of
+from fgtrace.reports._state_history import WAITS, StateHistory
+from fgtrace.reports._statistics import is_number
 
 __all__ = ["DIFF_SCHEMA", "DIFF_VERSION", "Change", "Diff", "compare"]
 
 DIFF_SCHEMA = "fgtrace.diff"
 DIFF_VERSION = 1
-#: Less than this (ns) is noise; of a sampled trace less than two ticks.
+#: A change of less than this (ns) is noise; in a sampled trace also one of less than two ticks.
 LEAST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """
-    A figure in both traces: nanoseconds for one task.
+    A time for one task, in both traces.
 
     Args:
-        coroutine: of which tasks. state: in which state; ``""``: their whole life.
+        coroutine: of the tasks. state: the state that is compared; ``""``: their whole life.
         site: where they waited, as ``on at file functions``; ``""``: anywhere.
-        before_ns: in the first trace. after_ns: in the second.
-        tasks_before: how many tasks of the coroutine the first one has. tasks_after: the second.
-        is_slower: it grew by more than the threshold, and by more than what is noise.
-        is_faster: it shrank so.
+        before_ns: the time in the first trace. after_ns: in the second.
+        tasks_before: how many tasks of the coroutine the first trace has. tasks_after: the second.
+        is_slower: whether it grew by more than the threshold, and by more than noise.
+        is_faster: whether it shrank as much.
     """
 
     coroutine: str
@@ -52,7 +53,7 @@ class Change:
     @property
     def change_ns(self) -> int:
         """
-        By how much it grew.
+        Return by how much the time grew.
         """
         return self.after_ns - self.before_ns
 
@@ -60,11 +61,11 @@ class Change:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
     """
-    Two traces, compared.
+    The comparison of two traces.
 
     Args:
-        threshold: the share from which on a change counts. least_ns: what is noise.
-        coroutines, states, sites: the changes, those that grew most first.
+        threshold: the share from which on a change counts. least_ns: the time from which on it does.
+        coroutines, states, sites: the changes, the largest growth first.
     """
 
     threshold: float
@@ -76,19 +77,19 @@ class Diff:
     @property
     def is_slower(self) -> bool:
         """
-        Whether anything became slower.
+        Return whether anything became slower.
         """
         return any(each.is_slower for each in (*self.coroutines, *self.states, *self.sites))
 
     def to_dict(self) -> dict[str, Any]:
         """
-        The same in plain values, as in its JSON: docs/diff.schema.json.
+        Return the comparison as plain values, as in its JSON: docs/diff.schema.json.
         """
         return {"schema": DIFF_SCHEMA, "version": DIFF_VERSION, **plain(self)}
 
     def cut(self, top: int) -> Diff:
         """
-        The same with so many changes of each table at most.
+        Return the comparison with at most this many changes of each table.
         """
         return Diff(
             threshold=self.threshold, least_ns=self.least_ns, coroutines=self.coroutines[:top],
@@ -102,7 +103,7 @@ _ChangeKey = tuple[str, str, str]  # coroutine, state, site
 @dataclass(slots=True)
 class _Sums:
     """
-    The sums of one trace.
+    The tasks and times of one trace, added up.
     """
 
     tasks: dict[str, int] = field(default_factory=dict)
@@ -112,13 +113,13 @@ class _Sums:
         self.times[key] = self.times.get(key, 0) + time
 
 
-def compare(before: Lives, after: Lives, threshold: float = 0.1) -> Diff:
+def compare(before: StateHistory, after: StateHistory, threshold: float = 0.1) -> Diff:
     """
     Compare two traces.
 
     Args:
-        before: the first.
-        after: the second.
+        before: the history of the first.
+        after: the history of the second.
         threshold: a share: 0.1 is a tenth.
 
     Raises:
@@ -127,7 +128,7 @@ def compare(before: Lives, after: Lives, threshold: float = 0.1) -> Diff:
     if not (is_number(threshold) and threshold >= 0):
         raise ConfigError("threshold", threshold, "allowed is a share from 0 on, such as 0.1")
     old, new = _sums(before), _sums(after)
-    least = max([LEAST, *(2 * lives.tick for lives in (before, after) if not lives.is_exact)])
+    least = max([LEAST, *(2 * histories.tick for histories in (before, after) if not histories.is_exact)])
 
     def table(belongs: Callable[[_ChangeKey], bool]) -> tuple[Change, ...]:
         found = _changes(old, new, threshold, least, belongs)
@@ -142,26 +143,26 @@ def compare(before: Lives, after: Lives, threshold: float = 0.1) -> Diff:
     )
 
 
-def _sums(lives: Lives) -> _Sums:
+def _sums(histories: StateHistory) -> _Sums:
     found = _Sums()
-    sites = [_site(lives, number) for number in range(len(lives.spots))]
-    for life in lives.tasks:
-        name = life.coroutine
+    sites = [_site(histories, number) for number in range(len(histories.stacks))]
+    for history in histories.tasks:
+        name = history.coroutine
         found.tasks[name] = found.tasks.get(name, 0) + 1
-        found.add((name, "", ""), life.length)
-        for state, time in lives.times(life).items():
+        found.add((name, "", ""), history.length)
+        for state, time in histories.times(history).items():
             found.add((name, state, ""), time)
-        for start, end, spot in life:
-            if sites[spot]:
-                found.add((name, lives.spots[spot].name, sites[spot]), end - start)
+        for start, end, stack in history:
+            if sites[stack]:
+                found.add((name, histories.stacks[stack].name, sites[stack]), end - start)
     return found
 
 
-def _site(lives: Lives, number: int) -> str:
+def _site(histories: StateHistory, number: int) -> str:
     """
-    Where it waits, without the line; ``""``: it does not.
+    Return where a task waits at a stack, without the line; ``""``: it does not wait.
     """
-    place = place_of(lives.spots[number])
+    place = histories.stacks[number].place
     if place.state not in WAITS:
         return ""
     return " ".join(

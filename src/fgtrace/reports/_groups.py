@@ -1,5 +1,5 @@
 """
-How lives divide: tasks by their coroutine, each one's life by state; or the other way round.
+Computes how the time of tasks divides: tasks by coroutine, each one's time by state; or the other way round.
 """
 
 from __future__ import annotations
@@ -7,23 +7,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fgtrace.reports._state_history import Life, Lives
+from fgtrace.reports._state_history import StateHistory, TrackHistory
 from fgtrace.reports._statistics import Spread, spread_of
 
 __all__ = ["GROUPS", "Group", "Part", "groups"]
 
-#: What tasks can be grouped by.
+#: How tasks can be grouped.
 GROUPS = ("coroutine", "task", "state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """
-    A part of the time of a group: of tasks in one state, or of a state the tasks of one coroutine.
+    A part of a group's time: that in one state, or, of a state's group, that of one coroutine.
 
     Args:
         name: the state's, or the coroutine's.
-        total_ns: of all tasks of the group. each: for one task; those that have none of it count.
+        total_ns: of all tasks of the group. each: for one task; tasks without any of it count as 0.
     """
 
     name: str
@@ -52,28 +52,32 @@ class Group:
 _Cell = tuple[str, str, int]  # row, column, time
 
 
-def groups(lives: Lives, by: str) -> tuple[Group, ...]:
+def groups(histories: StateHistory, by: str) -> tuple[Group, ...]:
     """
-    The groups, the largest first.
+    Return the groups, the largest first.
 
     Args:
-        lives: of a trace.
+        histories: of a trace.
         by: one of `GROUPS`.
     """
-    cells: Callable[[Life], list[_Cell]] = {
-        "coroutine": lambda life: [(life.coroutine, *cell) for cell in lives.times(life).items()],
-        "task": lambda life: [(life.title, *cell) for cell in lives.times(life).items()],
-        "state": lambda life: [(state, life.coroutine, time) for state, time in lives.times(life).items()],
+    cells: Callable[[TrackHistory], list[_Cell]] = {
+        "coroutine": lambda history: [
+            (history.coroutine, *cell) for cell in histories.times(history).items()
+        ],
+        "task": lambda history: [(history.title, *cell) for cell in histories.times(history).items()],
+        "state": lambda history: [
+            (state, history.coroutine, time) for state, time in histories.times(history).items()
+        ],
     }[by]
     table = _GroupTable()
-    for life in lives.tasks:
-        table.add(cells(life))
+    for history in histories.tasks:
+        table.add(cells(history))
     return table.groups()
 
 
 class _GroupTable:
     """
-    Times by row and column, of each task.
+    The times of each task, by row and column.
     """
 
     def __init__(self) -> None:
@@ -82,7 +86,7 @@ class _GroupTable:
 
     def add(self, cells: list[_Cell]) -> None:
         """
-        Add a task.
+        Add the times of a task.
         """
         whole: dict[str, int] = {}
         for row, column, time in cells:

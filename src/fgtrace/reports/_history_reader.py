@@ -1,9 +1,8 @@
 """
-Reads a drawing, once: slices in, lives out.
+Reads slices once, and makes the state history of them.
 
-Slices come by time on each track, as they are or as begins and ends, so all that is kept of a track
-meanwhile is what is open on it. A stretch is put down when the next one begins: equal ones that follow each
-other are one.
+The slices of a track come by time, whole or as begins and ends, so the reader keeps only what is open on each
+track. It stores an interval when the next one begins, for equal ones that follow each other are one.
 """
 
 from __future__ import annotations
@@ -16,69 +15,70 @@ from typing import Any, TypeVar
 from fgtrace._model.drawing import BeginEnd, Drawing
 from fgtrace._model.states import RUNNING
 from fgtrace._model.values import LOCK_HELD, Frame, Slice, Span, Track
-from fgtrace.reports._state_history import Flight, Life, Lives, Spot
+from fgtrace.reports._state_history import StateHistory, StateStack, TrackHistory, Wakeup
 
-__all__ = ["FOREVER", "read_lives"]
+__all__ = ["FOREVER", "read_histories"]
 
 T = TypeVar("T")
 
-#: From when to when (ns).
+#: The end of a span without an end, ns.
 FOREVER = 1 << 63
-#: What divides a life; a task's frames are drawn within.
+#: The categories of the slices that divide a history into intervals; a task's frames are drawn within them.
 _DIVIDING = frozenset(("state", "loop", "callback"))
-#: What is there where no track has a state.
+#: The categories of a trace without states.
 _OTHERS = frozenset(("loop", "callback", "gap", "gc"))
-#: Stacks of one stretch whose times are told apart.
+#: The greatest number of stacks of one interval whose times are added up.
 MOST_STACKS = 1024
 PROGRESS_EVERY = 16_384
 _NONE = -1
-#: What a row is at: nothing; a stretch of which the stack is to be looked at, or was, when the
-#: first slice of it ends; one that runs, of which stacks are weighed; one that is over, if it does not go on.
-#: The same numbers say what a frame is: a function, or the face of a stretch.
+#: The modes of a reader: no interval is open; (a function;) the open interval has its stack; it has ended,
+#: unless it goes on at once; it waits, and gets its stack when its first slice ends; it runs, and the time of
+#: each of its stacks is added up. The same numbers say what a frame is: neither, a function, or the begin of
+#: an interval.
 _IDLE, _PYTHON, _SEEN, _ENDED, _WAITS, _RUNS = range(6)
 
 
-def read_lives(
+def read_histories(
     drawing: Drawing,
     metadata: Mapping[str, Any],
     span: Span = (0, FOREVER),
     progress: Callable[[int], None] | None = None,
     *,
     in_order: bool = False,
-) -> Lives:
+) -> StateHistory:
     """
-    The lives of a drawing.
+    Return the state history of a drawing.
 
     Args:
         drawing: a timeline, or a file that was read.
-        metadata: that of the trace.
-        span: the part that is asked for.
-        progress: called with the begins and ends (or slices) taken, now and then.
-        in_order: its slices come by start on each track, the outer ones first, as a file's do: then they
-            are taken as they are, in two thirds of the time.
+        metadata: of the trace.
+        span: the part that is requested.
+        progress: called now and then with the number of begins and ends (or slices) that were read.
+        in_order: whether the slices of each track come by start, the outer ones first, as a file's do. They
+            are then read whole, in two thirds of the time.
 
     Raises:
-        ValueError: slices overlap, or none says a state.
+        ValueError: slices overlap, or no slice is a state.
     """
-    reader = _LivesReader(span)
+    reader = _HistoryReader(span)
     for track in drawing.tracks:
         reader.row(track)
     if in_order:
-        reader.take_slices(_told(drawing.slices(), progress))
+        reader.add_slices(_counting(drawing.slices(), progress))
     else:
-        reader.add_begins_and_ends(_told(drawing.begins_and_ends(), progress))
-    lives = reader.finish()
-    _add_others(lives, drawing, span)
+        reader.add_begins_and_ends(_counting(drawing.begins_and_ends(), progress))
+    histories = reader.finish()
+    _add_others(histories, drawing, span)
     said = metadata.get("fgtrace")
     said = said if isinstance(said, Mapping) else {}
-    lives.is_exact = str(said.get("awaits", "")).startswith("exact")
-    lives.tick = _tick(said)
-    return lives
+    histories.is_exact = str(said.get("awaits", "")).startswith("exact")
+    histories.tick = _tick(said)
+    return histories
 
 
-def _told(each: Iterable[T], progress: Callable[[int], None] | None) -> Iterable[T]:
+def _counting(each: Iterable[T], progress: Callable[[int], None] | None) -> Iterable[T]:
     """
-    The same, counted now and then, if anybody counts.
+    Return the same values, and report their count now and then if there is a `progress`.
     """
     return each if progress is None else _counted(each, progress)
 
@@ -94,7 +94,7 @@ def _counted(each: Iterable[T], progress: Callable[[int], None]) -> Iterator[T]:
 
 def _tick(said: Mapping[str, Any]) -> int:
     """
-    The time between two looks as it really was, ns.
+    Return the true time between two samples, ns; without statistics the one that was requested.
     """
     stats, config = said.get("stats"), said.get("config")
     for each in (stats, config):
@@ -104,21 +104,21 @@ def _tick(said: Mapping[str, Any]) -> int:
     return 0
 
 
-class _LivesReader:
+class _HistoryReader:
     """
-    All rows, and what they share: frames by number, and spots.
+    The readers of all tracks, and what they share: frames and stacks by number.
     """
 
     def __init__(self, span: Span) -> None:
         self.span = span
         self.rows: dict[int, _TrackReader] = {}
-        self.spots: list[Spot] = []
+        self.stacks: list[StateStack] = []
         self.frames: list[Frame] = []
         self.roles: list[int] = []
-        self.numbers: dict[int, int] = {}  # by id: a frame's hash costs a microsecond
-        self._seen: list[Frame] = []  # so that their ids stay theirs
+        self.numbers: dict[int, int] = {}  # by the frame's id, for its hash costs a microsecond
+        self._seen: list[Frame] = []  # keeps them alive, so that no id comes again
         self._equal: dict[Frame, int] = {}
-        self._spots: dict[tuple[int, tuple[int, ...]], int] = {}
+        self._stacks: dict[tuple[int, tuple[int, ...]], int] = {}
 
     def row(self, track: Track) -> _TrackReader:
         found = self.rows[track.id] = _TrackReader(self, track)
@@ -126,20 +126,20 @@ class _LivesReader:
 
     def add_begins_and_ends(self, begins_and_ends: Iterable[BeginEnd]) -> None:
         """
-        Take all begins and ends.
+        Read all begins and ends.
         """
         row: _TrackReader | None = None
         for track, time, frame in begins_and_ends:
-            if row is None or row.track is not track:  # most come track by track
+            if row is None or row.track is not track:  # most of them come track by track
                 row = self.rows.get(track.id) or self.row(track)
             if frame is None:
                 row.end(time)
             else:
                 row.begin(time, frame)
 
-    def take_slices(self, slices: Iterable[Slice]) -> None:
+    def add_slices(self, slices: Iterable[Slice]) -> None:
         """
-        Take all slices; see `read_lives`.
+        Read all slices; see `read_histories`.
         """
         row: _TrackReader | None = None
         for track, start, end, _, frame in slices:
@@ -151,7 +151,7 @@ class _LivesReader:
 
     def number(self, frame: Frame) -> int:
         """
-        The number of a frame that was not seen before; that of an equal one, if there is one.
+        Return the number of a frame that is new, or of an equal one, if there is one.
         """
         found = self._equal.setdefault(frame, len(self.frames))
         if found == len(self.frames):
@@ -161,65 +161,77 @@ class _LivesReader:
         self.numbers[id(frame)] = found
         return found
 
-    def spot(self, state: int, stack: tuple[int, ...]) -> int:
+    def stack_of(self, state: int, frames: tuple[int, ...]) -> int:
         """
-        The number of a spot: of a state's frame and the frames that are open, by their numbers.
+        Return the number of a stack, by the numbers of a state's frame and of the open frames.
         """
-        found = self._spots.get((state, stack))
+        found = self._stacks.get((state, frames))
         if found is None:
-            found = self._spots[state, stack] = len(self.spots)
-            chain = tuple(self.frames[each] for each in stack if each != state)
-            self.spots.append(Spot(self.frames[state], chain))
+            found = self._stacks[state, frames] = len(self.stacks)
+            chain = tuple(self.frames[each] for each in frames if each != state)
+            self.stacks.append(StateStack(self.frames[state], chain))
         return found
 
-    def finish(self) -> Lives:
+    def finish(self) -> StateHistory:
         """
-        The lives of all rows that reach into the span.
+        Return the histories of all tracks that overlap with the span.
         """
-        found = Lives(spots=self.spots)
+        found = StateHistory(stacks=self.stacks)
         for number, row in self.rows.items():
             row.flush()
-            if row.life.start < row.life.end or row.track.start == row.track.end:
-                row.life.coroutine = _coroutine(row)
-                found.by_id[number] = row.life
+            if row.history.start < row.history.end or row.track.start == row.track.end:
+                row.history.coroutine = _coroutine(row)
+                found.by_id[number] = row.history
         start, end = self.span
         found.start = start
         found.end = min(end, max((row.track.end for row in self.rows.values()), default=start))
         categories = {frame.category for frame in self.frames}
         if categories - _OTHERS and "state" not in categories:
             raise ValueError(
-                'no slice says a state: it is another tool\'s, or was made with state_frames="no"'
+                'the trace has no states: it is another tool\'s, or was made with state_frames="no"'
             )
         return found
 
 
 class _TrackReader:
     """
-    A track while it is read: what is open on it, and the stretch under way.
+    Reads one track: the slices that are open on it, and the open interval.
     """
 
     __slots__ = (
-        "_changed", "_ends", "_latest", "_mode", "_reader", "_since", "_spot", "_stack", "_state", "_times",
-        "_until", "life", "outer", "track",
+        "_changed",
+        "_ends",
+        "_latest",
+        "_mode",
+        "_open",
+        "_reader",
+        "_since",
+        "_stack",
+        "_state",
+        "_times",
+        "_until",
+        "history",
+        "outer",
+        "track",
     )  # fmt: skip
 
-    def __init__(self, reader: _LivesReader, track: Track) -> None:
+    def __init__(self, reader: _HistoryReader, track: Track) -> None:
         self._reader = reader
         self.track = track
         start, end = max(track.start, reader.span[0]), min(track.end, reader.span[1])
-        self.life = Life(track.id, track, track.name, "", start, end)
+        self.history = TrackHistory(track.id, track, track.name, "", start, end)
         self.outer: Frame | None = None
-        self._stack: list[int] = []
+        self._open: list[int] = []
         self._ends: list[int] = []
         self._latest = 0
         self._mode = _IDLE
-        self._state = self._spot = _NONE
+        self._state = self._stack = _NONE
         self._since = self._until = self._changed = 0
         self._times: dict[tuple[int, ...], int] = {}
 
     def slice(self, start: int, end: int, frame: Frame) -> None:
         """
-        A whole slice, later than all before, or within one of them.
+        Read a whole slice, which begins after all others, or within one of them.
         """
         ends = self._ends
         while ends and ends[-1] <= start:
@@ -232,14 +244,14 @@ class _TrackReader:
 
     def close(self) -> None:
         """
-        No slice comes any more.
+        End the slices that are still open.
         """
         while self._ends:
             self.end(self._ends.pop())
 
     def begin(self, time: int, frame: Frame) -> None:
         """
-        A slice begins.
+        Read the begin of a slice.
         """
         reader = self._reader
         number = reader.numbers.get(id(frame))
@@ -254,32 +266,32 @@ class _TrackReader:
             elif self._mode == _ENDED:
                 self._mode = _RUNS if role == _RUNS else _SEEN
         elif self._mode == _RUNS and time > self._changed:
-            self._weigh(time)
+            self._add_time(time)
         if role == _PYTHON and (self.outer is None or (frame.file and not self.outer.file)):
             self.outer = frame
-        self._stack.append(number)
+        self._open.append(number)
 
     def end(self, time: int) -> None:
         """
-        The innermost slice ends.
+        Read the end of the innermost slice.
         """
         mode = self._mode
         if mode == _RUNS:
             if time > self._changed:
-                self._weigh(time)
+                self._add_time(time)
         elif mode == _WAITS:
-            self._spot = self._reader.spot(self._state, tuple(self._stack))
+            self._stack = self._reader.stack_of(self._state, tuple(self._open))
             self._mode = _SEEN
-        if self._stack.pop() == self._state:
+        if self._open.pop() == self._state:
             self._until, self._mode = time, _ENDED
 
-    def _weigh(self, time: int) -> None:
+    def _add_time(self, time: int) -> None:
         """
-        The stack that was there until now had so much time.
+        Add the time until now to the stack that was open.
         """
-        stack = tuple(self._stack)
+        frames = tuple(self._open)
         times = self._times
-        times[stack] = times.get(stack, 0) + time - self._changed
+        times[frames] = times.get(frames, 0) + time - self._changed
         self._changed = time
         if len(times) > MOST_STACKS:
             for each in sorted(times, key=times.__getitem__)[: MOST_STACKS // 2]:
@@ -287,24 +299,24 @@ class _TrackReader:
 
     def flush(self) -> None:
         """
-        The stretch is over: put it down, as far as it is asked for.
+        Store the interval that has ended, as far as it lies in the span.
         """
         if self._mode != _ENDED:
             return
         span = self._reader.span
         start, end = max(self._since, span[0]), min(self._until, span[1])
         if start < end:
-            if self._spot == _NONE:
+            if self._stack == _NONE:
                 seen = max(self._times, key=self._times.__getitem__, default=())
-                self._spot = self._reader.spot(self._state, seen)
-            self.life.add(start, end, self._spot)
-        self._mode, self._state, self._spot = _IDLE, _NONE, _NONE
+                self._stack = self._reader.stack_of(self._state, seen)
+            self.history.add(start, end, self._stack)
+        self._mode, self._state, self._stack = _IDLE, _NONE, _NONE
         self._times.clear()
 
 
 def _role(frame: Frame) -> int:
     """
-    What a frame is to a row: a function, what divides its life, or neither.
+    Return what a frame is to a reader: a function, the begin of an interval, or neither.
     """
     if frame.category in _DIVIDING:
         return _RUNS if frame.name == RUNNING else _WAITS
@@ -313,30 +325,30 @@ def _role(frame: Frame) -> int:
 
 def _coroutine(row: _TrackReader) -> str:
     """
-    The outermost function of a task; that of which no more is known than its name is in the track's.
+    Return the outermost function of a task, or without any the coroutine in the track's name.
     """
-    life = row.life
+    history = row.history
     if row.track.kind != "task":
         return ""
-    own = dict(row.track.args)["task"] if life.serves else life.name
+    own = dict(row.track.args)["task"] if history.serves else history.name
     name, _, last = str(own).rpartition(" ")
-    life.name = life.name if life.serves else name or last
+    history.name = history.name if history.serves else name or last
     return row.outer.name if row.outer is not None else last
 
 
-def _add_others(lives: Lives, drawing: Drawing, span: Span) -> None:
+def _add_others(histories: StateHistory, drawing: Drawing, span: Span) -> None:
     """
-    Arrows, counters and flags. They are asked for after the slices.
+    Add the arrows, counters and flags, which a drawing yields after its slices.
     """
     first, last = span
     for flow in drawing.flows():
         if first <= flow.target_time < last and flow.name == "wakes":
-            lives.wakes.append(
-                Flight(flow.name, flow.source.id, flow.source_time, flow.target.id, flow.target_time)
+            histories.wakeups.append(
+                Wakeup(flow.name, flow.source.id, flow.source_time, flow.target.id, flow.target_time)
             )
     for counter in drawing.counters():
         if first <= counter.time < last and counter.name == "ready queue":
-            lives.queues.setdefault(counter.pid, array("q")).extend((counter.time, round(counter.value)))
+            histories.queues.setdefault(counter.pid, array("q")).extend((counter.time, round(counter.value)))
     for flag in drawing.instants():
         if flag.name == LOCK_HELD:
-            lives.holders[flag.track.id] = str(dict(flag.args).get("by", ""))
+            histories.holders[flag.track.id] = str(dict(flag.args).get("by", ""))

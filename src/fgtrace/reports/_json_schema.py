@@ -1,5 +1,5 @@
 """
-Values as plain ones, and the schema of their JSON: both by their fields, so that they cannot differ.
+Makes plain values and a JSON schema of dataclasses: both from the fields, so that they cannot differ.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", None
 
 def plain(value: Any) -> Any:
     """
-    A value of dataclasses and tuples as dicts and lists.
+    Return a value of dataclasses and tuples as dicts and lists.
     """
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
@@ -27,7 +27,7 @@ def plain(value: Any) -> Any:
 
 def schema_of(kind: type, title: str, version: int) -> dict[str, Any]:
     """
-    The JSON schema (draft 2020-12) of `plain` values of a dataclass, with ``schema`` and ``version`` before.
+    Return the JSON schema (draft 2020-12) of `plain` values of a dataclass, with ``schema`` and ``version``.
     """
     found = _object(kind)
     head = {"schema": {"const": title}, "version": {"const": version}}
@@ -69,7 +69,7 @@ def _schema(hint: Any) -> dict[str, Any]:
 
 def _behind(kind: Any) -> set[type]:
     """
-    The dataclasses that a type's fields are of, and theirs.
+    Return the dataclasses that occur in a type's fields, at any depth.
     """
     found: set[type] = set()
     line = [kind]

@@ -1,8 +1,8 @@
 """
-The loops: busy or idle, and how late they come to what is ready.
+Computes how busy the event loops were, and how late they ran what was ready.
 
-With exact awaits a loop has a track that says when it was in its selector. Otherwise it is idle
-while its thread is in ``select``; where threads were not traced, while none of its tasks runs.
+With exact awaits a loop has a track that shows when it was in its selector. Otherwise it is idle
+while its thread is in ``select``, or, if threads were not traced, while none of its tasks runs.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from fgtrace._model.states import RUNNABLE, RUNNING, SELECT
 from fgtrace._model.values import Span
-from fgtrace.reports._state_history import Life, Lives
+from fgtrace.reports._state_history import StateHistory, TrackHistory
 from fgtrace.reports._statistics import percentile, union
 
-__all__ = ["Loop", "LoopLives", "loop_lives", "loops"]
+__all__ = ["Loop", "LoopHistories", "loop_histories", "loops"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +24,14 @@ class Loop:
     An event loop.
 
     Args:
-        name: as in the trace; its thread's name is in it.
+        name: as in the trace, with its thread's name.
         is_exact: whether its steps were noted, not sampled.
-        life_ns: from first to last sight. busy_ns, idle_ns: they add up to it.
-        steps: how often a task of it ran; of those that were sampled it is the least that it can be.
-        late_p99_ns: how long they were ready before they ran, 99 of 100 at most. late_max_ns: the longest.
-        longest_ns: the longest step or callback; nothing else came to run meanwhile.
-        queue_mean: the length of its ready queue on average, as the ticks saw it; None: not known.
-        queue_max: the longest; None: not known.
+        life_ns: from the first sample to the last. busy_ns, idle_ns: how it divides.
+        steps: how often its tasks ran; of a sampled loop the least number that it can be.
+        late_p99_ns: how long tasks were ready before they ran, 99 of 100 at most. late_max_ns: the longest.
+        longest_ns: the longest step or callback, in which no other ran.
+        queue_mean: the mean length of its ready queue, as the ticks saw it; None: not known.
+        queue_max: the greatest length; None: not known.
     """
 
     name: str
@@ -48,71 +48,71 @@ class Loop:
 
 
 @dataclass(slots=True)
-class LoopLives:
+class LoopHistories:
     """
-    What lives there are of a loop.
+    The histories of a loop's tracks.
 
     Args:
         name: the loop's. pid: its process id in the trace.
-        tasks: its tasks. loop: None: its steps were not noted. callbacks: the same.
+        tasks: its tasks. loop, callbacks: its own tracks; None: its steps were not noted.
         thread: the thread that it runs in; None: not traced.
     """
 
     name: str
     pid: int
-    tasks: list[Life]
-    loop: Life | None = None
-    callbacks: Life | None = None
-    thread: Life | None = None
+    tasks: list[TrackHistory]
+    loop: TrackHistory | None = None
+    callbacks: TrackHistory | None = None
+    thread: TrackHistory | None = None
 
     @property
     def span(self) -> Span:
         """
-        From first to last sight.
+        Return the time from the first sample to the last.
         """
         if self.loop is not None:
             return self.loop.start, self.loop.end
-        return min((life.start for life in self.tasks), default=0), max(
-            (life.end for life in self.tasks), default=0
+        return min((history.start for history in self.tasks), default=0), max(
+            (history.end for history in self.tasks), default=0
         )
 
 
-def loop_lives(lives: Lives) -> list[LoopLives]:
+def loop_histories(histories: StateHistory) -> list[LoopHistories]:
     """
-    The loops of a trace, in display order.
+    Return the histories of each loop's tracks, in display order.
     """
-    found: dict[int, LoopLives] = {}
-    threads = {life.name: life for life in reversed(lives.of("thread"))}
-    for life in lives.by_id.values():
-        track = life.track
+    found: dict[int, LoopHistories] = {}
+    threads = {history.name: history for history in reversed(histories.of("thread"))}
+    for history in histories.by_id.values():
+        track = history.track
         if track.kind not in ("task", "loop", "callbacks"):
             continue
         each = found.get(track.pid)
         if each is None:
             thread = threads.get(track.group.partition("(")[2].removesuffix(")"))
-            each = found[track.pid] = LoopLives(track.group, track.pid, [], thread=thread)
+            each = found[track.pid] = LoopHistories(track.group, track.pid, [], thread=thread)
         if track.kind == "task":
-            each.tasks.append(life)
+            each.tasks.append(history)
         elif track.kind == "loop":
-            each.loop = life
+            each.loop = history
         else:
-            each.callbacks = life
+            each.callbacks = history
     return list(found.values())
 
 
-def loops(lives: Lives) -> tuple[Loop, ...]:
+def loops(histories: StateHistory) -> tuple[Loop, ...]:
     """
-    The loops, in display order.
+    Return the loops, in display order.
     """
-    return tuple(_loop(lives, each) for each in loop_lives(lives))
+    return tuple(_loop(histories, each) for each in loop_histories(histories))
 
 
-def _loop(lives: Lives, each: LoopLives) -> Loop:
+def _loop(histories: StateHistory, each: LoopHistories) -> Loop:
     start, end = each.span
-    busy = sum(last - first for first, last in busy_spans(lives, each))
-    late = sorted(_lateness(lives, each.tasks))
-    mean, most = _queue(lives, each)
-    steps = [last - first for life in each.tasks for first, last in _in(lives, life, {RUNNING})]
+    busy = sum(last - first for first, last in busy_spans(histories, each))
+    late = sorted(_lateness(histories, each.tasks))
+    mean, most = _queue(histories, each)
+    steps = [last - first for history in each.tasks for first, last in _in(histories, history, {RUNNING})]
     if each.callbacks is not None:
         steps += [last - first for first, last, _ in each.callbacks]
     return Loop(
@@ -123,50 +123,50 @@ def _loop(lives: Lives, each: LoopLives) -> Loop:
     )  # fmt: skip
 
 
-def busy_spans(lives: Lives, each: LoopLives) -> list[Span]:
+def busy_spans(histories: StateHistory, each: LoopHistories) -> list[Span]:
     """
-    When a loop was busy, by time.
+    Return the times in which a loop was busy, in order.
     """
     if each.loop is not None:
-        return union(_in(lives, each.loop, {"busy"}))
+        return union(_in(histories, each.loop, {"busy"}))
     if each.thread is None:
-        return union(span for life in each.tasks for span in _in(lives, life, {RUNNING}))
+        return union(span for history in each.tasks for span in _in(histories, history, {RUNNING}))
     start, end = each.span
     idle = [
         (max(first, start), min(last, end))
-        for first, last in _in(lives, each.thread, {SELECT})
+        for first, last in _in(histories, each.thread, {SELECT})
         if first < end and last > start
     ]
     bounds = [start, *(time for span in idle for time in span), end]
     return [span for span in zip(bounds[::2], bounds[1::2], strict=True) if span[0] < span[1]]
 
 
-def _in(lives: Lives, life: Life, states: set[str]) -> Iterable[Span]:
+def _in(histories: StateHistory, history: TrackHistory, states: set[str]) -> Iterable[Span]:
     """
-    The times of a life in some states.
+    Return the times in which a track was in some states.
     """
-    spots = {number for number, spot in enumerate(lives.spots) if spot.state.name in states}
-    return [(start, end) for start, end, spot in life if spot in spots]
+    stacks = {number for number, stack in enumerate(histories.stacks) if stack.state.name in states}
+    return [(start, end) for start, end, stack in history if stack in stacks]
 
 
-def _lateness(lives: Lives, tasks: list[Life]) -> Iterable[int]:
+def _lateness(histories: StateHistory, tasks: list[TrackHistory]) -> Iterable[int]:
     """
-    Of each step, how long the task was ready before it.
+    Yield for each step how long its task was ready before it.
     """
-    names = [spot.state.name for spot in lives.spots]
-    for life in tasks:
+    names = [stack.state.name for stack in histories.stacks]
+    for history in tasks:
         ready = 0
-        for start, end, spot in life:
-            if names[spot] == RUNNING:
+        for start, end, stack in history:
+            if names[stack] == RUNNING:
                 yield ready
-            ready = end - start if names[spot] == RUNNABLE else 0
+            ready = end - start if names[stack] == RUNNABLE else 0
 
 
-def _queue(lives: Lives, each: LoopLives) -> tuple[float | None, int | None]:
+def _queue(histories: StateHistory, each: LoopHistories) -> tuple[float | None, int | None]:
     """
-    The mean (by time) and the greatest length of the ready queue.
+    Return the mean (by time) and the greatest length of the ready queue.
     """
-    noted = lives.queues.get(each.pid)
+    noted = histories.queues.get(each.pid)
     if not noted:
         return None, None
     times, values = noted[::2], noted[1::2]

@@ -1,9 +1,9 @@
 """
-Where the time of a notebook's cell went: slices in, a short table out. Pure.
+Computes where the time of a notebook's cell went: slices in, a short table out.
 
-What counts is the cell, and the threads and tasks that came after it began. A cell is on its thread, or in
-a task that is suspended: while the task runs, the thread tells the same, and more of it. Time is counted
-once, for the innermost frame that was there, waits included: "it spent two seconds in ``sleep``".
+The table counts the cell, and the threads and tasks that began after it. A cell is on its thread, or in a
+suspended task; while the task runs, the thread shows the same frames and more. Time counts once, for the
+innermost frame, waits included: two seconds in ``sleep``.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ __all__ = ["Before", "CellTimes", "StateTime", "cell_times"]
 
 #: The cell's own frame.
 CELL = "__main__.<module>"
-#: Functions that are shown, and which part of the whole is too little for that: one in so many.
+#: The greatest number of functions in the table, and the least share of the time that one must have: 1 in
+#: 200.
 MOST_FUNCTIONS, LEAST = 10, 200
-#: A notebook's own machinery: it runs the cell, but what else it does is not the cell's.
+#: The modules of the notebook itself: they run the cell, but their own work is not the cell's.
 _MACHINERY = ("ipykernel.", "IPython.", "zmq.", "tornado.", "jupyter_client.", "prompt_toolkit.")
-#: The line of a cell that starts its trace.
+#: The function that runs a cell's line ``%fgtrace``, which starts the trace.
 _BEGINS = "IPython.core.interactiveshell.InteractiveShell.run_line_magic"
 
 #: State and function.
@@ -36,7 +37,7 @@ _StateKey = tuple[str, str]
 
 class Before(NamedTuple):
     """
-    What was there before the cell: the native ids of threads, and the names of tasks.
+    The threads (by native id) and tasks (by name) that existed before the cell.
     """
 
     threads: frozenset[int] = frozenset()
@@ -44,7 +45,7 @@ class Before(NamedTuple):
 
     def has(self, track: Track) -> bool:
         """
-        Whether this track's thread or task was there.
+        Return whether a track's thread or task existed before the cell.
         """
         if track.kind == "thread":
             return track.tid in self.threads
@@ -67,10 +68,10 @@ class CellTimes:
     Where a cell's time went.
 
     Args:
-        path: the trace.
-        link: the same, as a page beside the notebook finds it.
-        length: how long it was traced, ns.
-        tracks: how many tracks count.
+        path: of the trace.
+        link: the path relative to the notebook.
+        length: of the trace, ns.
+        tracks: how many tracks were counted.
         states: time by state, the longest first.
         functions: time by function and state, the longest first.
     """
@@ -96,7 +97,7 @@ class CellTimes:
 
     def _repr_html_(self) -> str:
         """
-        The same for a notebook, with a link to the trace.
+        Return the table as HTML, with a link to the trace.
         """
         rows = "".join(
             f"<tr><td>{_seconds(row.time)}<td>{self._share(row)}<td>{html.escape(row.name)}"
@@ -125,14 +126,14 @@ def _seconds(time: int) -> str:
 
 def cell_times(slices: Iterable[Slice], before: Before, length: int, path: str, link: str) -> CellTimes:
     """
-    Where the time of a cell went.
+    Return where the time of a cell went.
 
     Args:
         slices: track by track; of each by start, the outer ones first.
-        before: what was there before.
-        length: how long it was traced, ns.
-        path: where the trace is.
-        link: the same, as a page beside the notebook finds it.
+        before: what existed before the cell.
+        length: of the trace, ns.
+        path: of the trace.
+        link: the path relative to the notebook.
     """
     found = [_Times(track, rows) for track, rows in groupby(slices, key=lambda each: each.track)]
     cells = [each for each in found if each.cell]
@@ -159,13 +160,13 @@ def cell_times(slices: Iterable[Slice], before: Before, length: int, path: str, 
 
 class _Times:
     """
-    Of a track: the time by state and innermost function; the function is ``""`` where there is none.
+    The time of a track by state and innermost function; the function is ``""`` where there is none.
 
     Attributes:
-        track: which.
+        track: the track.
         all: (state, function) -> ns.
-        cell: the same, only where the cell's own frame was there, too.
-        is_of_program: whether it is a thread or task without the notebook's machinery in it.
+        cell: the same for the time in which the cell's own frame was on the track.
+        is_of_program: whether it is a thread or task without frames of the notebook itself.
     """
 
     def __init__(self, track: Track, slices: Iterator[Slice]) -> None:

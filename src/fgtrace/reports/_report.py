@@ -1,5 +1,5 @@
 """
-The report: all answers of one trace, as a value.
+The report: what can be asked of a trace, and all answers as one value.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from fgtrace.errors import ConfigError
 from fgtrace.reports._blocked_loops import Blocked, blocked
 from fgtrace.reports._critical_path import Path, fitting, path
 from fgtrace.reports._groups import GROUPS, Group, groups
-from fgtrace.reports._history_reader import read_lives
+from fgtrace.reports._history_reader import read_histories
 from fgtrace.reports._json_schema import plain
 from fgtrace.reports._loops import Loop, loops
-from fgtrace.reports._state_history import Lives
+from fgtrace.reports._state_history import StateHistory
 from fgtrace.reports._statistics import is_number
 from fgtrace.reports._stuck_and_deadlocked import Cycle, Stuck, cycles, stuck
 from fgtrace.reports._threads import Thread, threads
@@ -27,10 +27,10 @@ from fgtrace.reports._waits import Wait, waits
 
 __all__ = ["SCHEMA", "VERSION", "Ask", "Report", "answer", "make_report"]
 
-#: What a report's JSON says of itself; the version counts up when a field changes or goes.
+#: The name and version of a report's JSON; the version increases when a field changes or is removed.
 SCHEMA = "fgtrace.report"
 VERSION = 1
-#: Paths that a pattern may ask for at once.
+#: The greatest number of tasks whose critical paths are in one report.
 MOST_PATHS = 20
 
 
@@ -41,10 +41,11 @@ class Ask:
 
     Args:
         start: seconds from the trace's start: only from here on. end: only until here; None: to the end.
-        top: so many rows of each table, the largest; None: all.
-        group: by what tasks are grouped: ``coroutine``, ``task`` or ``state``.
-        task: whose critical path: a name, or a pattern (``*``, ``?``, ``[...]``); None: nobody's.
-        slow_callback_duration: seconds from which on a step or callback blocks its loop.
+        top: how many rows of each table, the largest first; None: all.
+        group: how tasks are grouped: by ``coroutine``, ``task`` or ``state``.
+        task: the tasks whose critical paths are wanted: a name, or a pattern (``*``, ``?``, ``[...]``); None:
+            none.
+        slow_callback_duration: seconds; a step or callback that lasts as long blocks its loop.
 
     Raises:
         ConfigError: a value is not allowed.
@@ -65,12 +66,12 @@ class Ask:
         slow = self.slow_callback_duration
         if not (is_number(slow) and 0 < slow < 1e9):
             raise ConfigError("slow_callback_duration", slow, "allowed is a number of seconds above 0")
-        _ = self.span  # it checks itself
+        _ = self.span  # raises where it is not allowed
 
     @property
     def span(self) -> tuple[int, int]:
         """
-        From when to when, ns.
+        Return the start and end of the requested part, ns.
         """
         return Selection(start=self.start, end=self.end).span
 
@@ -81,17 +82,17 @@ class Report:
     Where the time went: all times in nanoseconds.
 
     Args:
-        start_ns: where the part that was asked for begins, from the trace's start. duration_ns: its length.
-        tick_ns: the time between two looks; 0: not known.
-        awaits: how tasks were seen: ``exact`` or ``sampled``.
-        tasks: how many there were. group: by what they are grouped.
-        groups: the tasks, and how their lives divide.
+        start_ns: the start of the requested part, from the trace's start. duration_ns: its length.
+        tick_ns: the time between two samples; 0: not known.
+        awaits: how tasks were recorded: ``exact`` or ``sampled``.
+        tasks: how many there were. group: how they are grouped.
+        groups: the groups of tasks, and how their time divides.
         blocked: what blocked a loop. waits: where tasks wait.
         loops: the event loops. threads: the threads.
-        paths: the critical paths of the tasks that were asked for.
-        stuck: tasks that never moved. cycles: those that wait for each other.
+        paths: the critical paths of the requested tasks.
+        stuck: tasks that never moved. cycles: tasks that wait for each other.
 
-    What the fields of the rows mean, and the JSON, is in docs/report.md.
+    docs/report.md explains the fields of the rows, and the JSON.
     """
 
     start_ns: int
@@ -111,7 +112,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """
-        The report in plain values, as in its JSON.
+        Return the report as plain values, as in its JSON.
 
             report = trace.report()
             print(report.to_dict()["duration_ns"])
@@ -120,54 +121,54 @@ class Report:
 
     def to_json(self) -> str:
         """
-        The report as JSON, in the schema docs/report.schema.json.
+        Return the report as JSON, of the schema docs/report.schema.json.
         """
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
 def make_report(drawing: Drawing, metadata: Mapping[str, Any], ask: Ask) -> Report:
     """
-    The report of a drawing.
+    Return the report of a drawing.
 
     Args:
         drawing: a timeline, or a file that was read.
-        metadata: that of the trace.
+        metadata: of the trace.
         ask: what is asked.
 
     Raises:
         ConfigError: there is no such task.
-        ValueError: slices overlap, or none says a state.
+        ValueError: slices overlap, or the trace has no states.
     """
-    return answer(read_lives(drawing, metadata, ask.span), ask)
+    return answer(read_histories(drawing, metadata, ask.span), ask)
 
 
-def answer(lives: Lives, ask: Ask) -> Report:
+def answer(histories: StateHistory, ask: Ask) -> Report:
     """
-    The report of lives that were read.
+    Return the report of a state history.
     """
-    causes = Causes(lives)
+    causes = Causes(histories)
     return Report(
-        start_ns=lives.start,
-        duration_ns=max(0, lives.end - lives.start),
-        tick_ns=lives.tick,
-        awaits="exact" if lives.is_exact else "sampled",
-        tasks=len(lives.tasks),
+        start_ns=histories.start,
+        duration_ns=max(0, histories.end - histories.start),
+        tick_ns=histories.tick,
+        awaits="exact" if histories.is_exact else "sampled",
+        tasks=len(histories.tasks),
         group=ask.group,
-        groups=groups(lives, ask.group)[: ask.top],
-        blocked=blocked(lives, round(ask.slow_callback_duration * 1e9), ask.top),
-        waits=waits(lives, causes, ask.top),
-        loops=loops(lives),
-        threads=threads(lives),
-        paths=_paths(lives, causes, ask),
-        stuck=stuck(lives, causes, ask.top),
-        cycles=cycles(lives, causes),
+        groups=groups(histories, ask.group)[: ask.top],
+        blocked=blocked(histories, round(ask.slow_callback_duration * 1e9), ask.top),
+        waits=waits(histories, causes, ask.top),
+        loops=loops(histories),
+        threads=threads(histories),
+        paths=_paths(histories, causes, ask),
+        stuck=stuck(histories, causes, ask.top),
+        cycles=cycles(histories, causes),
     )
 
 
-def _paths(lives: Lives, causes: Causes, ask: Ask) -> tuple[Path, ...]:
+def _paths(histories: StateHistory, causes: Causes, ask: Ask) -> tuple[Path, ...]:
     if ask.task is None:
         return ()
-    found = fitting(lives, ask.task)
+    found = fitting(histories, ask.task)
     if not found:
-        raise ConfigError("task", ask.task, "no task of the trace has a name like that")
-    return tuple(path(lives, causes, life, ask.top) for life in found[:MOST_PATHS])
+        raise ConfigError("task", ask.task, "no task of the trace has such a name")
+    return tuple(path(histories, causes, history, ask.top) for history in found[:MOST_PATHS])

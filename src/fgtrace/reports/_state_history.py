@@ -1,11 +1,11 @@
 """
-What all answers are made of: the lives of tracks as stretches of time, each in one state.
+The state history of a trace, from which all answers are computed: each track as intervals in one state each.
 
-A million slices are a few hundred thousand stretches. Nothing is kept of a slice, and a stretch is three
-numbers in arrays: start, end, and the number of its `Spot`, which says in which state and where.
-Spots are shared, since a trace shows the same few stacks again and again.
+A million slices are a few hundred thousand intervals. No slice is kept; an interval is three numbers in
+arrays: start, end, and the number of its `StateStack`, which says in which state the track was, and where.
+The stacks are shared, since a trace shows the same few again and again.
 
-Which task a slice is of, and which tasks there are, is decided in `fgtrace.reports._history_reader` alone.
+`fgtrace.reports._history_reader` alone decides which tasks there are, and to which of them a slice belongs.
 """
 
 from __future__ import annotations
@@ -19,20 +19,38 @@ from typing import NamedTuple
 from fgtrace._model.states import RUNNABLE, RUNNING, STATES
 from fgtrace._model.values import Frame, Track
 
-__all__ = ["UNSEEN", "WAITS", "Flight", "Life", "Lives", "Spot", "Stretch"]
+__all__ = ["UNSEEN", "WAITS", "Interval", "Place", "StateHistory", "StateStack", "TrackHistory", "Wakeup"]
 
-#: The state of a time of which a trace says nothing.
+#: The state of time that no slice covers.
 UNSEEN = "not seen"
-#: The states in which a track waits for something other than its turn.
+#: The states in which a track waits for something other than the loop or the GIL.
 WAITS = frozenset(state.name for state in STATES) - {RUNNING, RUNNABLE, "GIL wait"}
 
 
-class Spot(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
     """
-    A state, and the frames that were there with it.
+    Where a task waits.
 
     Args:
-        state: the face of the state's slice; for a loop that of ``busy`` and ``select``.
+        state: its name, as in docs/states.md. on: what is awaited; ``""``: not known.
+        file: of the program's innermost own function; ``""``: not known. line: in that file, or 0.
+        chain: the functions from there outwards, up to the task's own coroutine.
+    """
+
+    state: str
+    on: str
+    file: str
+    line: int
+    chain: tuple[str, ...]
+
+
+class StateStack(NamedTuple):
+    """
+    A state, and the functions that were on the track with it.
+
+    Args:
+        state: the frame of the state's slice; for a loop that of ``busy`` or ``select``.
         chain: the functions, outermost first.
     """
 
@@ -42,20 +60,30 @@ class Spot(NamedTuple):
     @property
     def name(self) -> str:
         """
-        The state's name.
+        Return the state's name.
         """
         return self.state.name
 
     def arg(self, name: str) -> str:
         """
-        An argument of the state, such as ``on``; ``""``: it has none.
+        Return an argument of the state, such as ``on``; ``""``: it has none.
         """
         return next((str(value) for key, value in self.state.args if key == name), "")
 
     @property
+    def place(self) -> Place:
+        """
+        Return where the track is.
+        """
+        state = self.state
+        return Place(
+            state=state.name, on=self.arg("on"), file=state.file, line=state.line, chain=self.functions
+        )
+
+    @property
     def functions(self) -> tuple[str, ...]:
         """
-        The functions from the one that waits outwards: ``Pool.acquire``, ``handler``, ...
+        Return the functions from the waiting one outwards: ``Pool.acquire``, ``handler``, ...
         """
         names = [frame.name for frame in self.chain if frame.category == "python"]
         if self.state.file:
@@ -68,19 +96,19 @@ class Spot(NamedTuple):
         return tuple(reversed(names))
 
 
-#: From when to when (ns) a track was at which spot, by its number.
-Stretch = tuple[int, int, int]
+#: Start and end (ns) of a time in which a track was at one stack, and that stack's number.
+Interval = tuple[int, int, int]
 
 
 @dataclass(slots=True)
-class Life:
+class TrackHistory:
     """
-    A task, thread, loop or its callbacks, from first to last sight.
+    The history of a task, a thread, a loop or a loop's callbacks, from its first sample to its last.
 
     Args:
-        id: unique; that of its track where it has one of its own.
+        id: unique; its track's id, if it has a track of its own.
         track: where it is drawn.
-        name: a task's without its coroutine, or its request's. coroutine: a task's outermost function.
+        name: a task's name without its coroutine, or its request's. coroutine: a task's outermost function.
         start: ns from the trace's start. end: the same.
     """
 
@@ -92,19 +120,19 @@ class Life:
     end: int
     starts: array[int] = field(default_factory=lambda: array("q"))
     ends: array[int] = field(default_factory=lambda: array("q"))
-    spots: array[int] = field(default_factory=lambda: array("q"))
+    stacks: array[int] = field(default_factory=lambda: array("q"))
 
     @property
     def serves(self) -> bool:
         """
-        Whether it is a task that is named by its request: then an argument has its own name.
+        Return whether it is a task with its request's name; an argument of the track has the task's own name.
         """
         return self.track.kind == "task" and any(name == "task" for name, _ in self.track.args)
 
     @property
     def title(self) -> str:
         """
-        Who it is, in a line: ``Task-7 app.main``, ``GET /users/{id}``.
+        Return its name in a line: ``Task-7 app.main``, ``GET /users/{id}``.
         """
         has_both = self.coroutine not in ("", self.name) and not self.serves
         return f"{self.name} {self.coroutine}" if has_both else self.name
@@ -112,33 +140,33 @@ class Life:
     @property
     def length(self) -> int:
         """
-        Its length, ns.
+        Return its length, ns.
         """
         return self.end - self.start
 
     def __len__(self) -> int:
         return len(self.starts)
 
-    def __iter__(self) -> Iterator[Stretch]:
-        return zip(self.starts, self.ends, self.spots, strict=True)
+    def __iter__(self) -> Iterator[Interval]:
+        return zip(self.starts, self.ends, self.stacks, strict=True)
 
-    def add(self, start: int, end: int, spot: int) -> None:
+    def add(self, start: int, end: int, stack: int) -> None:
         """
-        Add a stretch, later than all that are here.
+        Add an interval, later than all others.
         """
         self.starts.append(start)
         self.ends.append(end)
-        self.spots.append(spot)
+        self.stacks.append(stack)
 
-    def at(self, place: int) -> Stretch:
+    def at(self, index: int) -> Interval:
         """
-        The stretch at a place.
+        Return the interval at an index.
         """
-        return self.starts[place], self.ends[place], self.spots[place]
+        return self.starts[index], self.ends[index], self.stacks[index]
 
     def within(self, start: int, end: int) -> range:
         """
-        The places of the stretches that reach into this time.
+        Return the indexes of the intervals that overlap with a time.
         """
         first = max(0, bisect_right(self.starts, start) - 1)
         if first < len(self) and self.ends[first] <= start:
@@ -146,9 +174,9 @@ class Life:
         return range(first, bisect_right(self.starts, end - 1))
 
 
-class Flight(NamedTuple):
+class Wakeup(NamedTuple):
     """
-    An arrow between two lives, by their ids; see `fgtrace._model.values.Flow`.
+    An arrow from what woke a task to that task, by the ids of their histories.
     """
 
     name: str
@@ -159,54 +187,55 @@ class Flight(NamedTuple):
 
 
 @dataclass(slots=True)
-class Lives:
+class StateHistory:
     """
-    All of a trace that answers need.
+    The histories of all tracks, and what else of a trace the answers need.
 
     Args:
         start: of the trace or its part, ns. end: the same.
-        tick: the time between two looks, ns. is_exact: whether tasks were not sampled.
-        by_id: the lives. spots: by number.
-        wakes: arrows from what woke a task; those that do not only say who its parent is.
-        queues: a loop's process id -> times and lengths of its ready queue, in turn.
-        holders: who waits (id) -> who holds what it waits for (name), as the trace ended.
+        tick: the time between two samples, ns. is_exact: whether every step of the tasks was noted.
+        by_id: the histories. stacks: the stacks by number.
+        wakeups: the arrows to tasks from what woke them.
+        queues: a loop's process id -> times and lengths of its ready queue, alternating.
+        holders: a waiting task's id -> the name of the task that holds its lock, as the trace ended.
     """
 
     start: int = 0
     end: int = 0
     tick: int = 0
     is_exact: bool = False
-    by_id: dict[int, Life] = field(default_factory=dict)
-    spots: list[Spot] = field(default_factory=list)
-    wakes: list[Flight] = field(default_factory=list)
+    by_id: dict[int, TrackHistory] = field(default_factory=dict)
+    stacks: list[StateStack] = field(default_factory=list)
+    wakeups: list[Wakeup] = field(default_factory=list)
     queues: dict[int, array[int]] = field(default_factory=dict)
     holders: dict[int, str] = field(default_factory=dict)
 
-    def of(self, kind: str) -> list[Life]:
+    def of(self, kind: str) -> list[TrackHistory]:
         """
-        The lives of tracks of a kind, in display order.
+        Return the histories of tracks of a kind, in display order.
         """
-        return [life for life in self.by_id.values() if life.track.kind == kind]
+        return [history for history in self.by_id.values() if history.track.kind == kind]
 
     @property
-    def tasks(self) -> list[Life]:
+    def tasks(self) -> list[TrackHistory]:
         """
-        The tasks.
+        Return the histories of the tasks.
         """
         return self.of("task")
 
-    def times(self, life: Life) -> dict[str, int]:
+    def times(self, history: TrackHistory) -> dict[str, int]:
         """
-        How a life divides into states, ns; what no slice says of it is `UNSEEN`. It adds up to its length.
+        Return the ns that a track was in each state, which add up to its length; time without a slice is
+        `UNSEEN`.
         """
         found: dict[str, int] = {}
         by_spot: dict[int, int] = {}
-        for start, end, spot in zip(life.starts, life.ends, life.spots, strict=True):
-            by_spot[spot] = by_spot.get(spot, 0) + end - start
-        for spot, time in by_spot.items():
-            name = self.spots[spot].state.name
+        for start, end, stack in zip(history.starts, history.ends, history.stacks, strict=True):
+            by_spot[stack] = by_spot.get(stack, 0) + end - start
+        for stack, time in by_spot.items():
+            name = self.stacks[stack].state.name
             found[name] = found.get(name, 0) + time
-        rest = life.length - sum(found.values())
+        rest = history.length - sum(found.values())
         if rest > 0:
             found[UNSEEN] = rest
         return found

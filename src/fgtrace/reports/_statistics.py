@@ -1,5 +1,5 @@
 """
-Figures that several answers share.
+The statistics that several answers need: percentiles, spreads and unions of time spans.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from math import ceil, isfinite
 from typing import TypeGuard
 
-from fgtrace.reports._state_history import Spot
-
-__all__ = ["Place", "Spread", "is_number", "percentile", "place_of", "spread_of", "union"]
+__all__ = ["Spread", "is_number", "percentile", "spread_of", "union"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
     """
-    How a figure spreads, ns: half of all are at most ``p50_ns``, 95 of 100 at most ``p95_ns``.
+    The spread of a figure, ns: half of all values are at most ``p50_ns``, 95 of 100 at most ``p95_ns``.
     """
 
     p50_ns: int
@@ -25,42 +23,16 @@ class Spread:
     max_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """
-    Where a task waits.
-
-    Args:
-        state: as in docs/states.md. on: what is awaited, ``""``: not known.
-        file: of the innermost code of the program's own; ``""``: not known. line: in it, or 0.
-        chain: the functions from there outwards, up to the task's own coroutine.
-    """
-
-    state: str
-    on: str
-    file: str
-    line: int
-    chain: tuple[str, ...]
-
-
-def place_of(spot: Spot) -> Place:
-    """
-    A spot as a place.
-    """
-    state = spot.state
-    return Place(state=state.name, on=spot.arg("on"), file=state.file, line=state.line, chain=spot.functions)
-
-
 def percentile(ordered: Sequence[int], share: float) -> int:
     """
-    The least value that is not below this share of all; 0 of none.
+    Return the least value that is not below this share of all values; 0 if there are none.
     """
     return ordered[max(0, ceil(share * len(ordered)) - 1)] if ordered else 0
 
 
 def spread_of(values: Iterable[int]) -> Spread:
     """
-    The spread of some values.
+    Return the spread of some values.
     """
     ordered = sorted(values)
     return Spread(
@@ -70,14 +42,14 @@ def spread_of(values: Iterable[int]) -> Spread:
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """
-    Whether it is a number that can be reckoned with.
+    Return whether a value is a finite number.
     """
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
 def union(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """
-    The times that are in one of these spans at least, by time.
+    Return the times that lie in at least one of some spans, by time.
     """
     found: list[tuple[int, int]] = []
     for start, end in sorted(spans):

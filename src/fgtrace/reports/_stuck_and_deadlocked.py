@@ -1,9 +1,8 @@
 """
-What is stuck: tasks that did not move, and those that wait for each other in a circle.
+Finds tasks that are stuck, and deadlocks: tasks that wait for each other in a circle.
 
-A task waits for another where the trace says for which, by name; or for the holder of a lock, who is looked
-for as a trace ends. The rest is not known, so a circle that is shown is one; that none is shown
-proves nothing.
+A task waits for another if the trace names that one, or if the other holds its lock, which the tracer finds
+out as a trace ends. Other waits are unknown. So every deadlock that is found is real, and one may be missed.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fgtrace._model.states import LOCK_WAIT, SLEEP
-from fgtrace.reports._state_history import Life, Lives
-from fgtrace.reports._statistics import Place, place_of
+from fgtrace.reports._state_history import Place, StateHistory, TrackHistory
 from fgtrace.reports._wait_causes import Causes
 
 __all__ = ["Cycle", "Stuck", "cycles", "stuck"]
@@ -24,7 +22,7 @@ class Stuck:
     A task that did not move for at least half of the trace, up to its end.
 
     Args:
-        task: its name. place: what it waits for, and where. waited_ns: since it was seen to.
+        task: its name. place: what it waits for, and where. waited_ns: for how long it was seen to wait.
     """
 
     task: str
@@ -45,66 +43,69 @@ class Cycle:
     places: tuple[Place, ...]
 
 
-def stuck(lives: Lives, causes: Causes, top: int | None = None) -> tuple[Stuck, ...]:
+def stuck(histories: StateHistory, causes: Causes, top: int | None = None) -> tuple[Stuck, ...]:
     """
-    The tasks that never moved, those that wait the longest first. Sleep is no such wait: it ends by itself.
+    Return the tasks that never moved, the longest wait first. Sleep does not count, for it ends by itself.
     """
-    half = (lives.end - lives.start) / 2
+    half = (histories.end - histories.start) / 2
     found = [
-        Stuck(task=life.track.name, place=place_of(lives.spots[life.spots[-1]]), waited_ns=waited)
-        for life in _waiting(lives, causes)
-        if (waited := life.ends[-1] - life.starts[-1]) >= half
-        and _is_only_wait(life, causes)
-        and lives.spots[life.spots[-1]].name != SLEEP
+        Stuck(task=history.track.name, place=histories.stacks[history.stacks[-1]].place, waited_ns=waited)
+        for history in _waiting(histories, causes)
+        if (waited := history.ends[-1] - history.starts[-1]) >= half
+        and _is_only_wait(history, causes)
+        and histories.stacks[history.stacks[-1]].name != SLEEP
     ]
     return tuple(sorted(found, key=lambda each: (-each.waited_ns, each.task))[:top])
 
 
-def _is_only_wait(life: Life, causes: Causes) -> bool:
-    return sum(1 for spot in life.spots if causes.is_wait(spot)) == 1
+def _is_only_wait(history: TrackHistory, causes: Causes) -> bool:
+    return sum(1 for stack in history.stacks if causes.is_wait(stack)) == 1
 
 
-def _waiting(lives: Lives, causes: Causes) -> list[Life]:
+def _waiting(histories: StateHistory, causes: Causes) -> list[TrackHistory]:
     """
-    The tasks that wait when the trace ends.
+    Return the tasks that wait when the trace ends.
     """
     return [
-        life
-        for life in lives.tasks
-        if len(life) and life.ends[-1] >= lives.end - lives.tick and causes.is_wait(life.spots[-1])
+        history
+        for history in histories.tasks
+        if len(history)
+        and history.ends[-1] >= histories.end - histories.tick
+        and causes.is_wait(history.stacks[-1])
     ]
 
 
-def cycles(lives: Lives, causes: Causes) -> tuple[Cycle, ...]:
+def cycles(histories: StateHistory, causes: Causes) -> tuple[Cycle, ...]:
     """
-    The circles of tasks that wait for each other.
+    Return the deadlocks: the circles of tasks that wait for each other.
     """
-    waiting = {life.id: life for life in _waiting(lives, causes)}
+    waiting = {history.id: history for history in _waiting(histories, causes)}
     follows: dict[int, int] = {}
-    for number, life in waiting.items():
-        target = _waits_for(lives, causes, life)
+    for number, history in waiting.items():
+        target = _waits_for(histories, causes, history)
         if target is not None and target.id in waiting:
             follows[number] = target.id
     return tuple(
         Cycle(
             tasks=tuple(waiting[each].track.name for each in circle),
-            places=tuple(place_of(lives.spots[waiting[each].spots[-1]]) for each in circle),
+            places=tuple(histories.stacks[waiting[each].stacks[-1]].place for each in circle),
         )
         for circle in circles(follows)
     )
 
 
-def _waits_for(lives: Lives, causes: Causes, life: Life) -> Life | None:
+def _waits_for(histories: StateHistory, causes: Causes, history: TrackHistory) -> TrackHistory | None:
     """
-    For which task a task waits when the trace ends, where that is said.
+    Return the task for which a task waits when the trace ends; None: not known.
     """
-    spot = lives.spots[life.spots[-1]]
-    return causes.holder(life) if spot.name == LOCK_WAIT else causes.only(spot.arg("task"), life.end)
+    stack = histories.stacks[history.stacks[-1]]
+    return causes.holder(history) if stack.name == LOCK_WAIT else causes.only(stack.arg("task"), history.end)
 
 
 def circles(follows: dict[int, int]) -> list[list[int]]:
     """
-    The circles of a graph in which each node has at most one successor; each begins with its least node.
+    Return the circles of a graph in which each node has at most one successor; each begins with its least
+    node.
     """
     found: list[list[int]] = []
     done: set[int] = set()

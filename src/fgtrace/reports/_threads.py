@@ -1,5 +1,5 @@
 """
-Threads: what the operating system's own were doing.
+Computes what the threads were doing.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fgtrace._model.states import GIL_WAIT, IDLE, RUNNING, SELECT
-from fgtrace.reports._state_history import UNSEEN, Lives
+from fgtrace.reports._state_history import UNSEEN, StateHistory
 
 __all__ = ["Thread", "threads"]
 
@@ -17,13 +17,13 @@ _NOT_BLOCKED = (RUNNING, GIL_WAIT, IDLE, SELECT, UNSEEN)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
     """
-    A thread; the four times and what is not seen add up to its life.
+    A thread; its four times and the time that is not seen add up to its life.
 
     Args:
         name: its name. tid: its native id.
-        life_ns: from first to last sight. running_ns: executes code. gil_ns: waits for the interpreter.
-        blocked_ns: waits for something else. idle_ns: waits for work: in ``select``, or a worker without any.
-        states: the same by state.
+        life_ns: from the first sample to the last. running_ns: executing code. gil_ns: waiting for the GIL.
+        blocked_ns: waiting for something else. idle_ns: in ``select``, or a worker without work.
+        states: its life by state.
     """
 
     name: str
@@ -36,16 +36,16 @@ class Thread:
     states: dict[str, int]
 
 
-def threads(lives: Lives) -> tuple[Thread, ...]:
+def threads(histories: StateHistory) -> tuple[Thread, ...]:
     """
-    The threads, in display order.
+    Return the threads, in display order.
     """
     found = []
-    for life in lives.of("thread"):
-        times = lives.times(life)
+    for history in histories.of("thread"):
+        times = histories.times(history)
         found.append(
             Thread(
-                name=life.name, tid=life.track.tid, life_ns=life.length,
+                name=history.name, tid=history.track.tid, life_ns=history.length,
                 running_ns=times.get(RUNNING, 0), gil_ns=times.get(GIL_WAIT, 0),
                 blocked_ns=sum(time for state, time in times.items() if state not in _NOT_BLOCKED),
                 idle_ns=times.get(IDLE, 0) + times.get(SELECT, 0), states=times,

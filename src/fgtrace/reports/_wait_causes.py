@@ -1,10 +1,10 @@
 """
-Who ended a wait: the task that another one waited for, as far as a trace tells.
+Finds the cause of a wait: the task that ended it, as far as the trace shows.
 
-With exact awaits a step says who scheduled it: an arrow ``wakes``, or the argument ``woken by``. A gather
-or a task group is woken by a callback of its own; then it is the child that ended last. Of a sampled
-trace the same is known for tasks: by the argument ``task``, or by the children. Who released a lock
-is not seen by a sampler.
+With exact awaits a step names what scheduled it, by an arrow ``wakes`` or the argument ``woken by``. A gather
+or a task group is woken by a callback of its own; its cause is the child that ended last. In a sampled trace
+the cause of a wait for tasks is known by the argument ``task`` or by the children; a sampler does not see
+which task released a lock.
 """
 
 from __future__ import annotations
@@ -12,117 +12,119 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 
 from fgtrace._model.states import RUNNABLE, TASK_WAIT
-from fgtrace.reports._state_history import WAITS, Life, Lives
+from fgtrace.reports._state_history import WAITS, StateHistory, TrackHistory
 
 __all__ = ["Causes"]
 
 
 class Causes:
     """
-    Finds causes; made once for a trace.
+    Finds the causes of waits; made once for a trace.
     """
 
-    def __init__(self, lives: Lives) -> None:
-        self._lives = lives
-        self._waits = [spot.state.name in WAITS for spot in lives.spots]
-        self._wakers = [spot.arg("woken by") for spot in lives.spots]
-        self._ready = [spot.name == RUNNABLE for spot in lives.spots]
+    def __init__(self, histories: StateHistory) -> None:
+        self._histories = histories
+        self._waits = [stack.state.name in WAITS for stack in histories.stacks]
+        self._wakers = [stack.arg("woken by") for stack in histories.stacks]
+        self._ready = [stack.name == RUNNABLE for stack in histories.stacks]
         self._wakes: dict[int, tuple[list[int], list[int]]] = {}
-        for flight in sorted(lives.wakes, key=lambda each: each.target_time):
-            times, sources = self._wakes.setdefault(flight.target, ([], []))
-            times.append(flight.target_time)
-            sources.append(flight.source)
-        self._named: dict[str, list[Life]] = {}
-        self._children: dict[int, list[Life]] = {}
+        for wakeup in sorted(histories.wakeups, key=lambda each: each.target_time):
+            times, sources = self._wakes.setdefault(wakeup.target, ([], []))
+            times.append(wakeup.target_time)
+            sources.append(wakeup.source)
+        self._named: dict[str, list[TrackHistory]] = {}
+        self._children: dict[int, list[TrackHistory]] = {}
         self._ended: dict[int, list[tuple[int, int]]] = {}
-        for life in lives.tasks:
-            self._named.setdefault(life.name, []).append(life)
-            self._children.setdefault(life.track.parent, []).append(life)
-            self._ended.setdefault(life.track.pid, []).append((life.end, life.id))
+        for history in histories.tasks:
+            self._named.setdefault(history.name, []).append(history)
+            self._children.setdefault(history.track.parent, []).append(history)
+            self._ended.setdefault(history.track.pid, []).append((history.end, history.id))
         for each in self._children.values():
-            each.sort(key=lambda life: life.end)
+            each.sort(key=lambda history: history.end)
         for ended in self._ended.values():
             ended.sort()
 
-    def is_wait(self, spot: int) -> bool:
+    def is_wait(self, stack: int) -> bool:
         """
-        Whether a track at this spot waits.
+        Return whether a track waits at a stack.
         """
-        return self._waits[spot]
+        return self._waits[stack]
 
-    def of(self, life: Life, place: int) -> Life | None:
+    def of(self, history: TrackHistory, place: int) -> TrackHistory | None:
         """
-        The task that ended a wait, or by whose end it would; None: no task, or not known.
+        Return the task that ended a wait, or whose end would end it; None: no task, or not known.
 
         Args:
-            life: who waited.
-            place: of the stretch.
+            history: of the task that waited.
+            place: the index of the interval.
         """
-        start, end, spot = life.at(place)
+        start, end, stack = history.at(place)
         found = (
-            self._by_arrow(life, place, end)
-            or self._by_name(self._woken_by(life, place), start, end)
-            or (self.holder(life) if place == len(life) - 1 else None)
+            self._by_arrow(history, place, end)
+            or self._by_name(self._woken_by(history, place), start, end)
+            or (self.holder(history) if place == len(history) - 1 else None)
         )
-        if found is not None and found is not life:
+        if found is not None and found is not history:
             return found
-        if self._lives.spots[spot].name != TASK_WAIT:
+        if self._histories.stacks[stack].name != TASK_WAIT:
             return None
         return (
-            self._by_name(self._lives.spots[spot].arg("task"), start, end)
-            or self._last_child(life, start, end)
-            or self._last_ended(life, place, start, end)
+            self._by_name(self._histories.stacks[stack].arg("task"), start, end)
+            or self._last_child(history, start, end)
+            or self._last_ended(history, place, start, end)
         )
 
-    def holder(self, life: Life) -> Life | None:
+    def holder(self, history: TrackHistory) -> TrackHistory | None:
         """
-        Who holds the lock that a task waits for as the trace ends; None: not known.
+        Return the task that holds the lock for which a task waits as the trace ends; None: not known.
         """
-        return self.only(self._lives.holders.get(life.id, ""), life.end)
+        return self.only(self._histories.holders.get(history.id, ""), history.end)
 
-    def only(self, name: str, time: int) -> Life | None:
+    def only(self, name: str, time: int) -> TrackHistory | None:
         """
-        The one task of a name that lives at a time; None: there is none, or more than one.
+        Return the one task of a name that lives at a time; None: there is none, or more than one.
         """
-        found = [life for life in self._named.get(name, ()) if life.start <= time <= life.end]
+        found = [history for history in self._named.get(name, ()) if history.start <= time <= history.end]
         return found[0] if len(found) == 1 else None
 
-    def _by_arrow(self, life: Life, place: int, end: int) -> Life | None:
+    def _by_arrow(self, history: TrackHistory, place: int, end: int) -> TrackHistory | None:
         """
-        By the arrow to the step that followed.
+        Return the task from which an arrow leads to the step after the wait.
         """
-        times, sources = self._wakes.get(life.id, ((), ()))
-        step = self._lives.end + 1
-        for following in range(place + 1, min(place + 3, len(life))):
-            if not self._ready[life.spots[following]]:
-                step = life.starts[following]
+        times, sources = self._wakes.get(history.id, ((), ()))
+        step = self._histories.end + 1
+        for following in range(place + 1, min(place + 3, len(history))):
+            if not self._ready[history.stacks[following]]:
+                step = history.starts[following]
                 break
         at = bisect_left(times, end)
         if at < len(times) and times[at] <= step:
-            return self._lives.by_id.get(sources[at])
+            return self._histories.by_id.get(sources[at])
         return None
 
-    def _woken_by(self, life: Life, place: int) -> str:
-        return self._wakers[life.spots[place + 1]] if place + 1 < len(life) else ""
+    def _woken_by(self, history: TrackHistory, place: int) -> str:
+        return self._wakers[history.stacks[place + 1]] if place + 1 < len(history) else ""
 
-    def _by_name(self, name: str, start: int, end: int) -> Life | None:
+    def _by_name(self, name: str, start: int, end: int) -> TrackHistory | None:
         """
-        The one of a name that lived then; of several the last.
+        Return the task of a name that lived in a span; of several the last.
         """
-        slack = self._lives.tick
+        slack = self._histories.tick
         found = [
-            life for life in self._named.get(name, ()) if life.start <= end and life.end + slack >= start
+            history
+            for history in self._named.get(name, ())
+            if history.start <= end and history.end + slack >= start
         ]
         return found[-1] if found else None
 
-    def _last_child(self, life: Life, start: int, end: int) -> Life | None:
+    def _last_child(self, history: TrackHistory, start: int, end: int) -> TrackHistory | None:
         """
-        The child that ended last in this time, or lived on where nothing ended the wait.
+        Return the child that ended last in a span, or lived on if nothing ended the wait.
 
-        Of sampled ones that ended within two ticks of each other, it is the one that was there the longest.
+        Of sampled children that ended within two ticks of each other it is the one that lived longest.
         """
-        children = self._children.get(life.id, [])
-        slack = 0 if self._lives.is_exact else 2 * self._lives.tick
+        children = self._children.get(history.id, [])
+        slack = 0 if self._histories.is_exact else 2 * self._histories.tick
         found, least = None, start
         for place in range(bisect_right(children, end + slack, key=lambda child: child.end) - 1, -1, -1):
             child = children[place]
@@ -134,12 +136,12 @@ class Causes:
                 found = child
         return found
 
-    def _last_ended(self, life: Life, place: int, start: int, end: int) -> Life | None:
+    def _last_ended(self, history: TrackHistory, place: int, start: int, end: int) -> TrackHistory | None:
         """
-        Woken by a callback of asyncio's own: the task of this loop that ended just before.
+        Return the task of the loop that ended just before, if a callback of asyncio's own ended the wait.
         """
-        if not self._woken_by(life, place).startswith("callback asyncio."):
+        if not self._woken_by(history, place).startswith("callback asyncio."):
             return None
-        ended = self._ended[life.track.pid]
+        ended = self._ended[history.track.pid]
         last = bisect_right(ended, (end, 1 << 62)) - 1
-        return self._lives.by_id[ended[last][1]] if last >= 0 and ended[last][0] > start else None
+        return self._histories.by_id[ended[last][1]] if last >= 0 and ended[last][0] > start else None

@@ -1,9 +1,9 @@
 """
-Where tasks wait: by state and place; and who held what they waited for.
+Computes where tasks wait, by state and place, and which tasks held what they waited for.
 
-Who held a lock is told by who released it: with exact awaits the task that woke the next one. That
-one got it when its own wait for it ended, or else (nobody was before it) had it all the time that
-others waited. So each wait is divided among those who held the lock in turn.
+With exact awaits the task that released a lock is known: it woke the next one. It had the lock since its own
+wait for it ended, or, if it never waited, all the time that others did. So each wait is divided among the
+tasks that held the lock in turn.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from dataclasses import dataclass
 from heapq import nlargest
 
 from fgtrace._model.states import LOCK_WAIT, POOL_WAIT
-from fgtrace.reports._state_history import Life, Lives
-from fgtrace.reports._statistics import Place, Spread, place_of, spread_of, union
+from fgtrace.reports._state_history import Place, StateHistory, TrackHistory
+from fgtrace.reports._statistics import Spread, spread_of, union
 from fgtrace.reports._wait_causes import Causes
 
 __all__ = ["Holder", "Wait", "waits"]
 
-#: What somebody holds while others wait for it.
+#: The states of waits for something that another task holds.
 _HELD = (LOCK_WAIT, POOL_WAIT)
-#: Holders that are followed back within one wait; what is before counts for the last one.
-MOST_TURNS = 64
+#: How many holders are followed back within one wait; the time before counts for the last of them.
+MOST_FOLLOWED = 64
 MOST_HOLDERS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
     """
-    A task that had what others waited for.
+    A task that held what others waited for.
 
     Args:
-        task: its name. held_ns: how long it had it while somebody waited.
-        kept_ns: how long others waited for that, together. waits: how many waits it was part of.
+        task: its name. held_ns: how long it held it while others waited.
+        kept_ns: how long others waited for that, together. waits: in how many waits it was a holder.
     """
 
     task: str
@@ -49,10 +49,10 @@ class Wait:
 
     Args:
         place: where, and for what.
-        count: how many waits; of those that were sampled it is the least that it can be.
+        count: how many waits; in a sampled trace the least number that it can be.
         tasks: of how many tasks. total_ns: together.
         each: for one wait.
-        holders: who held it, where that is known; the one that kept others the longest first.
+        holders: the tasks that held it, if known; the one that kept others the longest first.
     """
 
     place: Place
@@ -63,34 +63,34 @@ class Wait:
     holders: tuple[Holder, ...] = ()
 
 
-def waits(lives: Lives, causes: Causes, top: int | None = None) -> tuple[Wait, ...]:
+def waits(histories: StateHistory, causes: Causes, top: int | None = None) -> tuple[Wait, ...]:
     """
-    The places where tasks wait, the longest first.
+    Return the places where tasks wait, the longest total first.
 
     Args:
-        lives: of a trace.
+        histories: of a trace.
         causes: of the same.
-        top: so many; None: all.
+        top: how many to return; None: all.
     """
     found: dict[Place, _Sum] = {}
-    sums: dict[int, _Sum] = {}  # by spot: several may show the same place
-    for number, spot in enumerate(lives.spots):
+    sums: dict[int, _Sum] = {}  # by stack, for several may be at the same place
+    for number, stack in enumerate(histories.stacks):
         if causes.is_wait(number):
-            place = place_of(spot)
+            place = stack.place
             sums[number] = found.setdefault(place, _Sum(place))
-    for life in lives.tasks:
-        for at, (start, end, here) in enumerate(life):
+    for history in histories.tasks:
+        for at, (start, end, here) in enumerate(history):
             if here in sums:
-                sums[here].add(life, at, end - start)
+                sums[here].add(history, at, end - start)
     some = [each for each in found.values() if each.total]
     longest = nlargest(len(some) if top is None else top, some, key=lambda each: each.total)
-    held = _Held(lives, causes)
+    held = _Held(histories, causes)
     return tuple(each.wait(held) for each in longest)
 
 
 class _Sum:
     """
-    The waits at one place, while they are counted.
+    Adds up the waits at one place.
     """
 
     def __init__(self, place: Place) -> None:
@@ -98,50 +98,50 @@ class _Sum:
         self._place = place
         self._times: list[int] = []
         self._who: dict[int, list[int]] = {}
-        self._lives: dict[int, Life] = {}
+        self._histories: dict[int, TrackHistory] = {}
         self._is_held = place.state in _HELD
 
-    def add(self, life: Life, at: int, time: int) -> None:
+    def add(self, history: TrackHistory, at: int, time: int) -> None:
         self.total += time
         self._times.append(time)
-        places = self._who.get(life.id)
+        places = self._who.get(history.id)
         if places is None:
-            places = self._who[life.id] = []
-            self._lives[life.id] = life
+            places = self._who[history.id] = []
+            self._histories[history.id] = history
         if self._is_held:
             places.append(at)
 
     def wait(self, held: _Held) -> Wait:
         """
-        What came of it.
+        Return the sum as a row of the report.
         """
-        stretches = [(self._lives[who], at) for who, places in self._who.items() for at in places]
+        intervals = [(self._histories[who], at) for who, places in self._who.items() for at in places]
         return Wait(
             place=self._place, count=len(self._times), tasks=len(self._who), total_ns=self.total,
-            each=spread_of(self._times), holders=held.holders(stretches),
+            each=spread_of(self._times), holders=held.holders(intervals),
         )  # fmt: skip
 
 
 class _Held:
     """
-    Tells who held what was waited for.
+    Finds the tasks that held what others waited for.
     """
 
-    def __init__(self, lives: Lives, causes: Causes) -> None:
-        self._lives = lives
+    def __init__(self, histories: StateHistory, causes: Causes) -> None:
+        self._histories = histories
         self._causes = causes
 
-    def holders(self, stretches: list[tuple[Life, int]]) -> tuple[Holder, ...]:
+    def holders(self, intervals: list[tuple[TrackHistory, int]]) -> tuple[Holder, ...]:
         """
-        The holders of what these stretches, all at one place, waited for.
+        Return the holders during some waits, all at one place.
         """
         times: dict[int, list[tuple[int, int]]] = {}
-        for life, at in stretches:
-            for who, start, end in self._turns(life, at):
+        for history, at in intervals:
+            for who, start, end in self._holders_in(history, at):
                 times.setdefault(who, []).append((start, end))
         found = [
             Holder(
-                task=self._lives.by_id[who].track.name,
+                task=self._histories.by_id[who].track.name,
                 held_ns=sum(end - start for start, end in union(spans)),
                 kept_ns=sum(end - start for start, end in spans),
                 waits=len(spans),
@@ -150,17 +150,17 @@ class _Held:
         ]
         return tuple(sorted(found, key=lambda holder: (-holder.kept_ns, holder.task))[:MOST_HOLDERS])
 
-    def _turns(self, life: Life, at: int) -> Iterator[tuple[int, int, int]]:
+    def _holders_in(self, history: TrackHistory, at: int) -> Iterator[tuple[int, int, int]]:
         """
-        Who held it from when to when during a wait, the last one first.
+        Yield each holder during a wait, with start and end, the last one first.
         """
-        start, until, spot = life.at(at)
-        what = self._what(spot)
-        holder = self._causes.of(life, at)
-        for turn in range(MOST_TURNS):
+        start, until, stack = history.at(at)
+        what = self._what(stack)
+        holder = self._causes.of(history, at)
+        for count in range(MOST_FOLLOWED):
             if holder is None:
                 return
-            got = self._got(holder, what, start, until) if turn < MOST_TURNS - 1 else None
+            got = self._got(holder, what, start, until) if count < MOST_FOLLOWED - 1 else None
             if got is None:
                 yield holder.id, max(start, min(holder.start, until)), until
                 return
@@ -169,16 +169,17 @@ class _Held:
                 yield holder.id, since, until
             holder, until = self._causes.of(holder, got), since
 
-    def _got(self, holder: Life, what: tuple[str, str], start: int, until: int) -> int | None:
+    def _got(self, holder: TrackHistory, what: tuple[str, str], start: int, until: int) -> int | None:
         """
-        The place of the wait of its own by which a holder got it, within this time; None: before it.
+        Return the index of the holder's own wait, by which it got the lock in a span; None: it held it
+        before.
         """
         for place in reversed(holder.within(start, until + 1)):
             is_over = place + 1 < len(holder) and start < holder.ends[place] <= until
-            if is_over and self._what(holder.spots[place]) == what:
+            if is_over and self._what(holder.stacks[place]) == what:
                 return place
         return None
 
-    def _what(self, spot: int) -> tuple[str, str]:
-        found = self._lives.spots[spot]
+    def _what(self, stack: int) -> tuple[str, str]:
+        found = self._histories.stacks[stack]
         return found.name, found.arg("on")
