@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgtrace._classify.classify import Rules
+from fgtrace._classify.decision import Rules
 from fgtrace._classify.rules import (
     CALL_RULES,
     HANDED_OVER,

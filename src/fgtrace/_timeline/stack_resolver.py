@@ -16,7 +16,7 @@ from __future__ import annotations
 from types import CodeType
 from typing import NamedTuple
 
-from fgtrace._classify.classify import Rules, Verdict
+from fgtrace._classify.decision import Rules, Verdict
 from fgtrace._classify.native_call import CodeMap, Position
 from fgtrace._model.values import Frame, FrameName, Waiter
 from fgtrace._options.options import Options
