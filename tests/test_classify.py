@@ -348,7 +348,7 @@ class TestUsersRules:
         assert Rules([("redis.", "pool wait")]).task(frames, Waiter("future")).state == "pool wait"
 
     def test_wins_over_a_turning_rule(self) -> None:
-        """A rule that turns suggestions is replaced as well."""
+        """A rule that replaces suggestions is replaced as well."""
         spawn = "sqlalchemy.util.concurrency:greenlet_spawn"
         frames = names(USER, spawn, "asyncio.queues:Queue.get")
         assert Rules([(spawn, "event wait")]).task(frames, Waiter("future")).state == "event wait"
@@ -509,12 +509,12 @@ class TestTables:
         silent = {Effect.FOLLOWS, Effect.PASSES, Effect.ENDS}
         for rule in rules:
             assert (rule.state == "") if rule.effect in silent else (rule.state in states), rule
-            assert rule.turns == "" or rule.effect is Effect.TURNS, rule
+            assert rule.replaces == "" or rule.effect is Effect.REPLACES, rule
 
     @pytest.mark.parametrize("rules", [TASK_RULES, THREAD_RULES], ids=["tasks", "threads"])
     def test_prefixes_are_given_once(self, rules: Any) -> None:
         """No prefix is in two rules, unless they turn different suggestions."""
-        keys = [(prefix, rule.turns) for rule in rules for prefix in rule.prefixes]
+        keys = [(prefix, rule.replaces) for rule in rules for prefix in rule.prefixes]
         assert len(keys) == len(set(keys))
 
     def test_prefixes_end_at_a_border(self) -> None:

@@ -47,7 +47,7 @@ RIGHT: dict[tuple[str, str], str] = {
 }
 #: Rooms in which retired words are still being replaced; ``core`` is the C core.
 UNDER_WAY = {
-    "_classify", "_formats/conversion", "_formats/read", "_formats/write", "_http", "_options", "_output",
+    "_formats/conversion", "_formats/read", "_formats/write", "_http", "_output",
     "_recording", "_sampling", "_sampling/collect", "_sampling/exact", "_timeline", "cli", "jupyter", "core",
 }  # fmt: skip
 

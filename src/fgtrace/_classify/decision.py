@@ -1,18 +1,18 @@
 """
-Why a track is where it is: from the functions on its stack to a state.
+Decides why a track is where it is: from the functions on its stack to a state.
 
-How it works: the frames are asked from the leaf outward, and each function's rule (the one with
-the longest prefix) adds to what is known or ends the walk; `Effect` in `_rules` says how. A
-frame nearer the leaf is more specific, but a leaf alone is not enough: a socket of anyio and an
-``asyncio.Event`` of the program end in the same function. The walk ends at the first function
-that no rule names, since past the program's own code the stack is about something else.
+Theory of operation: a walk goes over the frames from the leaf outward. Each function's rule (the one with the
+longest prefix) adds to the suggestion so far, or ends the walk; `Effect` in `fgtrace._classify.rules` says
+how. A frame nearer the leaf is more specific, but the leaf alone is not enough: a socket of anyio and an
+``asyncio.Event`` of the program end in the same function. The walk ends at the first function that no rule
+names, since the stack beyond the program's own code is about something else.
 
-A task's frames cannot tell whether it runs, and say nothing where it awaits a bare future;
-both are in its `Waiter`. A thread's frames cannot tell whether it is blocked at all; that is in
-the native call at its leaf and in its CPU clock.
+The frames of a task do not tell whether it runs, and say nothing where it awaits a bare future; its `Waiter`
+tells both. The frames of a thread do not tell whether it is blocked at all; the native call at its leaf and
+its CPU clock do.
 
-May not: ask a clock, the interpreter or a live object. It is called once for every observation
-of a trace, so what is known of a function is remembered.
+This module asks neither a clock, the interpreter nor a live object. It is called for every different stack of
+a trace, so it remembers what the tables say of each function.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ __all__ = ["Rules", "Verdict"]
 
 _T = TypeVar("_T")
 
-#: The looks at a CPU clock with which a weak rule counts: it did not move.
+#: What a CPU clock did where a weak rule counts: it stood still.
 _STOOD = frozenset(("still", "starved"))
 
 
 class Verdict(NamedTuple):
     """
-    Why a track is where it is.
+    The state of a track, what it waits for, and where.
 
     Args:
-        state: one of `fgtrace._model.states.STATES`.
-        on: what it waits for, such as ``asyncio.Lock``, ``loop.sock_recv`` or, for a thread,
+        state: the name of one of `fgtrace._model.states.STATES`.
+        on: what the track waits for, such as ``asyncio.Lock``, ``loop.sock_recv`` or, for a thread,
             ``sock.recv``; empty when it is running, runnable, or waits for the GIL.
-        site: the index of the frame that waits, the program's own where there is one; -1 when
-            it is running or runnable, or has no frames.
+        site: the index of the frame that waits, one of the program's own where there is one; -1 when the
+            track is running or runnable, or has no frames.
     """
 
     state: str
@@ -66,19 +66,19 @@ class Verdict(NamedTuple):
 
 class _FunctionRule(NamedTuple):
     """
-    What the tables know of one function.
+    What a table of rules says of one function, and what the function is called.
     """
 
     effect: Effect
     state: str
-    turns: Mapping[str, str]
+    replaces: Mapping[str, str]
     name: str
     public: bool
 
 
 class _Suggestion(NamedTuple):
     """
-    What a walk knows so far: a suggestion, and the frame that made it (-1: the native call).
+    The state that a walk suggests so far, and the index of the frame that made it (-1: the native call).
     """
 
     state: str = NOTHING
@@ -88,7 +88,7 @@ class _Suggestion(NamedTuple):
 
 class _Prefixes(Generic[_T]):
     """
-    A mapping from prefixes of ``module:qualname`` that gives the longest one's value.
+    A mapping from prefixes of ``module:qualname``, in which the longest prefix that fits counts.
     """
 
     __slots__ = ("_rows",)
@@ -98,7 +98,7 @@ class _Prefixes(Generic[_T]):
 
     def find(self, frame: FrameName) -> _T | None:
         """
-        Give the value of the longest prefix, or None where none fits.
+        Return the value of the longest prefix that fits a function, or None if none fits.
         """
         name, package = f"{frame.module}:{frame.qualname}", f"{frame.module}."
         for prefix, value in self._rows:
@@ -113,92 +113,92 @@ _CALLS = {call: rule for rule in CALL_RULES for call in rule.calls}
 
 class _RuleTable:
     """
-    One table of rules, with what it knows of the functions that it has met.
+    A table of rules, which remembers the rule of each function that it has met.
 
     Args:
-        rules: later ones replace earlier ones of the same prefix, except that those that turn
-            a suggestion add up.
+        rules: later rules replace earlier ones of the same prefix; rules that replace a suggestion add up.
     """
 
-    __slots__ = ("_known", "_rules", "_turns")
+    __slots__ = ("_known", "_replaces", "_rules")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         chosen: dict[str, Rule] = {}
-        turns: dict[str, dict[str, str]] = {}
+        replaces: dict[str, dict[str, str]] = {}
         for rule in rules:
             for prefix in rule.prefixes:
                 chosen[prefix] = rule._replace(prefixes=(prefix,))
-                if rule.effect is Effect.TURNS:
-                    turns.setdefault(prefix, {})[rule.turns] = rule.state
+                if rule.effect is Effect.REPLACES:
+                    replaces.setdefault(prefix, {})[rule.replaces] = rule.state
         self._rules = _Prefixes(chosen)
-        self._turns = turns
+        self._replaces = replaces
         self._known: dict[FrameName, _FunctionRule | None] = {}
 
-    def known(self, frame: FrameName) -> _FunctionRule | None:
+    def rule_of(self, frame: FrameName) -> _FunctionRule | None:
         """
-        Tell what the table knows of a function: None if no rule names it.
+        Return the rule of a function, or None if no rule names it.
         """
         try:
             return self._known[frame]
         except KeyError:
-            known = self._known[frame] = self._look_up(frame)
-            return known
+            rule = self._known[frame] = self._find(frame)
+            return rule
 
-    def _look_up(self, frame: FrameName) -> _FunctionRule | None:
+    def _find(self, frame: FrameName) -> _FunctionRule | None:
         rule = self._rules.find(frame)
         if rule is None:
             return None
         name, public = _name(frame)
-        turns = self._turns.get(rule.prefixes[0], {})
-        return _FunctionRule(rule.effect, rule.state, turns, name, public)
+        replaces = self._replaces.get(rule.prefixes[0], {})
+        return _FunctionRule(rule.effect, rule.state, replaces, name, public)
 
     def walk(self, frames: Sequence[FrameName], found: _Suggestion, followed: str) -> _Suggestion:
         """
-        Ask the frames from the leaf outward, and give what is known at the end.
+        Return the suggestion at the end of a walk over the frames, from the leaf outward.
 
         Args:
             frames: root first.
-            found: what is known before.
-            followed: the state by the awaited future's kind.
+            found: the suggestion before the walk.
+            followed: the state that the kind of the awaited future means.
         """
         for index in reversed(range(len(frames))):
-            known = self.known(frames[index])
-            if known is None or known.effect is Effect.ENDS:
+            rule = self.rule_of(frames[index])
+            if rule is None or rule.effect is Effect.ENDS:
                 break
-            found = _heard(found, known, index, followed)
-            if known.effect is Effect.DECIDES:
+            found = _next_suggestion(found, rule, index, followed)
+            if rule.effect is Effect.DECIDES:
                 break
         return found
 
     def site(self, frames: Sequence[FrameName]) -> int:
         """
-        Find the innermost frame that no rule names, else the outermost; -1 if there is none.
+        Return the index of the innermost frame that no rule names, else of the outermost; -1 if there is
+        none.
         """
         for index in reversed(range(len(frames))):
-            if self.known(frames[index]) is None:
+            if self.rule_of(frames[index]) is None:
                 return index
         return min(0, len(frames) - 1)
 
     def name(self, frames: Sequence[FrameName], index: int) -> str:
         """
-        Name what the frame at this index stands for.
+        Return the name of what the frame at this index stands for.
 
-        A private helper is named after the innermost public function of its package around it:
-        a reader knows ``asyncpg.connect``, not ``asyncpg.__connect_addr``.
+        A private helper has the name of the innermost public function of its package around it: a reader
+        knows ``asyncpg.connect``, not ``asyncpg.__connect_addr``.
         """
         package = _package(frames[index].module)
         for frame in reversed(frames[: index + 1]):
-            known = self.known(frame)
-            if known is None or _package(frame.module) != package:
+            rule = self.rule_of(frame)
+            if rule is None or _package(frame.module) != package:
                 break
-            if known.public:
-                return known.name
+            if rule.public:
+                return rule.name
         return _bare(_name(frames[index])[0])
 
 
 class Rules:
     """
-    The rules of fgtrace and those of the user; immutable.
+    Decides states by the rules of fgtrace and those of the user; immutable.
 
     Example::
 
@@ -206,12 +206,12 @@ class Rules:
         rules.task([FrameName("myapp.throttle", "enter")], Waiter("future")).state  # "pool wait"
 
     Args:
-        extra: (prefix, state) pairs. The prefix is the start of a ``module:qualname``; of
-            several that fit a function the longest counts, and the user's among equals. A state
-            that only tasks (or threads) can be in leaves threads (or tasks) alone.
+        extra: the user's rules, (prefix, state) pairs. The prefix is the start of a ``module:qualname``; of
+            several that fit a function the longest counts, and the user's among equals. A state that only
+            tasks (or threads) can be in does not touch threads (or tasks).
 
     Raises:
-        ConfigError: (a ValueError) for an empty prefix, or a state that does not exist.
+        ConfigError: a prefix is empty, or a state does not exist.
     """
 
     __slots__ = ("_tasks", "_threads")
@@ -221,36 +221,36 @@ class Rules:
         self._tasks = _RuleTable((*TASK_RULES, *(r for r in users if r.state in TASK_STATES)))
         self._threads = _RuleTable((*THREAD_RULES, *(r for r in users if r.state in THREAD_STATES)))
 
-    def task(self, frames: Sequence[FrameName], wait: Waiter) -> Verdict:
+    def task(self, frames: Sequence[FrameName], waiter: Waiter) -> Verdict:
         """
-        Tell why a task is where it is.
+        Decide the state of a task.
 
         Args:
             frames: its await chain, root first.
-            wait: what its waiter turned out to be.
+            waiter: what it waits for.
         """
-        by_kind = KIND_STATES[wait.kind]
+        by_kind = KIND_STATES[waiter.kind]
         if by_kind in UNBLOCKED:
             return Verdict(by_kind, "", -1)
         found = self._tasks.walk(frames, _Suggestion(), by_kind)
         site = self._tasks.site(frames)
         if found.state == NOTHING:
-            return _verdict(by_kind, _waiter_name(wait), site)
+            return _verdict(by_kind, _waiter_name(waiter), site)
         return _verdict(found.state, self._tasks.name(frames, found.at), site)
 
-    def thread(self, frames: Sequence[FrameName], callee: str, look: ThreadSample) -> Verdict:
+    def thread(self, frames: Sequence[FrameName], callee: str, sample: ThreadSample) -> Verdict:
         """
-        Tell why a thread is where it is.
+        Decide the state of a thread.
 
         Args:
             frames: its stack, root first.
-            callee: the text of the native call at the leaf, such as ``time.sleep``, or ``""``
-                where the leaf is not at a call.
-            look: what its CPU clock did.
+            callee: the text of the native call at the leaf, such as ``time.sleep``; ``""`` where the leaf is
+                not at a call.
+            sample: what its CPU clock did.
         """
-        found = self._blocked(frames, callee, look.cpu)
+        found = self._blocked(frames, callee, sample.cpu)
         if found.state in (NOTHING, RUNNING):
-            at_call, elsewhere = UNEXPLAINED[look.cpu]
+            at_call, elsewhere = UNEXPLAINED[sample.cpu]
             state = at_call if callee else elsewhere
             on = "" if callee in HANDED_OVER else callee
             return _verdict(state, on, self._threads.site(frames))
@@ -258,8 +258,8 @@ class Rules:
         return _verdict(found.state, on, self._threads.site(frames))
 
     def _blocked(self, frames: Sequence[FrameName], callee: str, cpu: Cpu) -> _Suggestion:
-        # A clock that ran all the time leaves no room for a wait, whatever the frames say. One
-        # that ran for a part does, but only at a call: bytecode of queue.Queue.get does not wait.
+        # A clock that ran all the time leaves no room for a wait, whatever the frames say. A clock that ran
+        # for a part of it does, but only at a call: the bytecode of queue.Queue.get itself does not wait.
         if cpu == "busy" or (cpu == "some" and not callee):
             return _Suggestion()
         return self._threads.walk(frames, _called(callee, cpu), NOTHING)
@@ -276,25 +276,25 @@ def _user_rule(prefix: str, state: str) -> Rule:
 
 def _verdict(state: str, on: str, site: int) -> Verdict:
     """
-    Leave out what a track waits on, and where, if it waits for nothing but its turn.
+    Return the verdict of a state, without what a track waits for, and where, if the track waits for nothing.
     """
     if state in UNBLOCKED:
         return Verdict(state, "", -1)
     return Verdict(state, "" if state == GIL_WAIT else on, site)
 
 
-def _heard(found: _Suggestion, known: _FunctionRule, index: int, followed: str) -> _Suggestion:
+def _next_suggestion(found: _Suggestion, rule: _FunctionRule, index: int, followed: str) -> _Suggestion:
     """
-    Give what is known after one more frame.
+    Return the suggestion after one more frame, whose rule this is.
     """
-    if known.effect is Effect.TURNS:
-        turned = known.turns.get(found.state)
-        return found if turned is None else _Suggestion(turned, index)
-    if known.effect is Effect.PASSES:
+    if rule.effect is Effect.REPLACES:
+        replacement = rule.replaces.get(found.state)
+        return found if replacement is None else _Suggestion(replacement, index)
+    if rule.effect is Effect.PASSES:
         return found
-    if found.held and known.effect in (Effect.SUGGESTS, Effect.FOLLOWS):
+    if found.held and rule.effect in (Effect.SUGGESTS, Effect.FOLLOWS):
         return found
-    return _Suggestion(known.state or followed, index, known.effect is Effect.HOLDS)
+    return _Suggestion(rule.state or followed, index, rule.effect is Effect.HOLDS)
 
 
 def _call_rule(callee: str) -> CallRule | None:
@@ -303,7 +303,7 @@ def _call_rule(callee: str) -> CallRule | None:
 
 def _called(callee: str, cpu: Cpu) -> _Suggestion:
     """
-    Give what is known from the native call alone.
+    Return the suggestion that the native call alone makes.
     """
     rule = _call_rule(callee)
     if rule is None or (rule.weak and cpu not in _STOOD):
@@ -318,7 +318,7 @@ def _call_name(callee: str) -> str:
 
 def _name(frame: FrameName) -> tuple[str, bool]:
     """
-    Give the name of what a function stands for, and whether it is a public one.
+    Return the name of what a function stands for, and whether the function is public.
     """
     owner, function = _split(frame.qualname)
     pattern = _NAMES.find(frame)
@@ -331,7 +331,7 @@ def _name(frame: FrameName) -> tuple[str, bool]:
 
 def _split(qualname: str) -> tuple[str, str]:
     """
-    Split a qualname into class and function; what is nested in a function belongs to it.
+    Split a qualname into class and function; a function nested in another counts as that one.
     """
     owner, _, function = qualname.partition(".<locals>")[0].rpartition(".")
     return owner, function
@@ -343,19 +343,19 @@ def _package(module: str) -> str:
 
 def _bare(name: str) -> str:
     """
-    Take the underscores off a private name: there is no better one.
+    Return a private name without its underscores, where there is no better name.
     """
     head, dot, word = name.rpartition(".")
     return f"{head}{dot}{word.lstrip('_')}"
 
 
-def _waiter_name(wait: Waiter) -> str:
-    return TYPE_NAMES.get(wait.type) or KIND_NAMES.get(wait.kind) or _type_name(wait.type)
+def _waiter_name(waiter: Waiter) -> str:
+    return TYPE_NAMES.get(waiter.type) or KIND_NAMES.get(waiter.kind) or _type_name(waiter.type)
 
 
 def _type_name(type_: str) -> str:
     """
-    Name a type by package and class; the package of a C twin (``_asyncio``) is its model's.
+    Return the name of a type by package and class; a C twin (``_asyncio``) has the package of its model.
     """
     package = _package(type_)
     if not package.startswith("__"):

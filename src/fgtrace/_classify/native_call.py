@@ -1,26 +1,27 @@
 """
-Where in the source an instruction is, and which native call it is making.
+Finds where in the source an instruction is, and the text of the function that a call instruction calls.
 
-A function written in C has no frame. A thread in ``time.sleep(1)`` shows the function that
-called it, with the offset of a CALL instruction: had the callee been Python, its own frame would
-be the leaf. So the call's text is the name of the frame that is missing, and it can be had
-afterwards, from the code object alone: no source, no object of the program, no import.
+A function written in C has no frame. A thread in ``time.sleep(1)`` shows the function that called it, with
+the offset of a CALL instruction: had the callee been Python, its own frame would be the leaf. So the text of
+the call is the name of the missing frame. The code object alone gives it, afterwards: no source, no object of
+the program and no import is needed.
 
-How: the callee is a slot of the interpreter's stack at a known depth under the call's arguments.
-Walk backward over the instructions, keeping count of that depth by each one's effect on the stack,
-until the one that put the slot there: ``LOAD_GLOBAL time`` names it, ``LOAD_ATTR sleep`` names it
-and sends us on for the object below. Where several paths meet (``f(a if b else c)``) walk all;
-where they put different things into the slot (``(a or b)(x)``) it has no one text.
+Theory of operation: the callee is a slot of the interpreter's stack, at a known depth under the arguments of
+the call. A walk goes backward over the instructions and keeps count of that depth by the effect of each
+instruction on the stack, until it comes to the instruction that pushed the slot: ``LOAD_GLOBAL time`` names
+it, ``LOAD_ATTR sleep`` names it, too, and a second walk finds the object below. Where several paths meet
+(``f(a if b else c)``), the walk follows all. Where they push different things into the slot (``(a or
+b)(x)``), the callee has no single text.
 
-What is known per version of Python: the tables below, the order of the callee and its NULL (the
-NULL came first until 3.12), and that 3.11 makes a call in two instructions, PRECALL and CALL, at
-both of which a thread is seen. The net effects are the interpreter's own, `dis.stack_effect`.
-`dis.get_instructions` would do the decoding too, but takes 5-15 us an instruction where this
-takes 1-2 us; the tests hold the two equal.
+What differs between versions of Python: the tables below, the order of the callee and its NULL (the NULL came
+first until 3.12), and that 3.11 makes a call in two instructions, PRECALL and CALL, at both of which a thread
+is seen. The net effects are the interpreter's own, `dis.stack_effect`. `dis.get_instructions` would do the
+decoding as well, but takes 5-15 us an instruction where this module takes 1-2 us; the tests hold the two
+equal.
 
-Known weakness: the text is what the source says, not what was called: ``f`` may be anything. It is
-as the compiler sees it: ``self.__x`` is ``self._K__x``. The ``__exit__`` that an exception calls,
-or that comes after a ``with`` whose end only an exception handler reaches, is not told.
+Known weakness: the text is what the source says, not what was called: ``f`` may be anything. Names are as the
+compiler sees them: ``self.__x`` is ``self._K__x``. A call of ``__exit__`` after an exception, or at the end
+of a ``with`` that only an exception handler reaches, has no text.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class Position(NamedTuple):
 
     Args:
         line: the first line, from 1; 0 where the instruction has none.
-        end_line: the last line; the same as ``line`` where it is unknown.
-        column: where it begins on its line, in UTF-8 bytes from 0; -1 where unknown.
-        end_column: the first byte after it on the last line; -1 where unknown.
+        end_line: the last line; the same as ``line`` where it is not known.
+        column: the first byte of the range on its first line, in UTF-8 bytes from 0; -1 where not known.
+        end_column: the first byte behind the range on its last line; -1 where not known.
     """
 
     line: int
@@ -55,13 +56,13 @@ class Position(NamedTuple):
 
 class CodeMap:
     """
-    What can be told of the instructions of one code object.
+    Answers questions about the instructions of one code object.
 
-    Keep one for each code object that was seen: it remembers what it was asked, and reads the
-    bytecode when it is first asked for a callee. Nothing in it raises.
+    A caller keeps one map for each code object: the map remembers its answers, and reads the bytecode at the
+    first question for a callee. None of its methods raises.
 
     Args:
-        code: the code object; it is kept alive.
+        code: the code object, which the map keeps alive.
 
     Example:
         >>> calls = CodeMap(compile("time.sleep(1)", "example.py", "eval"))
@@ -79,13 +80,13 @@ class CodeMap:
 
     def position(self, lasti: int) -> Position:
         """
-        Where in the source the instruction at this offset is.
+        Return the range of source text of the instruction at an offset.
 
         Args:
-            lasti: the frame's ``f_lasti``, in bytes; -1 is a frame that has not started.
+            lasti: the frame's ``f_lasti``, in bytes; -1 for a frame that has not started.
 
         Returns:
-            the range; the function's first line for a frame that has not started.
+            The range; for a frame that has not started the function's first line.
         """
         if lasti < 0:
             first = self._code.co_firstlineno
@@ -97,16 +98,16 @@ class CodeMap:
 
     def callee(self, lasti: int) -> str:
         """
-        The text of the call that the instruction at this offset makes, such as ``time.sleep``.
+        Return the text of the function that the instruction at an offset calls, such as ``time.sleep``.
 
-        Arguments are left out: ``sqlite3.connect().execute``, ``handlers[...]``. A literal is told
-        by its type, as in ``str.join``, and any other expression as in ``(...).encode``.
+        The text leaves arguments out: ``sqlite3.connect().execute``, ``handlers[...]``. A literal appears as
+        its type, as in ``str.join``, and any other expression as in ``(...).encode``.
 
         Args:
             lasti: the leaf frame's ``f_lasti``, in bytes.
 
         Returns:
-            the text; ``""`` where the instruction is no call or the callee has no name.
+            The text; ``""`` where the instruction is no call or the callee has no name.
         """
         if lasti not in self._callees:
             self._callees[lasti] = self._read(lasti)
@@ -117,7 +118,7 @@ class CodeMap:
         if not 0 <= lasti < len(raw):
             return ""
         start = lasti & ~1
-        while start > 0 and raw[start] == _CACHE:  # where 3.11 and 3.12 have a frame that is not the leaf
+        while start > 0 and raw[start] == _CACHE:  # 3.11 and 3.12 point there, except for the leaf
             start -= 2
         if raw[start] not in _CALL_CODES:
             return ""
@@ -129,8 +130,8 @@ class CodeMap:
         return "" if text == _OTHER else text
 
 
-#: So many offsets of one code object are looked up singly, each a walk from the start of its
-#: table (0.2 us a code unit); one more, and the whole table is kept.
+#: Offsets of one code object that are searched one by one, each by a walk from the start of its table (0.2 us
+#: a code unit). At the next one the whole table is kept.
 _SINGLY: Final = 8
 
 _UNKNOWN: Final = Position(0, 0, -1, -1)
@@ -149,36 +150,37 @@ _CACHE: Final = dis.opmap["CACHE"]
 _EXTENDED_ARG: Final = dis.opmap["EXTENDED_ARG"]
 _JUMPS: Final = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 
-#: Until 3.12 a call's stack is [NULL, callable, ...] or [method, self, ...]; then the NULL came second.
+#: Until 3.12 the stack of a call is [NULL, callable, ...] or [method, self, ...]; since 3.13 the NULL is
+#: second.
 _NULL_FIRST: Final = sys.version_info < (3, 13)
 
-#: How many flags are below the index of a name: LOAD_ATTR tells from 3.12 on that it loads a method.
+#: Bits of flags below the index of a name: from 3.12 on one of LOAD_ATTR says that it loads a method.
 _FLAGS: Final = {"LOAD_ATTR": 0 if sys.version_info < (3, 12) else 1, "LOAD_GLOBAL": 1, "LOAD_SUPER_ATTR": 2}
 
 
-def _words(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return text.split()
 
 
-#: What comes after these is reached by a jump only.
-_ENDS: Final = frozenset(_words("INTERPRETER_EXIT RAISE_VARARGS RERAISE RETURN_CONST RETURN_VALUE")).union(
+#: Instructions after which the next one is reached by a jump only.
+_ENDS: Final = frozenset(_split("INTERPRETER_EXIT RAISE_VARARGS RERAISE RETURN_CONST RETURN_VALUE")).union(
     name for name in dis.opmap if name.startswith(("JUMP_BACKWARD", "JUMP_FORWARD"))
 )
 
-#: How many each of these takes off the stack; how many it then pushes follows from its net effect.
+#: Instruction -> the values that it pops; how many it pushes then follows from its net effect.
 _POPS: Final = {
     **dict.fromkeys(
-        _words("FOR_ITER GET_ANEXT GET_LEN IMPORT_FROM LOAD_GLOBAL MATCH_KEYS WITH_EXCEPT_START"), 0
+        _split("FOR_ITER GET_ANEXT GET_LEN IMPORT_FROM LOAD_GLOBAL MATCH_KEYS WITH_EXCEPT_START"), 0
     ),
-    **dict.fromkeys(_words("LOAD_FAST_BORROW_LOAD_FAST_BORROW LOAD_FAST_LOAD_FAST"), 0),
-    **dict.fromkeys(_words("BEFORE_ASYNC_WITH BEFORE_WITH GET_ITER LOAD_ATTR LOAD_METHOD LOAD_SPECIAL"), 1),
-    **dict.fromkeys(_words("STORE_FAST_LOAD_FAST UNPACK_EX UNPACK_SEQUENCE"), 1),
+    **dict.fromkeys(_split("LOAD_FAST_BORROW_LOAD_FAST_BORROW LOAD_FAST_LOAD_FAST"), 0),
+    **dict.fromkeys(_split("BEFORE_ASYNC_WITH BEFORE_WITH GET_ITER LOAD_ATTR LOAD_METHOD LOAD_SPECIAL"), 1),
+    **dict.fromkeys(_split("STORE_FAST_LOAD_FAST UNPACK_EX UNPACK_SEQUENCE"), 1),
     "LOAD_SUPER_ATTR": 3,
 }
 
-#: These push nothing. All that are in no table push one.
+#: Instructions that push nothing. Those that are in no table push one value.
 _SILENT: Final = _ENDS.union(
-    _words(
+    _split(
         "COPY_FREE_VARS DICT_MERGE DICT_UPDATE END_ASYNC_FOR END_FOR IMPORT_STAR KW_NAMES LIST_APPEND "
         "LIST_EXTEND MAKE_CELL MAP_ADD NOP NOT_TAKEN PRECALL PRINT_EXPR RESUME SETUP_ANNOTATIONS SET_ADD "
         "SET_UPDATE"
@@ -187,19 +189,28 @@ _SILENT: Final = _ENDS.union(
 )
 
 _STEPS: Final = 20_000  # (instruction, depth) pairs that a walk visits at most
-_LINKS: Final = 40  # that a callee is told with at most: ``a.b().c`` has four
+_LINKS: Final = 40  # that the text of a callee has at most: ``a.b().c`` has four
 _OTHER: Final = "(...)"
 
 
-class _Made(NamedTuple):
-    at: int  # the instruction
-    out: int  # which of its outputs, 0 being the top of the stack
-    left: int  # how many links may follow
+class _Pushed(NamedTuple):
+    """
+    A value that an instruction pushed.
+
+    Args:
+        at: the instruction's index.
+        out: which of the instruction's outputs it is, 0 being the top of the stack.
+        left: how many links its text may have.
+    """
+
+    at: int
+    out: int
+    left: int
 
 
 class _ControlFlow:
     """
-    The instructions of a code object, and which can come right before which.
+    The instructions of a code object, and for each those that can run right before it.
     """
 
     __slots__ = ("_before", "_codes", "args", "code", "index", "variables")
@@ -210,14 +221,14 @@ class _ControlFlow:
         self.variables = (*code.co_varnames, *cells, *code.co_freevars)
         self._codes: list[int] = []
         self.args: list[int] = []
-        self.index: list[int] = []  # the instruction that a code unit belongs to
+        self.index: list[int] = []  # code unit -> the instruction that it belongs to
         firsts = self._decode(code.co_code)
         self._before: list[list[tuple[int, bool]]] = [[] for _ in self._codes]
         self._link(firsts)
 
     def _decode(self, raw: bytes) -> list[int]:
         """
-        Fill in the instructions, without prefixes and caches; return the first code unit of each.
+        Decode the instructions, without prefixes and caches, and return the first code unit of each.
         """
         firsts: list[int] = []
         arg = begun = 0
@@ -235,6 +246,9 @@ class _ControlFlow:
         return firsts
 
     def _link(self, firsts: list[int]) -> None:
+        """
+        Note for each instruction those that can run right before it, and whether by a jump.
+        """
         for at, (code, following) in enumerate(zip(self._codes, [*firsts[1:], 0], strict=True)):
             if code in _JUMPS:
                 way = -1 if "BACKWARD" in dis.opname[code] else 1
@@ -245,7 +259,7 @@ class _ControlFlow:
 
     def callee(self, at: int, left: int) -> str:
         """
-        The text of what the call instruction calls.
+        Return the text of the function that a call instruction calls.
         """
         name = self.name(at)
         if name in _ENTERS:
@@ -254,45 +268,57 @@ class _ControlFlow:
         return self.text(at, slot, left) or self.text(at, slot - 1, left)  # a NULL, until 3.12
 
     def named(self, at: int) -> str:
+        """
+        Return the name that an instruction loads.
+        """
         return self.code.co_names[self.args[at] >> _FLAGS.get(self.name(at), 0)]
 
     def name(self, at: int) -> str:
+        """
+        Return the name of an instruction, such as ``LOAD_ATTR``.
+        """
         return dis.opname[self._codes[at]]
 
     def text(self, at: int, depth: int, left: int) -> str:
         """
-        What is so deep in the stack before an instruction; ``""`` for a NULL.
+        Return the text of the value at a depth of the stack before an instruction runs; ``""`` for a NULL.
         """
         if left == 0:
             return _OTHER
-        texts = {self._output(_Made(maker, out, left - 1)) for maker, out in self._makers(at, depth)}
+        texts = {self._text_of(_Pushed(origin, out, left - 1)) for origin, out in self._origins(at, depth)}
         return texts.pop() if len(texts) == 1 else _OTHER
 
-    def _output(self, made: _Made) -> str:
-        tell = _TEXTS.get(self.name(made.at))
-        return tell(self, made) if tell else _OTHER
+    def _text_of(self, pushed: _Pushed) -> str:
+        text_of = _TEXTS.get(self.name(pushed.at))
+        return text_of(self, pushed) if text_of else _OTHER
 
-    def _makers(self, at: int, depth: int) -> set[tuple[int, int]]:
+    def _origins(self, at: int, depth: int) -> set[tuple[int, int]]:
         """
-        The instructions that can have put it there, each with which of its outputs it was.
+        Return the instructions that may have pushed a value, each with the index of the output that the value
+        is.
+
+        Args:
+            at: an instruction.
+            depth: where in the stack the value is before that instruction runs.
         """
-        makers: set[tuple[int, int]] = set()
+        origins: set[tuple[int, int]] = set()
         seen = {(at, depth)}
         todo = [(at, depth)]
         while todo and len(seen) < _STEPS:
             at, depth = todo.pop()
             for before, jumped in self._before[at]:
-                made, below = self._undo(before, depth, jumped=jumped)
-                if made:
-                    makers.add((before, below))
+                is_origin, below = self._undo(before, depth, jumped=jumped)
+                if is_origin:
+                    origins.add((before, below))
                 elif (before, below) not in seen:
                     seen.add((before, below))
                     todo.append((before, below))
-        return makers
+        return origins
 
     def _undo(self, at: int, depth: int, *, jumped: bool) -> tuple[bool, int]:
         """
-        Whether an instruction made the slot, and which output it was, or how deep it was before.
+        Return whether an instruction pushed the value at a depth; and the index of the output that the value
+        is, or else the depth at which the value was before.
         """
         name, arg = self.name(at), self.args[at]
         if name == "SWAP":
@@ -306,7 +332,7 @@ class _ControlFlow:
 @lru_cache(maxsize=4096)
 def _effect(code: int, arg: int, *, jumped: bool) -> tuple[int, int]:
     """
-    How many an instruction takes off the stack, and how many it then pushes.
+    Return how many values an instruction pops, and how many it then pushes.
     """
     name = dis.opname[code]
     if name in _SPLIT:
@@ -319,10 +345,11 @@ def _effect(code: int, arg: int, *, jumped: bool) -> tuple[int, int]:
     return pushes - net, pushes
 
 
-#: 3.11 has a call in two, and the net effect split between them: all of it is told of CALL.
+#: 3.11 splits a call, and its net effect, into two instructions: here CALL has all of the effect.
 _SPLIT: Final = frozenset(("CALL", "PRECALL") if "PRECALL" in dis.opmap else ())
 
-#: How deep the callee is, from the instruction's argument: under arguments, their names and a NULL.
+#: Call instruction -> the depth of the callee by the instruction's argument: under the arguments, their names
+#: and a NULL.
 _CALLS: Final[dict[str, Callable[[int], int]]] = {
     "CALL": lambda count: count + 1,
     "CALL_FUNCTION_EX": lambda flags: 3 if sys.version_info >= (3, 14) else 2 - _NULL_FIRST + (flags & 1),
@@ -330,41 +357,41 @@ _CALLS: Final[dict[str, Callable[[int], int]]] = {
     "PRECALL": lambda count: count + 1,
 }
 
-#: Until 3.13 these enter what is on top; then that was a CALL, too.
+#: Until 3.13 these call a method of the value on top; from 3.14 on a CALL does.
 _ENTERS: Final = {"BEFORE_ASYNC_WITH": "__aenter__", "BEFORE_WITH": "__enter__"}
 
 _CALL_CODES: Final = frozenset(dis.opmap[name] for name in (*_CALLS, *_ENTERS) if name in dis.opmap)
 
 _SPECIAL: Final = ("__enter__", "__exit__", "__aenter__", "__aexit__")  # LOAD_SPECIAL (3.14)
-_COMMON: Final = _words(
+_COMMON: Final = _split(
     "AssertionError NotImplementedError tuple all any list set NoneType str bool bool int"
 )
 _SUBSCRIPT: Final = 26  # of BINARY_OP (3.14)
 
 
-def _variables(flow: _ControlFlow, made: _Made) -> str:
-    arg = flow.args[made.at]
-    return flow.variables[arg >> 4 if made.out else arg & 15]
+def _variables(flow: _ControlFlow, pushed: _Pushed) -> str:
+    arg = flow.args[pushed.at]
+    return flow.variables[arg >> 4 if pushed.out else arg & 15]
 
 
-def _global(flow: _ControlFlow, made: _Made) -> str:
-    null = flow.args[made.at] & 1 and made.out == _NULL_FIRST
-    return "" if null else flow.named(made.at)
+def _global(flow: _ControlFlow, pushed: _Pushed) -> str:
+    null = flow.args[pushed.at] & 1 and pushed.out == _NULL_FIRST
+    return "" if null else flow.named(pushed.at)
 
 
-def _entered(flow: _ControlFlow, made: _Made) -> str:
-    enter = flow.callee(made.at, made.left)
-    return f"{enter.removesuffix('enter__')}exit__" if made.out else f"{enter}()"
+def _entered(flow: _ControlFlow, pushed: _Pushed) -> str:
+    enter = flow.callee(pushed.at, pushed.left)
+    return f"{enter.removesuffix('enter__')}exit__" if pushed.out else f"{enter}()"
 
 
-def _subscript(flow: _ControlFlow, made: _Made, depth: int = 1) -> str:
-    return f"{flow.text(made.at, depth, made.left)}[...]"
+def _subscript(flow: _ControlFlow, pushed: _Pushed, depth: int = 1) -> str:
+    return f"{flow.text(pushed.at, depth, pushed.left)}[...]"
 
 
-#: What always makes the same. A literal is told by its type.
+#: Instruction -> the text of the value that it always pushes. A literal appears as its type.
 _FIXED: Final = {
-    **dict.fromkeys(_words("BUILD_CONST_KEY_MAP BUILD_MAP"), "dict"),
-    **dict.fromkeys(_words("BUILD_STRING FORMAT_SIMPLE FORMAT_VALUE FORMAT_WITH_SPEC"), "str"),
+    **dict.fromkeys(_split("BUILD_CONST_KEY_MAP BUILD_MAP"), "dict"),
+    **dict.fromkeys(_split("BUILD_STRING FORMAT_SIMPLE FORMAT_VALUE FORMAT_WITH_SPEC"), "str"),
     "BUILD_LIST": "list",
     "BUILD_SET": "set",
     "BUILD_TUPLE": "tuple",
@@ -374,26 +401,34 @@ _FIXED: Final = {
     "PUSH_NULL": "",
 }
 
-_ONE: Final = _words("CLASSDEREF CLOSURE DEREF FAST FAST_AND_CLEAR FAST_BORROW FAST_CHECK FROM_DICT_OR_DEREF")
-_TWO: Final = _words("LOAD_FAST_BORROW_LOAD_FAST_BORROW LOAD_FAST_LOAD_FAST STORE_FAST_LOAD_FAST")
-_NAME: Final = _words("IMPORT_FROM LOAD_FROM_DICT_OR_GLOBALS LOAD_NAME")
-_ATTR: Final = _words("LOAD_ATTR LOAD_METHOD")
+_ONE: Final = _split("CLASSDEREF CLOSURE DEREF FAST FAST_AND_CLEAR FAST_BORROW FAST_CHECK FROM_DICT_OR_DEREF")
+_TWO: Final = _split("LOAD_FAST_BORROW_LOAD_FAST_BORROW LOAD_FAST_LOAD_FAST STORE_FAST_LOAD_FAST")
+_NAME: Final = _split("IMPORT_FROM LOAD_FROM_DICT_OR_GLOBALS LOAD_NAME")
+_ATTR: Final = _split("LOAD_ATTR LOAD_METHOD")
 
-#: The text of what an instruction makes, by its name; `_OTHER` for the rest.
-_TEXTS: Final[dict[str, Callable[[_ControlFlow, _Made], str]]] = {
-    **dict.fromkeys(_FIXED, lambda flow, made: _FIXED[flow.name(made.at)]),
-    **dict.fromkeys((f"LOAD_{name}" for name in _ONE), lambda flow, made: flow.variables[flow.args[made.at]]),
+#: Instruction -> the text of a value that it pushes; `_OTHER` for those that are not here.
+_TEXTS: Final[dict[str, Callable[[_ControlFlow, _Pushed], str]]] = {
+    **dict.fromkeys(_FIXED, lambda flow, pushed: _FIXED[flow.name(pushed.at)]),
+    **dict.fromkeys(
+        (f"LOAD_{name}" for name in _ONE), lambda flow, pushed: flow.variables[flow.args[pushed.at]]
+    ),
     **dict.fromkeys(_TWO, _variables),
-    **dict.fromkeys(_NAME, lambda flow, made: flow.named(made.at)),
-    **dict.fromkeys(_ATTR, lambda flow, made: f"{flow.text(made.at, 0, made.left)}.{flow.named(made.at)}"),
-    **dict.fromkeys(_CALLS, lambda flow, made: f"{flow.callee(made.at, made.left)}()"),
+    **dict.fromkeys(_NAME, lambda flow, pushed: flow.named(pushed.at)),
+    **dict.fromkeys(
+        _ATTR, lambda flow, pushed: f"{flow.text(pushed.at, 0, pushed.left)}.{flow.named(pushed.at)}"
+    ),
+    **dict.fromkeys(_CALLS, lambda flow, pushed: f"{flow.callee(pushed.at, pushed.left)}()"),
     **dict.fromkeys(_ENTERS, _entered),
-    "BINARY_OP": lambda flow, made: _subscript(flow, made) if flow.args[made.at] == _SUBSCRIPT else _OTHER,
-    "BINARY_SLICE": lambda flow, made: _subscript(flow, made, 2),
+    "BINARY_OP": lambda flow, pushed: (
+        _subscript(flow, pushed) if flow.args[pushed.at] == _SUBSCRIPT else _OTHER
+    ),
+    "BINARY_SLICE": lambda flow, pushed: _subscript(flow, pushed, 2),
     "BINARY_SUBSCR": _subscript,
-    "LOAD_COMMON_CONSTANT": lambda flow, made: _COMMON[flow.args[made.at]],
-    "LOAD_CONST": lambda flow, made: type(flow.code.co_consts[flow.args[made.at]]).__name__,
+    "LOAD_COMMON_CONSTANT": lambda flow, pushed: _COMMON[flow.args[pushed.at]],
+    "LOAD_CONST": lambda flow, pushed: type(flow.code.co_consts[flow.args[pushed.at]]).__name__,
     "LOAD_GLOBAL": _global,
-    "LOAD_SPECIAL": lambda flow, made: f"{flow.text(made.at, 0, made.left)}.{_SPECIAL[flow.args[made.at]]}",
-    "LOAD_SUPER_ATTR": lambda flow, made: f"super().{flow.named(made.at)}",
+    "LOAD_SPECIAL": lambda flow, pushed: (
+        f"{flow.text(pushed.at, 0, pushed.left)}.{_SPECIAL[flow.args[pushed.at]]}"
+    ),
+    "LOAD_SUPER_ATTR": lambda flow, pushed: f"super().{flow.named(pushed.at)}",
 }

@@ -1,18 +1,23 @@
 """
-The rules from functions and native calls to states, as data; `_classify` is who reads them.
+The rules from functions, native calls and waiters to states, as tables; `fgtrace._classify.decision` reads
+them.
 
-A rule holds for every function whose ``module:qualname`` starts with one of its prefixes. A
-prefix that ends in a dot names a package: ``"redis."`` holds for ``redis:connect`` as well as
-for ``redis.client:Redis.get``, and not for ``redistribute``. Of several that fit, the longest
-counts. The frames are asked from the leaf outward; what a rule says then is its `Effect`.
+A rule holds for every function whose ``module:qualname`` starts with one of its prefixes. A prefix that ends
+in a dot names a package: ``"redis."`` holds for ``redis:connect`` and for ``redis.client:Redis.get``, and not
+for ``redistribute``. Of several prefixes that fit, the longest counts. A walk goes over the frames of a stack
+from the leaf outward; the `Effect` of a rule says what the rule does to the state that the walk suggests so
+far.
 
-The task rules were fitted to over a thousand recorded waits (``tests/data/README.md``). They
-are coarse on purpose: a library's own lock or event, deep inside a driver, is called I/O wait,
-since that is what its caller waits for.
+To add a rule: put the prefix into the row of its state and effect, or add a row. The tests compare the tables
+with the libraries themselves and with recorded waits.
 
-Known weakness: many of the names are private to the libraries, and a release may rename them.
-Then the walk ends there, as it does at any unknown function, and what lies further in decides:
-an event wait, say, where it was an I/O wait. That is less telling, but still true.
+The task rules were fitted to over a thousand recorded waits (``tests/data/README.md``). They are coarse on
+purpose: a library's own lock or event, deep inside a driver, is called I/O wait, since that is what its
+caller waits for.
+
+Known weakness: many of the names are private to the libraries, and a release may rename them. Then the walk
+ends there, as it does at any unknown function, and the functions further in decide: the state is an event
+wait, for example, where it was an I/O wait. That says less, but is still true.
 """
 
 from __future__ import annotations
@@ -60,46 +65,46 @@ __all__ = [
 
 class Effect(Enum):
     """
-    What a rule says when the walk, from the leaf outward, comes to a function that it names.
+    What a rule does to the suggested state when the walk, from the leaf outward, comes to its function.
     """
 
-    DECIDES = "the reason, whatever was suggested further in"
-    SUGGESTS = "the reason, unless a rule further out knows better"
-    HOLDS = "a suggestion that no other suggestion replaces"
-    FOLLOWS = "a suggestion: what the kind of the awaited future says"
-    TURNS = "one suggestion, or none, becomes another"
-    PASSES = "nothing; the walk goes on"
-    ENDS = "nothing; the walk ends, as at the program's own code, but this is a library's"
+    DECIDES = "the rule's state is the reason, whatever was suggested further in; the walk ends"
+    SUGGESTS = "the rule's state is the reason, unless a rule further out knows better"
+    HOLDS = "the rule suggests its state, and later suggestions do not replace it"
+    FOLLOWS = "the rule suggests the state that the kind of the awaited future means"
+    REPLACES = "the rule replaces one suggested state (or none) by its own, and keeps all others"
+    PASSES = "the rule changes nothing; the walk goes on"
+    ENDS = "the rule changes nothing, and the walk ends, as it does at the program's own code"
 
 
 class Rule(NamedTuple):
     """
-    One rule for functions.
+    A rule for functions.
 
     Args:
         effect: see `Effect`.
-        state: what it decides, suggests, or turns the suggestion into.
-        prefixes: the functions it holds for.
-        turns: for `Effect.TURNS`: the suggestion it turns, or `NOTHING` for none.
+        state: the state that it decides for or suggests.
+        prefixes: the functions that it holds for.
+        replaces: with `Effect.REPLACES` the suggested state that it replaces; `NOTHING`: where there is none.
     """
 
     effect: Effect
     state: str
     prefixes: tuple[str, ...]
-    turns: str = ""
+    replaces: str = ""
 
 
 class CallRule(NamedTuple):
     """
-    One rule for the native call at a thread's leaf: it suggests a state.
+    A rule for the native call at a thread's leaf, which suggests a state.
 
     Args:
-        state: what it suggests.
+        state: the state that it suggests.
         calls: the whole text of a call, such as ``time.sleep``, or ``*.recv`` for any ``recv``.
-        weak: the name is shared with calls that never block (``d.get`` of a dict), so it counts
-            only for a thread whose CPU clock stands still.
-        holds: it is a suggestion that no other suggestion replaces.
-        on: what is awaited, where the call's text would not tell.
+        weak: calls that never block have the same name (``d.get`` of a dict), so the rule counts only for a
+            thread whose CPU clock stands still.
+        holds: later suggestions do not replace it.
+        on: what the thread waits for, where the text of the call would not tell.
     """
 
     state: str
@@ -109,22 +114,22 @@ class CallRule(NamedTuple):
     on: str = ""
 
 
-#: In `Rule.turns`: where nothing was suggested further in.
+#: In `Rule.replaces`: the functions further in have suggested no state.
 NOTHING = ""
 
 _DECIDES, _SUGGESTS, _HOLDS = Effect.DECIDES, Effect.SUGGESTS, Effect.HOLDS
-_FOLLOWS, _TURNS, _PASSES, _ENDS = Effect.FOLLOWS, Effect.TURNS, Effect.PASSES, Effect.ENDS
+_FOLLOWS, _REPLACES, _PASSES, _ENDS = Effect.FOLLOWS, Effect.REPLACES, Effect.PASSES, Effect.ENDS
 
 _ANYIO = "anyio._backends._asyncio:"
 _LOOP = "asyncio.base_events:BaseEventLoop."
 
-# The formatter would spread the tables over four pages.
+# The formatter would spread the tables over four pages, one prefix a line.
 # fmt: off
 
 TASK_RULES = (
     Rule(_DECIDES, SLEEP, ("asyncio.tasks:sleep", "trio._timeouts:")),
 
-    # run_in_executor and wrap_future leave no frame of their own: there the future's kind tells.
+    # run_in_executor and wrap_future leave no frame of their own: the kind of the future tells there.
     Rule(_DECIDES, THREAD_WAIT, (
         "asyncio.threads:to_thread", f"{_LOOP}shutdown_default_executor",
         "uvloop.loop:Loop.shutdown_default_executor", "aiofiles.", "aiosqlite.",
@@ -141,10 +146,10 @@ TASK_RULES = (
         f"{_ANYIO}TaskGroup.", "trio._core._run:Nursery.", "trio._core._run:NurseryManager.",
         "starlette.middleware.base:BaseHTTPMiddleware.",
     )),
-    # asyncio.wait takes tasks as well as bare futures, and libraries wait so for their sockets.
+    # asyncio.wait accepts tasks and bare futures, and libraries use it to wait for their sockets.
     Rule(_FOLLOWS, "", ("asyncio.tasks:_wait",)),
 
-    # The event loops' own I/O. trio's Process.wait is a wait_readable: no more than a suggestion.
+    # The event loops' own I/O. trio's Process.wait is a wait_readable, so its rule only suggests.
     Rule(_DECIDES, IO_WAIT, (
         "asyncio.streams:", "asyncio.base_events:", "asyncio.selector_events:",
         "asyncio.proactor_events:", "asyncio.unix_events:", "asyncio.windows_events:",
@@ -153,7 +158,7 @@ TASK_RULES = (
     Rule(_SUGGESTS, IO_WAIT, (
         "trio._core._io_", "trio._socket:", "trio._highlevel_socket:", "trio._ssl:",
     )),
-    # anyio's sockets wait on an event, the drivers on whatever they like: they decide.
+    # anyio's sockets wait for an event, and drivers for all sorts of things: their rules decide.
     Rule(_DECIDES, IO_WAIT, (
         "anyio._core._sockets:", "anyio.streams.tls:", f"{_ANYIO}SocketStream.",
         f"{_ANYIO}UDPSocket.", f"{_ANYIO}UNIXSocketStream.", f"{_ANYIO}TCPSocketListener.",
@@ -165,7 +170,7 @@ TASK_RULES = (
         "asyncpg.", "psycopg.", "redis.", "aiomysql.", "asyncmy.", "pymongo.",
     )),
 
-    # A connection that is opened inside a pool's acquire was decided further in: I/O wait.
+    # Where a pool's acquire opens a connection, a function further in has decided for I/O wait.
     Rule(_DECIDES, POOL_WAIT, (
         "aiohttp.connector:BaseConnector._wait_for_available_connection",
         "httpcore._async.connection_pool:AsyncPoolRequest.",
@@ -175,17 +180,18 @@ TASK_RULES = (
         "pymongo.asynchronous.pool:Pool._get_conn",
         "sqlalchemy.util.queue:AsyncAdaptedQueue.",
     )),
-    # SQLAlchemy's pool works in a greenlet: without its frames, this is all there is to see.
-    Rule(_TURNS, POOL_WAIT, ("sqlalchemy.util.concurrency:greenlet_spawn",), QUEUE_WAIT),
-    # At a limiter all workers are busy; past it, one works for this task.
-    Rule(_TURNS, POOL_WAIT, (
+    # SQLAlchemy's pool works in a greenlet, whose frames are not on the stack: this function is all that
+    # shows.
+    Rule(_REPLACES, POOL_WAIT, ("sqlalchemy.util.concurrency:greenlet_spawn",), QUEUE_WAIT),
+    # A task that waits at the limiter finds all workers busy; past it, a worker runs the task's call.
+    Rule(_REPLACES, POOL_WAIT, (
         f"{_ANYIO}AsyncIOBackend.run_sync_in_worker_thread", "trio._threads:to_thread_run_sync",
     ), LOCK_WAIT),
-    Rule(_TURNS, THREAD_WAIT, (
+    Rule(_REPLACES, THREAD_WAIT, (
         f"{_ANYIO}AsyncIOBackend.run_sync_in_worker_thread", "trio._threads:to_thread_run_sync",
     ), NOTHING),
 
-    # A condition that has been notified takes its lock again: that is a lock wait, and stays one.
+    # A condition that was notified acquires its lock again: that is a lock wait, and stays one.
     Rule(_HOLDS, LOCK_WAIT, (
         "asyncio.locks:Lock.", "asyncio.locks:Semaphore.",
         f"{_ANYIO}Lock.", f"{_ANYIO}Semaphore.", f"{_ANYIO}CapacityLimiter.",
@@ -214,7 +220,7 @@ TASK_RULES = (
 )
 
 THREAD_RULES = (
-    # threading.Condition.wait is the leaf of most waits, so who called it decides.
+    # threading.Condition.wait is the leaf of most waits, so its caller decides.
     Rule(_SUGGESTS, EVENT_WAIT, (
         "threading:Condition.wait", "threading:Event.wait", "threading:Barrier.",
     )),
@@ -235,22 +241,22 @@ THREAD_RULES = (
         "selectors:", "socket:", "ssl:SSLSocket.", "multiprocessing.connection:",
     )),
 
-    # An event loop: with nothing to do it selects; its own socket calls never block.
-    Rule(_TURNS, SELECT, (
+    # An event loop with nothing to do is in its selector; the loop's own socket calls never block.
+    Rule(_REPLACES, SELECT, (
         f"{_LOOP}_run_once", "asyncio.windows_events:IocpProactor.",
         "trio._core._io_epoll:EpollIOManager.get_events",
         "trio._core._io_kqueue:KqueueIOManager.get_events",
         "trio._core._io_windows:WindowsIOManager.get_events",
     ), IO_WAIT),
-    Rule(_TURNS, RUNNING, ("asyncio.", "trio._core."), IO_WAIT),
+    Rule(_REPLACES, RUNNING, ("asyncio.", "trio._core."), IO_WAIT),
 
-    # An executor's worker: at its own queue or lock it has no work. In a job, the job's
-    # function is nearer the leaf, and ends the walk before it comes here.
-    Rule(_TURNS, IDLE, (
+    # An executor's worker that waits at its own queue or lock has no work. While it has a job, the job's
+    # function is nearer the leaf and ends the walk before.
+    Rule(_REPLACES, IDLE, (
         "concurrent.futures.thread:_worker", "multiprocessing.pool:worker",
         f"{_ANYIO}WorkerThread.run", "aiosqlite.core:",
     ), QUEUE_WAIT),
-    Rule(_TURNS, IDLE, ("trio._core._thread_cache:WorkerThread._work",), LOCK_WAIT),
+    Rule(_REPLACES, IDLE, ("trio._core._thread_cache:WorkerThread._work",), LOCK_WAIT),
 
     Rule(_PASSES, "", (
         "http.client:", "urllib.", "urllib3.", "requests.", "ssl:", "socketserver:",
@@ -275,7 +281,7 @@ CALL_RULES = (
         "select.select", "*.poll", "self._selector.control", "self._kqueue.control",
         "*.GetQueuedCompletionStatus", "*.GetQueuedCompletionStatusEx",
     )),
-    # A loop written in C leaves no frames: its thread sits in this call from start to end.
+    # A loop written in C has no frames: its thread is in this call from start to end.
     CallRule(SELECT, ("*.run_forever", "*.run_until_complete"), on="event loop"),
     CallRule(QUEUE_WAIT, ("work_queue.get",)),
     CallRule(QUEUE_WAIT, ("*.get", "*.put"), weak=True),
@@ -287,8 +293,8 @@ CALL_RULES = (
     )),
 )
 
-#: What is awaited, by the prefix of the function, where package and class (or function) would
-#: not be a name that a reader knows. A ``*`` stands for the function's own name.
+#: Prefix of a function -> the name of what is awaited, where package and class (or function) would not be a
+#: name that a reader knows. A ``*`` stands for the function's own name.
 NAMES: Mapping[str, str] = MappingProxyType({
     _LOOP: "loop.*",
     "asyncio.selector_events:": "loop.*",
@@ -352,7 +358,7 @@ NAMES: Mapping[str, str] = MappingProxyType({
     "threading:_RLock.": "threading.RLock",
 })
 
-#: The states of a task by its waiter, where its functions say nothing.
+#: Kind of a waiter -> the state of a task of which no function decides.
 KIND_STATES: Mapping[WaiterKind, str] = MappingProxyType({
     "running": RUNNING,
     "runnable": RUNNABLE,
@@ -362,26 +368,27 @@ KIND_STATES: Mapping[WaiterKind, str] = MappingProxyType({
     "future": FUTURE_WAIT,
 })
 
-#: What is awaited by the waiter's kind, where its functions and its type say nothing.
+#: Kind of a waiter -> the name of what is awaited, where neither a function nor the waiter's type tells.
 KIND_NAMES: Mapping[WaiterKind, str] = MappingProxyType({
     "task": "asyncio.Task",
     "thread": "concurrent.futures.Future",
 })
 
-#: What is awaited by the waiter's type, where its functions say nothing.
+#: Type of a waiter -> the name of what is awaited, where no function tells.
 TYPE_NAMES: Mapping[str, str] = MappingProxyType({
     "asyncio.tasks._GatheringFuture": "asyncio.gather",
     "uvloop.loop._SyncSocketReaderFuture": "loop.sock_recv",
     "uvloop.loop._SyncSocketWriterFuture": "loop.sock_sendall",
 })
 
-#: Calls whose text says nothing: executors, threads and contexts have what they were given in a variable.
+#: Calls whose text says nothing: executors, threads and contexts call a function that they keep in a
+#: variable.
 HANDED_OVER = frozenset((
     "self.fn", "fn", "func", "self._target", "context.run", "ctx.run", "self._context.run",
 ))
 
-#: The state of a thread that no rule explains: (at a native call, elsewhere). A clock that
-#: stands still while no other thread runs is a call that blocks, if there is a call.
+#: What a CPU clock did -> the state of a thread that no rule explains, (at a native call, elsewhere). A clock
+#: that stands still while no other thread runs means a call that blocks.
 UNEXPLAINED: Mapping[Cpu, tuple[str, str]] = MappingProxyType({
     "busy": (RUNNING, RUNNING),
     "some": (RUNNING, RUNNING),
