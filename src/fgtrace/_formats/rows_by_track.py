@@ -1,7 +1,7 @@
 """
-Rows of numbers, kept apart by track: what is too much for memory waits in a temporary file.
+Rows of numbers, kept apart by track; what memory cannot keep waits in a temporary file.
 
-Tracks take turns while a trace is drawn or read; many formats want each of them in one piece.
+Tracks take turns while a trace is drawn or read, and many formats want each track in one piece.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ _SIZE = 8
 
 class RowsByTrack:
     """
-    Rows of numbers by track.
+    Keep rows of numbers by track.
 
     Args:
         width: numbers in a row.
-        sort: whether rows are wanted in the order of their numbers, and not in that in which they came.
+        sort: whether rows come back in the order of their numbers; else they do in the order in which they
+            came.
 
     Attributes:
-        tracks: track id -> its rows that are in memory. Append there, then tell `grown`.
+        tracks: track id -> its rows that are in memory. A caller appends there, and then calls `grown`.
     """
 
     def __init__(self, width: int, *, sort: bool = False) -> None:
@@ -49,7 +50,7 @@ class RowsByTrack:
 
     def rows(self, track: int) -> Numbers:
         """
-        The rows of a track that are in memory; it stays the same array.
+        Return the rows of a track that are in memory; it stays the same array.
         """
         found = self.tracks.get(track)
         if found is None:
@@ -58,10 +59,10 @@ class RowsByTrack:
 
     def grown(self, rows: int) -> None:
         """
-        So many rows were appended.
+        Count rows that were appended, and move all rows to the temporary file when they are too many.
 
         Raises:
-            OSError: no room for the temporary file.
+            OSError: there is no room for the temporary file.
         """
         self._waiting += rows
         if self._waiting * self._width <= MOST_WAITING:
@@ -77,7 +78,7 @@ class RowsByTrack:
 
     def settle(self) -> None:
         """
-        Bring in order what is in memory; to be called before it is read.
+        Sort the rows that are in memory, if rows are sorted; to be called before any are read.
         """
         if self._sort:
             for waiting in self.tracks.values():
@@ -85,21 +86,22 @@ class RowsByTrack:
 
     def blocks(self, track: int) -> Iterator[Numbers]:
         """
-        All rows of a track, in blocks of at most a thousand; sorted ones begin anew now and then.
+        Yield all rows of a track, in blocks of at most a thousand. Sorted rows come in runs, each of which is
+        in order.
         """
         for run in self._runs(track):
             yield from run
 
     def each(self, track: int) -> Iterator[Row]:
         """
-        All rows of a track, one by one, as `blocks`.
+        Yield all rows of a track one by one, in the order of `blocks`.
         """
         for block in self.blocks(track):
             yield from _rows(block, self._width)
 
     def merged(self, track: int) -> Iterator[list[Row]]:
         """
-        All rows of a track that sorts, in order, in lists of no certain length.
+        Yield all rows of a track in order, in lists of no certain length; only where rows are sorted.
         """
         runs = [map(self._listed, run) for run in self._runs(track)]
         heads = [(next(run), run) for run in runs]
@@ -144,7 +146,7 @@ class RowsByTrack:
 
     def close(self) -> None:
         """
-        Give the temporary file back, if there is one.
+        Delete the temporary file, if there is one.
         """
         self._spill.close()
 

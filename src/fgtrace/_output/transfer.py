@@ -17,9 +17,9 @@ from typing import Any
 from fgtrace._model.values import Collection, FrameName, Gap, Request, ThreadSample, Waiter
 from fgtrace._options.options import Options
 from fgtrace._output.captured_trace import CapturedTrace
-from fgtrace._recording.entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
 from fgtrace._recording.recording import Recording
 from fgtrace._recording.spill import in_blocks
+from fgtrace._recording.table_entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
 from fgtrace._recording.window import ClippedRecording
 
 __all__ = ["pack_trace", "unpack_trace"]

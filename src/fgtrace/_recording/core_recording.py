@@ -1,9 +1,10 @@
 """
-A recording whose hot half is in C: what was noted there is fetched between ticks and afterwards.
+A recording whose rows and tables the C core has while the program runs; they are fetched between ticks and
+afterwards.
 
-While the program runs, functions, stacks, rows and the numbers of tracks and waits are the C core's, so
-that what Python adds (see `fgtrace._sampling.core_sampler`) has a place among them. `drain` fetches rows and
-notes, `settle` the tables; then it is a recording like any other.
+The core numbers functions, stacks, tracks and waiters. What Python adds meanwhile (see
+`fgtrace._sampling.core_answers`) asks the core for its numbers, so that both fit. `drain` fetches rows and
+notes, `fetch_tables` the tables; then it is a recording like any other.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from fgtrace._recording.recording import (
 
 __all__ = ["KINDS", "CoreRecording"]
 
-#: In the order of the C core's numbers (waits.c).
+#: In the order of the C core's numbers (`tasks/waiters.c`).
 KINDS: tuple[WaiterKind, ...] = ("running", "runnable", "task", "thread", "io", "future")
 
 T = TypeVar("T")
@@ -37,18 +38,18 @@ _Note = tuple[int, int, int, int, int, Any, Any]
 
 class CoreRecording(Recording):
     """
-    The observations of one trace that a C core makes.
+    Hold the observations of one trace that a C core makes.
 
     Args:
-        core: the core.
-        max_memory: as of `Recording`.
+        core: the core, a `fgtrace._core.Core`.
+        max_memory: bytes, see `Recording`.
     """
 
     def __init__(self, core: Any, max_memory: int) -> None:
         super().__init__(max_memory)
         self.core = core
-        self._lock = threading.RLock()  # several threads of ours may fetch, and order matters
-        self._adoptions: list[tuple[int, int]] = []
+        self._lock = threading.RLock()  # several threads of ours may fetch, and the order of rows matters
+        self._parents_to_note: list[tuple[int, int]] = []
         self._labels: list[tuple[int, dict[str, str | int]]] = []
         self._roots: dict[int, str] = {}
         self._stubs: dict[int, CodeEntry] = {}
@@ -57,15 +58,15 @@ class CoreRecording(Recording):
         self._callbacks: list[tuple[int, str]] = []
         self.waiters += [Waiter("running"), Waiter("runnable")]
         self._waiter_ids.update({waiter: place for place, waiter in enumerate(self.waiters)})
-        self._tell: tuple[Callable[[_Note], None], ...] = (  # in the order of tables.h
+        self._note_handlers: tuple[Callable[[_Note], None], ...] = (  # in the order of tables.h
             self._thread, self._task, self._name, self._end,
             self._parent, self._loop, self._place, self._wait, self._gap, self._exact, self._callback,
         )  # fmt: skip
 
-    # what Python's share of the work notes
+    # what Python adds while the program runs
 
     def observe(self, time: int, track: int, stack: int, detail: int) -> None:
-        noted = self.core.observe(time, track, stack, detail)  # later, if the core has looked meanwhile
+        noted = self.core.observe(time, track, stack, detail)  # later, where the core has ticked meanwhile
         if stack == GONE:
             self.tracks[track].end = noted
 
@@ -76,7 +77,8 @@ class CoreRecording(Recording):
 
     def intern_name(self, name: FrameName, file: str) -> int:
         """
-        As of `Recording`: the core knows code objects only, so it is given an empty one.
+        Return the index of a function that has no code object. The core knows code objects only, so it is
+        given an empty one that stands for the function.
         """
         if name not in self._stub_ids:
             stub = compile("", file or "<compiled>", "exec").replace(co_name=name.qualname or "?")
@@ -100,21 +102,22 @@ class CoreRecording(Recording):
         self._put_track(found, entry)
         return found
 
-    def note_parent(self, above: int, child: int) -> None:
+    def note_parent(self, parent: int, child: int) -> None:
         """
-        As of `Recording`, but later: the tracks may not be fetched yet.
+        Make a track the child of another one, later: the core may have tracks that were not fetched yet.
         """
-        self._adoptions.append((above, child))
+        self._parents_to_note.append((parent, child))
 
     def note_labels(self, track: int, labels: dict[str, str | int]) -> None:
         """
-        Arguments of a track that may not be fetched yet.
+        Add arguments to a track, later: it may not be fetched yet.
         """
         self._labels.append((track, labels))
 
     def note_root(self, track: int, name: str) -> None:
         """
-        The name of a task's coroutine, where the core could not read it.
+        Set the name of a task's coroutine where the core could not read it, later: the track may not be
+        fetched yet.
         """
         self._roots[track] = name
 
@@ -122,7 +125,8 @@ class CoreRecording(Recording):
 
     def drain_rows(self) -> None:
         """
-        Fetch the observations. What was noted of tracks takes less memory in the core, and stays there.
+        Fetch the observations and the lengths of ready queues. Notes of tracks take less memory in the core,
+        and stay there.
         """
         with self._lock:
             rows = self.core.take_rows()
@@ -132,21 +136,21 @@ class CoreRecording(Recording):
 
     def drain(self) -> None:
         """
-        Fetch all that the core has noted.
+        Fetch all rows and notes that the core has.
         """
         with self._lock:
             self.drain_rows()
-            while notes := self.core.take_notes():  # some at a time: others wait for the interpreter
+            while notes := self.core.take_notes():  # some at a time, since other threads wait for the GIL
                 for note in notes:
-                    self._tell[note[0]](note)
+                    self._note_handlers[note[0]](note)
 
     def fetch(self) -> None:
         """
-        As of `Recording`; what was said of tracks is with them then.
+        Fetch rows, notes, steps and runs of the garbage collector, and bring the tracks up to date.
         """
         with self._lock:
             self.add_steps(self.core.take_steps())
-            self.drain()  # then: what steps and rows refer to was noted before them
+            self.drain()  # after the steps: what they refer to was noted before them
             self._settle_tracks()
 
     def forget(self, tracks: Iterable[int]) -> None:
@@ -169,11 +173,11 @@ class CoreRecording(Recording):
             parents, elements = self.core.nodes_since(0)
             return array("I", parents), array("Q", elements)
 
-    # cold
+    # cold: after the trace, or of a snapshot
 
     def fetch_tables(self) -> None:
         """
-        The trace is over: fetch the tables.
+        Fetch the tables, and bring the tracks up to date: the trace is over, or is read from a snapshot.
         """
         self._settle_tracks()
         self._parents, self._elements = self.tables()
@@ -182,13 +186,13 @@ class CoreRecording(Recording):
         noted, self.collections_dropped = self.core.take_collections()
         values = iter(array("q", noted))
         self.collections += [Collection(*each) for each in zip(*[values] * 5, strict=True)]
-        known = len(self.tracks)  # of later ones the notes are not here yet
-        adoptions, self._adoptions = self._adoptions, []
-        for above, child in adoptions:
-            if max(above, child) < known:
-                super().note_parent(above, child)
+        known = len(self.tracks)  # notes of later tracks were not fetched yet
+        pairs, self._parents_to_note = self._parents_to_note, []
+        for parent, child in pairs:
+            if max(parent, child) < known:
+                super().note_parent(parent, child)
             else:
-                self.note_parent(above, child)
+                self.note_parent(parent, child)
         roots, self._roots = self._roots, {}
         for track, name in roots.items():
             if track >= known:
@@ -202,7 +206,7 @@ class CoreRecording(Recording):
             else:
                 self.tracks[track].args.update(found)
 
-    # notes, in the order of tables.h: kind, track, time, number, ticks, name, root
+    # notes, in the order of their kinds in tables.h: kind, track, time, number, ticks, name, root
 
     def _put_track(self, track: int, entry: TrackEntry) -> None:
         _put(self.tracks, track, entry, TrackEntry("task", "", 0))
@@ -268,7 +272,7 @@ class CoreRecording(Recording):
         entry = self.codes[code]
         return CallbackEntry(entry.name, entry.file, entry.line)
 
-    # steps stay in the core, and in its file
+    # steps stay in the core, and in its temporary file
 
     @property
     def stepped(self) -> int:
@@ -284,7 +288,8 @@ class CoreRecording(Recording):
 
 def _put(items: list[T], place: int, item: T, empty: T) -> None:
     """
-    Two sides give out numbers, so an item may come before one with a lower number.
+    Put an item at its index. The core and Python both give out numbers, so an item may come before one with a
+    lower number: an empty one stands there until then.
     """
     while len(items) <= place:
         items.append(empty)

@@ -1,8 +1,8 @@
 """
-A recording that several threads fill: the sampler's, and those whose loops note their own steps.
+A recording that several threads fill: the sampler's thread, and the threads whose loops note their own steps.
 
-Appending is one call of C and needs no lock. A table that grows does: two threads may meet the same
-new stack at once. That is rare, so the lock is taken only there.
+A row is appended by one call of C and needs no lock. A table that grows does need one, since two threads may
+meet the same new stack at once. Tables grow rarely, so the lock is taken only there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ __all__ = ["LockedRecording"]
 
 class LockedRecording(Recording):
     """
-    The same for several threads. Whoever holds its lock must not be interrupted by one who wants it.
+    Hold the observations of one trace that several threads make.
+
+    A thread that holds the lock must not run code that wants the lock as well: a finalizer or a signal
+    handler that notes something would wait for itself. `fgtrace._sampling.exact.collector` sees to that.
+
+    Args:
+        max_memory: bytes, see `Recording`.
     """
 
     def __init__(self, max_memory: int) -> None:

@@ -1,22 +1,22 @@
 """
-The recording: what the collectors noted, compactly, and the tables that give it meaning.
+The recording of one trace: rows that collectors append, and the tables that give the rows meaning.
 
 The rules of this module
-- It is filled by hot code, under the GIL, by one thread: a look compares and appends integers.
-- Strong references are kept to code objects only. A task, a future, a loop or a frame that the
-  recording kept alive would change the program.
-- Identity, not equality: two code objects may be equal and yet different functions, and hashing
-  one costs a microsecond. The table goes by ``id()``, which is safe since it keeps the object.
-- Memory is bounded. The rows and steps, which grow with time, go to temporary files when they
-  exceed their half of ``max_memory``. The tables grow with the number of different stacks; when
-  they exceed theirs, a new stack is cut to the longest part that is known, and the cut is counted.
+- Hot code fills it, under the GIL, in one thread: a tick compares and appends integers.
+- Strong references are kept to code objects only. A task, a future, a loop or a frame that the recording kept
+  alive would change the program.
+- Code objects are told apart by identity: two may be equal and yet be different functions, and hashing one
+  costs a microsecond. The table goes by ``id()``, which is safe because it keeps the object.
+- Memory is bounded. Rows and steps, which grow with time, go to temporary files when they exceed their half
+  of ``max_memory``. The tables grow with the number of different stacks; when they exceed the other half, a
+  new stack is cut to the longest part that is known, and the cut is counted.
 
-Theory of operation: a stack is a node of a tree. A node is (parent node, element); an element
-is ``code index << 24 | instruction offset``. So equal stacks are one integer, and stacks that
-share their outer frames share nodes. A row is four integers: time, track, stack, detail. What
-``detail`` means depends on the track: for a task the index of a `Waiter`, for a thread of a
-`ThreadSample`. Two stacks are special: `GONE` ends a track, `EMPTY` has no frames. A step of a
-task, where awaits are exact, is five integers: see `fgtrace._recording.step_records`.
+Theory of operation: a stack is a node of a tree. A node is (parent node, element), and an element is ``code
+index << 24 | instruction offset``. So equal stacks are one integer, and stacks that share their outer frames
+share nodes. A row is four integers: time, track, stack and detail. The meaning of ``detail`` depends on the
+track: for a task it is the index of a `Waiter`, for a thread that of a `ThreadSample`. Two stacks are
+special: `GONE` ends a track, and `EMPTY` has no frames. A step of a task, where awaits are exact, is five
+integers: see `fgtrace._recording.step_records`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from types import CodeType
 from typing import Self
 
 from fgtrace._model.values import Collection, FrameName, Gap, Observation, RequestRow, ThreadSample, Waiter
-from fgtrace._recording.entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
 from fgtrace._recording.spill import Spill, in_blocks
 from fgtrace._recording.step_records import STEP_BYTES, StepRecord, pack_step, unpack_steps
+from fgtrace._recording.table_entries import FORGOTTEN, CallbackEntry, CodeEntry, LoopEntry, TrackEntry
 
 __all__ = [
     "EMPTY",
@@ -48,30 +48,40 @@ OFFSET_BITS = 24
 _NODE_SHIFT = 48
 EMPTY = 0
 GONE = -1
-#: Measured size of a node: its dict entry, its key, and eight bytes in each of two arrays.
+#: Measured bytes of a node: its dict entry, its key, and eight bytes in each of two arrays.
 _NODE_BYTES = 150
 _CODE_BYTES = 700
 TRACK_BYTES = 400
-#: Of a wait, with the two dictionaries that know it; of a loop.
+#: Bytes of a waiter, with the two dictionaries that know it; of a loop.
 _WAITER_BYTES, _LOOP_BYTES = 500, 300
 _ROWS_BYTES = 1024 * 32
 _STEPS_BYTES = 8192 * STEP_BYTES
-#: Runs of the garbage collector that are kept; later ones are counted only.
+#: Runs of the garbage collector, and requests, that are kept; later ones are only counted.
 MOST_COLLECTIONS = 100_000
-#: The same of requests.
 MOST_REQUESTS = 100_000
 
 
 class Recording:
     """
-    The observations of one trace with their tables.
+    Hold the observations of one trace with their tables.
+
+    Methods that begin with ``intern`` return the index of an equal entry and add one only if there is none;
+    those with ``add`` always add one; those with ``note`` and `observe` append a fact.
 
     Args:
-        max_memory: bytes; see the module's rules.
+        max_memory: bytes, half of them for rows and steps, half for tables; see the module's rules.
 
     Attributes:
-        spills: whether `trim` moves anything; not where somebody takes out what was noted.
-        forgotten: how many tracks are no longer known.
+        codes, callbacks, tracks, loops, waiters, thread_samples: the tables; an index is a place in them.
+        rows: observations in memory, four numbers each. steps: five numbers each. counters: time, loop and
+            the length of its ready queue, three numbers each.
+        gaps, collections, requests: as `fgtrace._model.values` has them.
+        holders: at the end of the trace, pairs of a task's name and the name of the task that holds its lock.
+        observations: how many were noted. cut: how many stacks were cut. collections_dropped,
+            requests_dropped: how many were too many to keep.
+        spills: whether `trim` moves anything; False where rows are drained instead (see
+            `fgtrace._recording.ring`).
+        forgotten: how many tracks were forgotten.
     """
 
     def __init__(self, max_memory: int = 256 * 1024 * 1024) -> None:
@@ -87,7 +97,7 @@ class Recording:
         self.callbacks: list[CallbackEntry] = []
         self.collections: list[Collection] = []
         self.collections_dropped = 0
-        self.holders: list[tuple[str, str]] = []  # at the end: who waits for a lock, who holds it
+        self.holders: list[tuple[str, str]] = []
         self.requests: list[RequestRow] = []
         self.requests_dropped = 0
         self.observations = 0
@@ -105,26 +115,26 @@ class Recording:
         self._half = max_memory // 2
         self._table_bytes = 0
 
-    # hot: called while the program runs
+    # hot: these are called while the program runs
 
     def observe(self, time: int, track: int, stack: int, detail: int) -> None:
         """
-        Note that from this time on, a track has this stack and detail.
+        Append an observation: from ``time`` (ns) on, a track has this stack and this detail.
         """
         self.rows.extend((time, track, stack, detail))
         self.observations += 1
 
-    def note_step(  # noqa: PLR0913, PLR0917 - a call with names would cost more
+    def note_step(  # noqa: PLR0913, PLR0917 - keywords would cost more
         self, start: int, end: int, ready: int, track: int, waker: int, stack: int, detail: int
     ) -> None:
         """
-        Note a step of a task or a callback that has just ended: see `fgtrace._recording.step_records`.
+        Append a step of a task or a callback that has just ended: see `fgtrace._recording.step_records`.
         """
         self.steps.extend(pack_step(start, end, ready, track, waker, stack, detail))
 
     def note_collection(self, collection: Collection) -> None:
         """
-        Note a run of the garbage collector.
+        Append a run of the garbage collector, unless there are too many.
         """
         if len(self.collections) < MOST_COLLECTIONS:
             self.collections.append(collection)
@@ -133,28 +143,29 @@ class Recording:
 
     def note_request(self, request: RequestRow) -> None:
         """
-        Note a request that was served.
+        Append a request that was handled, unless there are too many.
         """
         if len(self.requests) < MOST_REQUESTS:
             self.requests.append(request)
         else:
             self.requests_dropped += 1
 
-    def note_ready_queue(self, time: int, loop: int, value: int) -> None:
+    def note_ready_queue(self, time: int, loop: int, length: int) -> None:
         """
-        Note the length of a loop's ready queue.
+        Append the length of a loop's ready queue from ``time`` (ns) on.
         """
-        self.counters.extend((time, loop, value))
+        self.counters.extend((time, loop, length))
 
     def intern_code(self, code: CodeType, module: object) -> int:
         """
-        The index of a code object; known ones are found by `code_ids` without a call.
+        Return the index of a code object that is not in `code_ids`, adding it. (Hot code looks there first,
+        without a call.)
         """
         return self._add_code(id(code), CodeEntry.of(code, module))
 
     def intern_name(self, name: FrameName, file: str) -> int:
         """
-        The index of a function that has no code object, such as Cython's.
+        Return the index of a function that has no code object, such as Cython's, adding it if new.
         """
         found = self._code_ids.get(name)
         return self._add_code(name, CodeEntry(None, name, file, 0)) if found is None else found
@@ -162,13 +173,16 @@ class Recording:
     @property
     def code_ids(self) -> dict[object, int]:
         """
-        ``id(code)`` -> index: read by the walkers, filled by `code`.
+        The indices of code objects by their ``id()``; also those of `FrameName` for functions without one.
         """
         return self._code_ids
 
     def intern_stack(self, elements: list[int]) -> int:
         """
-        The node of a stack, given as elements from leaf to root.
+        Return the node of a stack, adding what is new of it.
+
+        Args:
+            elements: its frames, leaf first; see the module for an element.
         """
         node = EMPTY
         nodes = self._nodes
@@ -184,7 +198,7 @@ class Recording:
 
     def intern_waiter(self, waiter: Waiter) -> int:
         """
-        The index of a wait.
+        Return the index of a waiter, adding it if new.
         """
         found = self._waiter_ids.get(waiter)
         if found is None:
@@ -194,7 +208,7 @@ class Recording:
 
     def intern_thread_sample(self, sample: ThreadSample) -> int:
         """
-        The index of a thread's look.
+        Return the index of what was sampled of a thread besides its stack, adding it if new.
         """
         found = self._thread_sample_ids.get(sample)
         if found is None:
@@ -204,30 +218,31 @@ class Recording:
 
     def add_track(self, entry: TrackEntry) -> int:
         """
-        Add a track; its id is returned.
+        Add a track, and return its id.
         """
         self.tracks.append(entry)
         self._table_bytes += TRACK_BYTES
         return len(self.tracks) - 1
 
-    def note_parent(self, above: int, child: int) -> None:
+    def note_parent(self, parent: int, child: int) -> None:
         """
-        Note whose child a track is: once, and never of a track that came later.
+        Make a track the child of another one, unless it has a parent, is older than that one, or is its
+        ancestor.
         """
         tracks = self.tracks
-        if tracks[above] is FORGOTTEN or tracks[child] is FORGOTTEN:
+        if tracks[parent] is FORGOTTEN or tracks[child] is FORGOTTEN:
             return
-        if tracks[child].parent >= 0 or tracks[above].start > tracks[child].start:
+        if tracks[child].parent >= 0 or tracks[parent].start > tracks[child].start:
             return
-        at = above
+        at = parent
         while at >= 0 and at != child:
             at = tracks[at].parent
         if at != child:
-            tracks[child].parent = above
+            tracks[child].parent = parent
 
     def add_callback(self, entry: CallbackEntry) -> int:
         """
-        Add a function that loops call back; its index is returned.
+        Add a function that loops call back, and return its index.
         """
         self.callbacks.append(entry)
         self._table_bytes += TRACK_BYTES
@@ -235,7 +250,7 @@ class Recording:
 
     def add_loop(self, entry: LoopEntry) -> int:
         """
-        Add an event loop; its index is returned.
+        Add an event loop, and return its index.
         """
         self.loops.append(entry)
         return len(self.loops) - 1
@@ -260,13 +275,14 @@ class Recording:
 
     def add_rows(self, rows: bytes) -> None:
         """
-        Observations from elsewhere, four numbers of 64 bits each, later than all that are here.
+        Append observations from elsewhere, four numbers of 64 bits each; they are later than all that are
+        here.
         """
         self.rows.frombytes(rows)
 
     def add_steps(self, steps: bytes) -> None:
         """
-        Steps from elsewhere, five numbers of 64 bits each, later than all that are here.
+        Append steps from elsewhere, `STEP_BYTES` each; they ended later than all that are here.
         """
         self.steps.frombytes(steps)
 
@@ -275,11 +291,11 @@ class Recording:
         Move rows and steps to temporary files if they exceed their share of the memory.
 
         Raises:
-            OSError: no room there; they stay in memory.
+            OSError: there is no room in the files; rows and steps stay in memory.
         """
         if not self.spills or (len(self.rows) + len(self.steps)) * 8 <= self._half:
             return
-        # Loops of other threads may note something at any time, and cannot while their array is written.
+        # Threads of other loops may append at any time, and no array can grow while it is being written.
         rows, self.rows = self.rows, array("q")
         steps, self.steps = self.steps, array("q")
         try:
@@ -292,12 +308,13 @@ class Recording:
 
     def fetch(self) -> None:
         """
-        Have here all that was noted elsewhere: nothing, unless a core notes it.
+        Have all rows, steps and notes here: nothing to do, unless the C core still has some.
         """
 
     def forget(self, tracks: Iterable[int]) -> None:
         """
-        Of these tracks nothing will be asked any more; their numbers stay taken.
+        Replace tracks by `FORGOTTEN`: nothing will be read of them any more. Their ids are not given out
+        again.
         """
         for track in tracks:
             if self.tracks[track] is not FORGOTTEN:
@@ -308,7 +325,7 @@ class Recording:
     @property
     def held(self) -> int:
         """
-        Bytes of what is never given back: tables, but no living tracks, rows or steps.
+        Bytes of what is never given back: the tables, without living tracks, rows and steps.
         """
         tables = len(self._parents) * _NODE_BYTES + len(self.codes) * _CODE_BYTES
         return tables + self._numbered_bytes()
@@ -319,7 +336,7 @@ class Recording:
 
     def tables(self) -> tuple[array[int], array[int]]:
         """
-        The parent and the element of each node, as they grow.
+        Return the parents and the elements of all nodes, by node: the arrays themselves, which grow.
         """
         return self._parents, self._elements
 
@@ -333,7 +350,7 @@ class Recording:
     @property
     def stepped(self) -> int:
         """
-        How many steps were noted.
+        The number of steps that were noted.
         """
         return (self._spilled_steps.size + len(self.steps) * 8) // STEP_BYTES
 
@@ -341,7 +358,7 @@ class Recording:
 
     def read(self) -> Iterator[Observation]:
         """
-        Every observation (time, track, stack, detail) in the order of time.
+        Yield every observation (time, track, stack, detail) in the order of time.
         """
         for block in self.row_blocks():
             values = iter(array("q", block))
@@ -349,31 +366,32 @@ class Recording:
 
     def read_steps(self) -> Iterator[StepRecord]:
         """
-        Every step (start, end, ready, track, waker, stack, detail) in the order of its end.
+        Yield every step (start, end, ready, track, waker, stack, detail) in the order of the ends.
         """
         for block in self.step_blocks():
             yield from unpack_steps(block)
 
     def row_blocks(self) -> Iterator[bytes]:
         """
-        The observations as they are in memory, four numbers of 64 bits each, block by block.
+        Yield the observations as bytes, four numbers of 64 bits each, in blocks of whole rows.
         """
         yield from self._spilled_rows.blocks(_ROWS_BYTES)
         yield from in_blocks(self.rows, _ROWS_BYTES)
 
     def step_blocks(self) -> Iterator[bytes]:
         """
-        The steps likewise, `STEP_BYTES` each.
+        Yield the steps as bytes, `STEP_BYTES` each, in blocks of whole steps.
         """
         yield from self._spilled_steps.blocks(_STEPS_BYTES)
         yield from in_blocks(self.steps, _STEPS_BYTES)
 
     def snapshot(self) -> Self:
         """
-        What was noted so far, to be read while more is noted; not to be asked for during `trim`.
+        Return a copy of what was noted so far, to be read while more is noted. It must not be asked for
+        during `trim`.
         """
         found = copy(self)
-        # rows and steps first: what they refer to is in the tables before
+        # Rows and steps are copied first: what they refer to was added to the tables before.
         for name in ("rows", "steps", "counters", "gaps", "collections", "tracks", "loops"):
             setattr(found, name, getattr(self, name)[:])
         found._spilled_rows, found._spilled_steps = copy(self._spilled_rows), copy(self._spilled_steps)
@@ -381,7 +399,7 @@ class Recording:
 
     def elements(self, stack: int) -> list[tuple[int, int]]:
         """
-        A stack as (code index, instruction offset), from root to leaf.
+        Return a stack as (code index, instruction offset), from root to leaf.
         """
         found = []
         while stack > EMPTY:
@@ -393,7 +411,7 @@ class Recording:
 
     def close(self) -> None:
         """
-        Give back the temporary files, if there are any.
+        Delete the temporary files, if there are any.
         """
         self._spilled_rows.close()
         self._spilled_steps.close()

@@ -1,18 +1,19 @@
 """
-The last seconds of a recording: what is older is folded into what each track was doing then.
+The last seconds of a recording; what is older is folded into what each track was doing then.
 
 The rules of this module
-- No clock and no thread: whoever drives it says what time it is, and lets nobody else in meanwhile.
-- No list grows with time. What a recording notes is taken out of it, chunk by chunk. Of a chunk that has
-  left the window, only the last row of each track is kept; the tracks that ended in it are forgotten.
-  What is left, and never given back, are the recording's tables (`Recording.held`): before they are too
+- It has no clock and no thread. Its caller says what time it is, and lets no other thread call it meanwhile.
+- No list grows with time. What a recording notes is drained from it, chunk by chunk. When a chunk has left
+  the window, only the last row of each track is kept of it, and the tracks that ended in it are forgotten.
+  What remains and is never given back are the recording's tables (`Recording.held`): before they are too
   large, another recording takes over (`fgtrace._session.flight_recorder`).
-- A chunk is the array that was filled: where another thread adds a last row to it just now, none is lost.
+- A chunk is the very array that was filled: if another thread appends a row to it just now, the row is not
+  lost.
 
-Theory of operation: rows and steps are numbers, and what must be asked of thousands of them at once (which
-track, did it end) is asked of a slice of 32-bit words, without a loop of ours for each. What was folded is
-rows again, one for each track and those of late; it is compacted when it has doubled. So a row costs some
-0.3 us, once, and nothing here is an object that the garbage collector counts.
+Theory of operation: rows and steps are numbers, and a question that concerns thousands of them (which track,
+did it end) is put to a slice of 32-bit words, without a loop in Python for each. What was folded is rows
+again, the last one of each track and some later ones; it is compacted when it has doubled. So a row costs
+some 0.3 us, once, and the ring makes no object that the garbage collector counts.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from fgtrace._recording.step_records import CALLBACK
 __all__ = ["ROW", "STEP", "Chunk", "LastRows", "Ring", "RowShape", "ended_in"]
 
 _GONE = 0xFFFFFFFF
-#: Rows that may wait to be compacted, besides as many as there are tracks.
+#: So many rows may wait to be compacted, besides as many as there are tracks.
 _SLACK = 4096
-#: Rows that are asked at once: a call of C holds the GIL until it returns.
+#: Rows that are read by one call: a call of C holds the GIL until it returns.
 _PIECE = 8192
 _GAP_BYTES = _COLLECTION_BYTES = 250
 _REQUEST_BYTES = 750
@@ -40,7 +41,7 @@ _REQUEST_BYTES = 750
 
 class RowShape(NamedTuple):
     """
-    A row of 32-bit words: how many, and where its track and its stack are.
+    Describe a row of 32-bit words: how many there are, and which of them are its track and its stack.
     """
 
     words: int
@@ -48,7 +49,7 @@ class RowShape(NamedTuple):
     stack: int
 
 
-#: The lower half of a word comes first, or last.
+#: The lower half of a number is its first word, or its last.
 _LOW = 0 if sys.byteorder == "little" else 1
 ROW = RowShape(8, 2 + _LOW, 4 + _LOW)
 STEP = RowShape(10, 6 + _LOW, 8 + _LOW)
@@ -56,7 +57,8 @@ STEP = RowShape(10, 6 + _LOW, 8 + _LOW)
 
 class Chunk(NamedTuple):
     """
-    What was noted until ``end`` (ns), and not before the chunk before it; ``size`` in bytes.
+    Hold what was noted from the end of the chunk before until ``end`` (ns on the recording's clock); ``size``
+    is in bytes.
     """
 
     end: int
@@ -71,11 +73,14 @@ class Chunk(NamedTuple):
 
 class LastRows:
     """
-    Rows of one shape, of which only each track's last one counts.
+    Keep the last row of each track, of rows of one shape.
 
     Args:
-        shape: theirs.
-        rows: to begin with.
+        shape: the shape of the rows.
+        rows: rows to begin with.
+
+    Attributes:
+        rows: the last row of each track, among earlier ones that were not compacted yet.
     """
 
     def __init__(self, shape: RowShape, rows: array[int] | None = None) -> None:
@@ -85,11 +90,11 @@ class LastRows:
 
     def add(self, rows: array[int], is_known: Callable[[int], bool]) -> list[int]:
         """
-        Add later ones; the tracks that ended in them are returned.
+        Append later rows, and return the tracks that ended in them.
 
         Args:
-            rows: theirs.
-            is_known: whether a track may still be asked for.
+            rows: the rows.
+            is_known: whether something may still be read of a track; rows of others are dropped.
         """
         ended = ended_in(rows, self.shape)
         self.rows.extend(rows)
@@ -99,10 +104,10 @@ class LastRows:
 
     def last(self) -> dict[int, int]:
         """
-        Track -> where its last row begins.
+        Return the last row of each track: track -> the index in `rows` at which it begins.
         """
         step = self.shape.words // 2
-        tracks = _words(self.rows)[self.shape.track :: self.shape.words]
+        tracks = _as_words(self.rows)[self.shape.track :: self.shape.words]
         places = range(0, len(tracks) * step, step)
         found: dict[int, int] = {}
         for start in range(0, len(tracks), _PIECE):
@@ -120,14 +125,17 @@ class LastRows:
 
 def ended_in(rows: array[int], shape: RowShape) -> list[int]:
     """
-    The tracks that end in these rows.
+    Return the tracks that end in these rows.
     """
-    words = _words(rows)
-    tracks, stacks = words[shape.track :: shape.words], words[shape.stack :: shape.words]
+    found = _as_words(rows)
+    tracks, stacks = found[shape.track :: shape.words], found[shape.stack :: shape.words]
     return [track for track, stack in zip(tracks, stacks, strict=True) if stack == _GONE and track < CALLBACK]
 
 
-def _words(rows: array[int]) -> array[int]:
+def _as_words(rows: array[int]) -> array[int]:
+    """
+    Return numbers of 64 bits as words of 32 bits, two for each.
+    """
     found = array("I")
     found.frombytes(rows.tobytes())
     return found
@@ -135,16 +143,18 @@ def _words(rows: array[int]) -> array[int]:
 
 class Ring:
     """
-    What a recording noted of late.
+    Keep what a recording noted of late, in chunks.
 
     Args:
-        recording: what is filled meanwhile; everything is taken out of it.
+        recording: the recording that is filled meanwhile; all that it notes is drained from it.
         length: ns that are to be kept.
 
     Attributes:
-        start: from when on everything is here, ns on the recording's clock.
+        start: from when on everything is kept, ns on the recording's clock.
         end: until when.
-        rows: of each track the last one before. steps: the same of steps. counters: loop -> value.
+        chunks: what was noted between the two.
+        rows: the last observation of each track before ``start``. steps: the same of steps. counters: loop ->
+            length of its ready queue.
     """
 
     def __init__(self, recording: Recording, length: int) -> None:
@@ -167,11 +177,11 @@ class Ring:
 
     def roll(self, now: int, budget: int) -> None:
         """
-        Take in what is new, and fold what is older than the window, or than fits.
+        Drain the recording, and fold the chunks that are older than the window or do not fit.
 
         Args:
             now: the time, ns on the recording's clock.
-            budget: bytes, see `memory`.
+            budget: the bytes that it may take, see `memory`.
         """
         self.drain(now)
         while len(self.chunks) > 1 and (self.chunks[0].end <= now - self._length or self.memory > budget):
@@ -179,7 +189,10 @@ class Ring:
 
     def drain(self, now: int) -> None:
         """
-        Take in what is new.
+        Move what the recording has noted into a new chunk.
+
+        Args:
+            now: the time, ns on the recording's clock.
         """
         recording = self.recording
         recording.fetch()
@@ -193,7 +206,9 @@ class Ring:
         size += len(gaps) * _GAP_BYTES + len(collections) * _COLLECTION_BYTES
         size += len(requests) * _REQUEST_BYTES
         ends = [each[-1].end for each in (gaps, collections) if each] + [row[2] for row in requests[-1:]]
-        now = max([now, *rows[-4:-3], *steps[-4:-3], *counters[-3:-2], *ends])  # noted since it was asked
+        now = max(
+            [now, *rows[-4:-3], *steps[-4:-3], *counters[-3:-2], *ends]
+        )  # some may have been noted after `now` was read
         self.chunks.append(Chunk(now, rows, steps, counters, gaps, collections, requests, size))
         self._size += size
         self.end = now

@@ -1,5 +1,5 @@
 """
-A temporary file that takes what a recording cannot keep in memory, and gives it back in order.
+A temporary file for the numbers of a recording that memory cannot keep; they come back in order.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ __all__ = ["Spill", "in_blocks"]
 
 class Spill:
     """
-    Numbers that were moved out of memory; there is no file until the first ones are. A copy reads the same
-    file, as far as it was written then.
+    Append numbers to a temporary file, which is made when the first ones come. A copy of a `Spill` reads the
+    same file, as far as it was written when the copy was made.
 
     Attributes:
-        size: bytes that are in the file.
+        size: the bytes that are in the file.
     """
 
     def __init__(self) -> None:
@@ -27,10 +27,10 @@ class Spill:
 
     def write(self, numbers: array[int]) -> None:
         """
-        Put these behind those that are there.
+        Append numbers, 8 bytes each.
 
         Raises:
-            OSError: no room; nothing was added.
+            OSError: there is no room; nothing counts as appended.
         """
         if not numbers:
             return
@@ -48,14 +48,14 @@ class Spill:
 
     def blocks(self, length: int) -> Iterator[bytes]:
         """
-        All of it, in blocks of so many bytes; the last may be shorter.
+        Yield all that was written, in blocks of ``length`` bytes; the last one may be shorter.
         """
         for start in range(0, self.size, length):
             yield self.read(start, min(start + length, self.size))
 
     def read(self, start: int, end: int) -> bytes:
         """
-        What lies between two places.
+        Return the bytes between two offsets; fewer where the file ends before.
         """
         found = b""
         while self._file is not None and start + len(found) < end:
@@ -64,7 +64,7 @@ class Spill:
 
     def close(self) -> None:
         """
-        Give back the file, if there is one.
+        Delete the temporary file, if there is one.
         """
         if self._file is not None:
             self._file.close()
@@ -73,7 +73,8 @@ class Spill:
 
 def _read_at(file: Any, place: int, length: int) -> bytes:
     """
-    Up to so many bytes from a place. Where the system can, without moving where others write.
+    Return up to ``length`` bytes from an offset. Where the system has ``pread``, the place at which other
+    copies write does not move.
     """
     if hasattr(os, "pread"):
         return os.pread(file.fileno(), length, place)
@@ -84,7 +85,8 @@ def _read_at(file: Any, place: int, length: int) -> bytes:
 
 def in_blocks(numbers: array[int], length: int) -> Iterator[bytes]:
     """
-    The same numbers as they are in memory, in blocks of so many bytes.
+    Yield numbers as the bytes that they are in memory, in blocks of ``length`` bytes; the last one may be
+    shorter.
     """
     count = length // numbers.itemsize
     for start in range(0, len(numbers), count):

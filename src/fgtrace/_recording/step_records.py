@@ -1,22 +1,26 @@
 """
-How a step is noted: what a loop ran from when to when, who had it run, and what came of it.
+The packed format of a step: what a loop ran from when to when, what made it run, and how it ended.
 
-Five words of 64 bits each, in the order of the steps' ends:
+A step is five words of 64 bits, and steps come in the order of their ends:
 
     0  start of the step, ns on the trace's clock
-    1  end of the step
-    2  ready: when it was scheduled; -1: not known
-    3  track, and above it in the high half the waker
-    4  stack, and above it in the high half the detail
+    1  end of the step, ns
+    2  when it was scheduled ("ready"), ns; -1: not known
+    3  low half: the track; high half: the waker
+    4  low half: the stack; high half: the detail
 
-A task's step has the task's track, and the stack and the detail (index of a `Waiter`) of what it
-suspended with; the stack `GONE` says that the task ended with this step. Any other callback of a
-loop has the track ``CALLBACK | index of the loop``, the index of its function in the recording's
-``callbacks`` as its stack, and as its detail where it came from: `SOON` and so on.
+A step of a task has the task's track. Its stack and its detail (the index of a `Waiter`) are those with which
+the task suspended at the end of the step; the stack `GONE` says that the task ended. A callback that is no
+step of a task has the track ``CALLBACK | index of the loop``. Its stack is the index of its function in the
+recording's ``callbacks``, and its detail says where it came from: `SOON`, `TIMER`, `SELECTOR` or
+`THREADSAFE`.
 
-The waker is the track of the task whose step scheduled this one; or ``CALLBACK | source << 24 |
-index of the loop``: a callback of that loop, which contains ``ready``; or `THREAD`, another thread
-without a loop's step under way; or `NOBODY`: not known, or nothing of a loop.
+The waker is what scheduled the step:
+
+- the track of a task, whose step was running then;
+- ``CALLBACK | source << 24 | index of the loop``: the callback of that loop in which ``ready`` lies;
+- `THREAD`: another thread, outside any step of a loop;
+- `NOBODY`: not known, or no part of a loop.
 """
 
 from __future__ import annotations
@@ -62,7 +66,7 @@ def pack_step(  # noqa: PLR0913, PLR0917 - the fields, in their order
     start: int, end: int, ready: int, track: int, waker: int, stack: int, detail: int
 ) -> tuple[int, int, int, int, int]:
     """
-    The five words of a step.
+    Return the five words of a step; see the module for the arguments.
     """
     who = (track | waker << 32) - (waker >> 31 << 64)  # as a signed number
     return start, end, ready, who, stack & _LOW | detail << 32
@@ -70,7 +74,7 @@ def pack_step(  # noqa: PLR0913, PLR0917 - the fields, in their order
 
 def unpack_steps(block: bytes) -> Iterator[StepRecord]:
     """
-    The steps of a block of whole steps.
+    Yield the steps that a block of whole records has, `STEP_BYTES` each.
     """
     values = iter(array("q", block))
     for start, end, ready, who, what in zip(values, values, values, values, values, strict=True):
@@ -82,7 +86,8 @@ def unpack_steps(block: bytes) -> Iterator[StepRecord]:
 
 def source_of(waker: int) -> tuple[int, int] | None:
     """
-    The loop and the source of a waker that is a callback; None for a task, a thread or nobody.
+    Return the index of the loop, and the source (an index of `SOURCES`), of a waker that is a callback; None
+    for any other waker.
     """
     if waker < CALLBACK or waker >= THREAD:
         return None

@@ -1,11 +1,11 @@
 """
-A part of a ring as a recording of its own, whose time begins at the cut: what a dump draws.
+A part of a ring as a recording of its own, whose time begins at a cut: what a dump draws.
 
-It is made while the recording goes on, so it holds what nobody changes: the chunks, and copies of the
-tracks. Stacks, functions and waits are the recording's own, for there they only grow.
+It is made while the recording goes on, so it holds what does not change any more: the chunks, and copies of
+the tracks. Stacks, functions and waiters are the recording's own tables, which only grow.
 
-At the cut each track that lives begins with what it was doing: a row at 0. A step that began before the cut
-begins there; who woke it is no longer known.
+At the cut each living track begins with what it was doing then: a row at time 0. A step that began before the
+cut begins at 0; its waker is no longer known.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from fgtrace._recording.step_records import CALLBACK, NOBODY, STEP_BYTES, StepRe
 
 __all__ = ["ClippedRecording", "Window"]
 
-#: Rows, or steps, of a block.
+#: Rows, or steps, in a block.
 _A_BLOCK = 1024
 
 
 class ClippedRecording(Recording):
     """
-    A recording that begins at a cut: tables, tracks and all else are as of then, but rows and steps reach
-    back beyond it, on a clock of their own.
+    A recording that begins at a cut. Its tables, its tracks and all else count from the cut, but its rows and
+    steps reach back beyond it, on a clock of their own.
 
     Attributes:
-        cut_at, until: where it begins, and where it ends, on that clock (ns).
+        cut_at, until: where it begins, and where it ends, ns on that clock.
         first: the rows at the cut.
-        open_steps: steps that are under way at the end, see `fgtrace._recording.step_records`.
+        open_steps: the steps that were open at the end, as bytes, see `fgtrace._recording.step_records`.
     """
 
     cut_at = until = 0
-    first: list[Observation] = []  # noqa: RUF012 - never changed, but replaced
+    first: list[Observation] = []  # noqa: RUF012 - it is replaced, and never changed
     open_steps = b""
 
     def read(self) -> Iterator[Observation]:
@@ -60,7 +60,8 @@ class ClippedRecording(Recording):
 
     def _all_steps(self) -> Iterator[StepRecord]:
         """
-        The steps that have ended, then those that are under way, unless they ended while that was asked.
+        Yield the steps that have ended, then those that were open, unless they ended before the rest was
+        drained.
         """
         going = {(step[0], step[3]): step for step in unpack_steps(self.open_steps)}
         for step in super().read_steps():
@@ -72,19 +73,21 @@ class ClippedRecording(Recording):
 
 class Window(ClippedRecording):
     """
-    What a ring has from some time on.
+    Hold what a ring has from some time on.
 
     Args:
-        ring: just rolled; nobody may change it until this is made.
-        cut: where to begin, ns on the ring's clock; earlier than the ring begins: there.
-        open_steps: steps that are under way, see `fgtrace._recording.step_records`.
-        served: requests that are under way.
+        ring: the ring, which has just been rolled; it must not change until this is made.
+        cut: where to begin, ns on the ring's clock. A time before the ring's start stands for the start.
+        open_steps: the steps that are open, as bytes, see `fgtrace._recording.step_records`.
+        open_requests: the requests that are being handled.
 
     Attributes:
-        length: how long it is, ns.
+        length: how long the window is, ns.
     """
 
-    def __init__(self, ring: Ring, cut: int, open_steps: bytes = b"", served: Iterable[Request] = ()) -> None:
+    def __init__(
+        self, ring: Ring, cut: int, open_steps: bytes = b"", open_requests: Iterable[Request] = ()
+    ) -> None:
         super().__init__()
         recording = ring.recording
         self.cut_at, self.until = max(cut, ring.start), ring.end
@@ -102,7 +105,7 @@ class Window(ClippedRecording):
         self.loops = [entry.since(self.cut_at) for entry in recording.loops]
         self.first = list(self._first_rows(ring))
         self._clip(ring)
-        self.requests = list(self._served(served))
+        self.requests = list(self._requests(open_requests))
         self.collections_dropped = recording.collections_dropped
         self.observations = len(self.first) + sum(len(chunk.rows) for chunk in self._chunks) // 4
 
@@ -124,7 +127,8 @@ class Window(ClippedRecording):
 
     def _let_live(self) -> None:
         """
-        A track may have ended since its rows were taken: then it lives until the end of the window.
+        Clear the ends of tracks that ended after the window: a track may have ended since its rows were
+        drained.
         """
         ended: set[int] = set()
         for chunk in self._chunks:
@@ -135,8 +139,8 @@ class Window(ClippedRecording):
 
     def _first_rows(self, ring: Ring) -> Iterator[Observation]:
         """
-        What each track was doing at the cut. Of one whose steps are noted that is how its last step
-        suspended, and what it was seen to run in the next one.
+        Yield what each track was doing at the cut. For a track with steps that is the state in which its last
+        step suspended, then what a tick saw it run in the next step.
         """
         ended = {}
         for track, (steps, place) in _last(ring.steps, self._before(ring, "steps")).items():
@@ -152,18 +156,18 @@ class Window(ClippedRecording):
 
     def _before(self, ring: Ring, name: Literal["rows", "steps"]) -> Iterator[array[int]]:
         """
-        What the ring's chunks have from before the cut.
+        Yield what the ring's chunks have from before the cut.
         """
-        words, time = (4, 0) if name == "rows" else (5, 1)
+        width, time = (4, 0) if name == "rows" else (5, 1)
         for chunk in ring.chunks:
             found: array[int] = getattr(chunk, name)
             if chunk.end <= self.cut_at:
                 yield found
             else:
-                yield found[: bisect_right(found[time::words], self.cut_at) * words]
+                yield found[: bisect_right(found[time::width], self.cut_at) * width]
                 return
 
-    def _served(self, open_requests: Iterable[Request]) -> Iterator[Request]:
+    def _requests(self, open_requests: Iterable[Request]) -> Iterator[Request]:
         cut, tracks = self.cut_at, self.tracks
         ended = chain.from_iterable(chunk.requests for chunk in self._chunks)
         for each in chain(map(Request._make, ended), open_requests):
@@ -194,7 +198,7 @@ class Window(ClippedRecording):
 
 def _last(past: LastRows, later: Iterable[array[int]]) -> dict[int, tuple[array[int], int]]:
     """
-    Track -> where its last row is.
+    Return the last row of each track, as the array that has it and the index at which it begins.
     """
     found = {}
     for rows in (past.rows, *later):

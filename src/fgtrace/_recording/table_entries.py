@@ -1,5 +1,5 @@
 """
-What a recording's tables hold: functions, callbacks, tracks, loops.
+The entries of a recording's tables: functions, callbacks, tracks and loops.
 """
 
 from __future__ import annotations
@@ -15,8 +15,14 @@ __all__ = ["FORGOTTEN", "CallbackEntry", "CodeEntry", "LoopEntry", "TrackEntry"]
 
 class CodeEntry(NamedTuple):
     """
-    One function: its code object (None for compiled code without one), its names, and what it wraps where it
-    is a wrapper of fgtrace.
+    Describe one function.
+
+    Attributes:
+        code: its code object, which is kept alive; None for compiled code without one (Cython).
+        name: its module and qualified name.
+        file: its source file, ``""`` where there is none.
+        line: the line of that file in which it begins; 0 where there is no code object.
+        wraps: what it wraps where it is a wrapper of fgtrace, see `fgtrace._recording.wrappers`.
     """
 
     code: CodeType | None
@@ -32,7 +38,7 @@ class CodeEntry(NamedTuple):
 
         Args:
             code: the code object.
-            module: ``__name__`` in the function's globals, which a program may have made anything.
+            module: ``__name__`` in the function's globals; a program may have made it anything.
         """
         name = FrameName(module if type(module) is str else "", code.co_qualname)
         return cls(code, name, code.co_filename, code.co_firstlineno, wraps_of(code))
@@ -40,7 +46,7 @@ class CodeEntry(NamedTuple):
 
 class CallbackEntry(NamedTuple):
     """
-    The function that a loop's callback calls; no file and line 0 where it is of C.
+    Describe the function that a loop's callback calls; without a file, and with line 0, where it is in C.
     """
 
     name: FrameName
@@ -50,7 +56,20 @@ class CallbackEntry(NamedTuple):
 
 class TrackEntry:
     """
-    What is known of a thread or task while the trace runs; times in ns on the trace's clock.
+    Hold what is known of a thread or a task while the trace runs.
+
+    Args:
+        kind: ``thread`` or ``task``.
+        name: the thread's or task's name.
+        start: when it was first seen, ns on the trace's clock.
+        loop: a task's event loop, its index in the recording; -1 for a thread.
+        tid: a thread's native id; 0 for a task, and where it is not known.
+
+    Attributes:
+        root: the qualified name of a task's coroutine; ``""`` until it was read.
+        end: when it was found to be gone, ns; -1 while it lives.
+        parent: the track of the task that started or awaits this one; -1 where none is known.
+        args: further facts for the viewer, such as former names.
     """
 
     __slots__ = ("args", "end", "kind", "loop", "name", "parent", "root", "start", "tid")
@@ -68,7 +87,7 @@ class TrackEntry:
 
     def since(self, time: int) -> TrackEntry:
         """
-        The same, with times that count from this one.
+        Return a copy whose times count from a later time (ns).
         """
         found = TrackEntry(self.kind, self.name, self.start - time, loop=self.loop, tid=self.tid)
         found.root, found.parent, found.args = self.root, self.parent, self.args
@@ -78,10 +97,16 @@ class TrackEntry:
 
 class LoopEntry:
     """
-    One event loop: the thread it was seen in ("" until known), and its class.
+    Hold what is known of an event loop.
 
-    Its tasks are drawn from their steps where it is ``exact``, else from what the ticks saw. It
-    lived from ``start`` (ns) to ``end``, -1: beyond the trace.
+    Args:
+        type_: ``module.qualname`` of its class.
+        thread: the name of the thread in which it was seen to run; ``""`` until one is known.
+        exact: whether its tasks are drawn from their steps; else they are drawn from samples.
+        start: from when on that is so, ns on the trace's clock.
+
+    Attributes:
+        end: when it was closed, ns; -1 while it is open.
     """
 
     __slots__ = ("end", "exact", "start", "thread", "type")
@@ -95,7 +120,8 @@ class LoopEntry:
 
     def since(self, time: int) -> LoopEntry:
         """
-        The same, with times that count from this one; one that ended before has nothing exact to show.
+        Return a copy whose times count from a later time (ns). A loop that was closed before has no exact
+        steps left.
         """
         is_over = 0 <= self.end <= time
         found = LoopEntry(
