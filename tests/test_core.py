@@ -19,6 +19,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Generator
+from concurrent import futures
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ from typing import Any
 import pytest
 
 import fgtrace
+import lockstep
 from fgtrace._options.options import Options
 from fgtrace._sampling import choose as _cores
 from fgtrace._sampling import core_calibration as _native
@@ -33,7 +35,9 @@ from fgtrace._sampling import core_sampler as _core_sampler
 from fgtrace._sampling.choose import VARIABLE, make_sampler
 from fgtrace._sampling.python_sampler import PythonSampler
 from fgtrace.errors import ConfigError
+from lockstep import ticks_taken
 from reading import Trace
+from situations import UNBLOCKED
 
 Traced = Callable[..., Trace]
 
@@ -43,8 +47,8 @@ only_c = pytest.mark.parametrize("core", ["c"], indirect=True)
 
 # twins
 
-#: Seconds of a wait, and of what is compared: shorter than the one, longer than a few ticks.
-PHASE, DWELL = 0.1, 0.06
+#: Seconds of each wait on the clock of `Lockstep`, whose time moves when everything waits.
+PHASE = 0.1
 
 
 class Program:
@@ -170,7 +174,15 @@ async def _wait(program: Program) -> None:
 
 
 async def _thread(_: Program) -> None:
-    await asyncio.to_thread(time.sleep, PHASE)
+    executor, end = futures.ThreadPoolExecutor(1), threading.Event()
+
+    def go_on() -> None:
+        end.set()
+        executor.shutdown()  # once it returns, the loop knows that the call has ended
+
+    _later(go_on)
+    asyncio.get_running_loop().set_default_executor(executor)
+    await asyncio.to_thread(end.wait)
 
 
 async def _numbers(program: Program) -> AsyncIterator[int]:
@@ -220,10 +232,10 @@ KINDS: list[Kind] = [
 
 def _seen(path: Path, core: str, seed: int) -> tuple[dict[str, list[tuple[str, ...]]], dict[str, str]]:
     """
-    Run a program under a trace: the stacks that each of its tasks stayed in, and each one's parent.
+    Run a program under a trace: the stack of each of its tasks in each phase, and each one's parent.
     """
     with fgtrace.trace(path, hz=200, max_overhead=1.0) as trace:
-        asyncio.run(Program(seed).run())
+        phases = lockstep.run(trace, Program(seed).run())
     assert trace.stats.core == core
     assert trace.stats.failed == {}
     slices: dict[Any, list[Any]] = {}
@@ -232,23 +244,17 @@ def _seen(path: Path, core: str, seed: int) -> tuple[dict[str, list[tuple[str, .
             slices.setdefault(each.track, []).append(each)
     names = {track.id: track.name for track in slices}
     parents = {track.name: names[track.parent] for track in slices if track.parent in names}
-    return {track.name: _stays(found) for track, found in slices.items()}, parents
+    return {
+        track.name: [_stack_at(found, time) for time in phases] for track, found in slices.items()
+    }, parents
 
 
-def _stays(slices: list[Any]) -> list[tuple[str, ...]]:
+def _stack_at(slices: list[Any], time: int) -> tuple[str, ...]:
     """
-    The stacks of a track, state first, in which it was for a while.
+    The stack of a track at a time, state first; empty where it is not there.
     """
-    times = sorted({time for each in slices for time in (each.start, each.end)})
-    found: list[tuple[tuple[str, ...], int]] = []
-    for start, end in itertools.pairwise(times):
-        inside = sorted((each.depth, each.frame.name) for each in slices if each.start <= start < each.end)
-        stack = tuple(name for _, name in inside)
-        if found and found[-1][0] == stack:
-            found[-1] = (stack, found[-1][1] + end - start)
-        else:
-            found.append((stack, end - start))
-    return [stack for stack, dwell in found if dwell >= DWELL * 1e9]
+    inside = sorted((each.depth, each.frame.name) for each in slices if each.start <= time < each.end)
+    return tuple(name for _, name in inside)
 
 
 @only_c
@@ -257,11 +263,15 @@ def test_twins(core: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """
     Of a random program both cores see the same tasks, states, chains and parents.
     """
-    stays, parents = _seen(tmp_path / "c.json", "c", seed)
-    mains = [found for name, found in stays.items() if "child" not in name]
-    assert [len(found) for found in mains] == [3] * 6, stays
+    stacks, parents = _seen(tmp_path / "c.json", "c", seed)
+    mains = [found for name, found in stacks.items() if "child" not in name]
+    assert len(mains) == 6
+    for phases in mains:
+        assert len(phases) == 3
+        assert all(phases)
+        assert {stack[0] for stack in phases}.isdisjoint(UNBLOCKED), phases
     monkeypatch.setenv(VARIABLE, "python")
-    assert _seen(tmp_path / "python.json", "python", seed) == (stays, parents)
+    assert _seen(tmp_path / "python.json", "python", seed) == (stacks, parents)
 
 
 # which core serves
@@ -745,8 +755,8 @@ def test_ticks_at_once(core: str, tmp_path: Path, awaits: str) -> None:
 
     async def main() -> fgtrace.Stats:
         with fgtrace.trace(tmp_path / "t.json", hz=100, awaits=awaits) as trace:
-            until = time.perf_counter() + 0.5
-            while time.perf_counter() < until:
+            until = time.thread_time() + 2
+            while ticks_taken(trace) <= 10 and time.thread_time() < until:
                 for _ in range(20):
                     sum(number & 7 for number in range(2000))
                 await asyncio.sleep(0)
@@ -754,7 +764,7 @@ def test_ticks_at_once(core: str, tmp_path: Path, awaits: str) -> None:
 
     stats = asyncio.run(main())
     assert stats.core == core
-    assert stats.ticks_taken > 10, stats
+    assert stats.ticks_taken > 10, "no more in two seconds of the loop's own processor time"
 
 
 @only_c

@@ -1,0 +1,114 @@
+"""
+An event loop whose time moves only when every task waits and a trace has seen that.
+
+A phase of a program under it lasts as long as the ticks need, however busy the machine is, and what a trace
+must show of the phase is known: the loop notes when each phase was seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import fgtrace
+
+__all__ = ["Lockstep", "run", "ticks_taken", "wait_for_ticks"]
+
+#: Ticks of a phase before and after the time that stands for it: one may have begun before the phase did, and
+#: what a late one sees is noted as of when it was due.
+TICKS = 2
+
+
+def ticks_taken(trace: fgtrace.Trace) -> int:
+    """
+    The ticks that a trace has taken so far; 0 where it does not run.
+    """
+    return 0 if trace._sampler is None else trace._sampler.taken
+
+
+def wait_for_ticks(trace: fgtrace.Trace, count: int) -> None:
+    """
+    Sleep until a trace has taken so many more ticks.
+    """
+    until = ticks_taken(trace) + count
+    while ticks_taken(trace) < until:
+        time.sleep(0.01)
+
+
+class _Selector(selectors.DefaultSelector):
+    """
+    Waits for the loop's time to move, where nothing is ready.
+    """
+
+    at_rest: Callable[[float | None], bool]
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        found = super().select(0)
+        if found or (timeout is not None and timeout <= 0):
+            return found
+        if self.at_rest(timeout):
+            return super().select(0)
+        return super().select(timeout)
+
+    def pause(self) -> None:
+        """
+        Give the interpreter away for a moment, as a wait for events does.
+        """
+        super().select(0.001)
+
+
+class Lockstep(asyncio.SelectorEventLoop):
+    """
+    A loop beside which a trace runs.
+
+    Args:
+        trace: takes some ticks in each phase.
+
+    Attributes:
+        phases: times on the trace's clock (ns), one in the midst of each phase.
+    """
+
+    def __init__(self, trace: fgtrace.Trace) -> None:
+        self._fgtrace = trace
+        self._time = 0.0
+        self.phases: list[int] = []
+        self.is_virtual = True
+        selector = _Selector()
+        selector.at_rest = self._rest
+        super().__init__(selector)
+        self._pause = selector.pause
+
+    def time(self) -> float:
+        return self._time
+
+    def _rest(self, timeout: float | None) -> bool:
+        """
+        Every task waits: let the trace see that, and move on. False where another thread must act.
+        """
+        sampler = self._fgtrace._sampler
+        if not self.is_virtual or timeout is None or sampler is None:
+            return False
+        self._wait_for_ticks()
+        self.phases.append(sampler.now())
+        self._wait_for_ticks()
+        self._time += timeout
+        return True
+
+    def _wait_for_ticks(self) -> None:
+        until = ticks_taken(self._fgtrace) + TICKS
+        while ticks_taken(self._fgtrace) < until:
+            self._pause()
+
+
+def run(trace: fgtrace.Trace, main: Coroutine[Any, Any, None]) -> list[int]:
+    """
+    Run a coroutine beside a trace that runs; the times of its phases are returned.
+    """
+    loop = Lockstep(trace)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main)
+        loop.is_virtual = False  # what the loop does as it closes takes its own time
+    return loop.phases
