@@ -8,34 +8,70 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-__all__ = ["PROGRAMS", "Known", "blocking", "chain", "deadlock", "locked", "pooled"]
+__all__ = ["PROGRAMS", "Known", "Span", "blocking", "chain", "deadlock", "locked", "pooled"]
+
+
+class Span(NamedTuple):
+    """
+    What a task measured: its name, and from when to when (ns on the machine's clock).
+    """
+
+    task: str
+    start: int
+    end: int
 
 
 @dataclass
 class Known:
     """
-    What a program measured: name -> seconds, one for each time.
+    What a program measured: name -> one span for each time.
     """
 
-    times: dict[str, list[float]] = field(default_factory=dict)
+    spans: dict[str, list[Span]] = field(default_factory=dict)
+    began: dict[str, Span] = field(default_factory=dict)
 
     async def measure(self, name: str, wait: Awaitable[object]) -> None:
         """
-        Await something, and note how long it took.
+        Await something, and note from when to when.
         """
-        start = time.perf_counter()
+        self.begin(name)
+        start = self.began.pop(name)
         await wait
-        self.add(name, time.perf_counter() - start)
+        self.end(name, start)
 
-    def add(self, name: str, seconds: float) -> None:
-        self.times.setdefault(name, []).append(seconds)
+    def begin(self, name: str) -> None:
+        """
+        Note that something begins.
+        """
+        now = time.perf_counter_ns()
+        self.began[name] = Span(_name(), now, now)
+
+    def end(self, name: str, began: Span | None = None) -> None:
+        """
+        Note that it is over.
+        """
+        began = began or self.began.pop(name)
+        self.spans.setdefault(name, []).append(began._replace(end=time.perf_counter_ns()))
+
+    def lengths(self, name: str) -> list[int]:
+        """
+        How long each time of a name was, ns.
+        """
+        return [span.end - span.start for span in self.spans[name]]
 
     def total(self, name: str) -> int:
         """
         All times of a name together, ns.
         """
-        return round(sum(self.times[name]) * 1e9)
+        return sum(self.lengths(name))
+
+
+def _name() -> str:
+    task = asyncio.current_task()
+    assert task is not None
+    return task.get_name()
 
 
 async def locked(known: Known) -> None:
@@ -46,12 +82,14 @@ async def locked(known: Known) -> None:
 
     async def hold() -> None:
         for _ in range(3):
+            known.begin("holding")  # from before it has it, to after
             async with lock:
                 await known.measure("held", asyncio.sleep(0.05))
+            known.end("holding")
 
     async def want(number: int) -> None:
         for _ in range(3):
-            await known.measure(f"waited {number}", lock.acquire())
+            await known.measure(f"waiter {number}", lock.acquire())
             lock.release()
 
     async with asyncio.TaskGroup() as group:
@@ -70,9 +108,9 @@ async def blocking(known: Known) -> None:
 
     async def handler() -> None:
         others = [asyncio.create_task(other()) for _ in range(5)]
-        start = time.perf_counter()
+        known.begin("blocked")
         time.sleep(0.2)
-        known.add("blocked", time.perf_counter() - start)
+        known.end("blocked")
         await asyncio.gather(*others)
 
     await asyncio.sleep(0.02)
@@ -137,17 +175,20 @@ async def deadlock(known: Known) -> None:
     """
     first, second = asyncio.Lock(), asyncio.Lock()
 
-    async def both(one: asyncio.Lock, other: asyncio.Lock) -> None:
+    async def both(name: str, one: asyncio.Lock, other: asyncio.Lock) -> None:
         async with one:
             await asyncio.sleep(0.02)
+            known.begin(name)
             async with other:
                 raise AssertionError("they wait for each other")
 
     tasks = [
-        asyncio.create_task(both(first, second), name="left"),
-        asyncio.create_task(both(second, first), name="right"),
+        asyncio.create_task(both("left", first, second), name="left"),
+        asyncio.create_task(both("right", second, first), name="right"),
     ]
     await known.measure("stuck", asyncio.wait(tasks, timeout=0.2))
+    for name in ("left", "right"):  # they wait until the end
+        known.end(name)
 
 
 PROGRAMS: dict[str, Callable[[Known], Awaitable[None]]] = {
