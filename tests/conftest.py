@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import fgtrace
 from fgtrace._sampling.choose import VARIABLE
@@ -29,6 +30,10 @@ from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace, ask_trace, trace_engine
 
 __all__ = ["ask_trace", "pytest_sessionfinish", "trace_engine"]
+
+# No example fails for its time: a busy machine takes longer.
+settings.register_profile("fgtrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fgtrace")
 
 #: Attributes of the standard library that a tracer might be tempted to replace.
 WATCHED = [
