@@ -19,9 +19,7 @@ import fgtrace
 from drawn import CHILD, MAIN, TASK, Drawn, nested
 from fgtrace._formats import rows_by_track as _by_track
 from fgtrace._formats.conversion.convert import Selection, convert, select
-from fgtrace._formats.read import json_chunks as _pieces
-from fgtrace._formats.read import open_trace
-from fgtrace._formats.read import source as _source
+from fgtrace._formats.read import file_chunks, json_chunks, open_trace
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.values import Flow, Frame, Instant, Slice
 from fgtrace._options.options import FORMATS
@@ -300,7 +298,7 @@ def test_memory_is_bounded(name: str, target: str, tmp_path: Path, monkeypatch: 
     """
     monkeypatch.setattr(_by_track, "MOST_WAITING", 10_000)
     monkeypatch.setattr(_by_track, "FEWEST", 10)
-    for module in (_source, _pieces):
+    for module in (file_chunks, json_chunks):
         monkeypatch.setattr(module, "CHUNK", 20_000)
     peaks = []
     for length in (8_000, 24_000):

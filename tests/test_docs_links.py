@@ -102,7 +102,8 @@ def is_file(name: str, *, is_inside: bool) -> bool:
     if slash:
         bases = [ROOT / base for base in BASES if (ROOT / base / first).is_dir()]
         return not bases or any(
-            (base / name).exists() or any(base.glob(f"{name}.*")) for base in bases  # a module of the C core
+            (base / name).exists() or any(base.glob(f"{name}.*"))
+            for base in bases  # a module of the C core
         )
     return (
         not (is_inside and SOURCE_NAME.fullmatch(name)) or next((ROOT / "src").rglob(name), None) is not None

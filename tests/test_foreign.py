@@ -15,9 +15,7 @@ import orjson
 import pytest
 
 import fgtrace
-from fgtrace._formats.read import json_chunks as _pieces
-from fgtrace._formats.read import open_trace
-from fgtrace._formats.read import source as _source
+from fgtrace._formats.read import file_chunks, json_chunks, open_trace
 from fgtrace.cli import main
 from trace_processor import TraceProcessor, assert_valid_trace
 from trace_processor.fixtures import AskTrace
@@ -305,7 +303,7 @@ def test_any_chunk(name: str, size: int, tmp_path: Path, monkeypatch: pytest.Mon
     data = orjson.dumps({"traceEvents": FILES[name] + tricky}).replace(b"},{", b"} ,  {")
     (tmp_path / "in").write_bytes(data)
     whole = ours(tmp_path / "in")
-    monkeypatch.setattr(_pieces, "CHUNK", size)
-    monkeypatch.setattr(_source, "CHUNK", size)
+    monkeypatch.setattr(json_chunks, "CHUNK", size)
+    monkeypatch.setattr(file_chunks, "CHUNK", size)
     assert ours(tmp_path / "in") == whole
     assert len(whole) >= 5

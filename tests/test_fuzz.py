@@ -21,9 +21,7 @@ from hypothesis import strategies as st
 import fgtrace
 from drawn import CHILD, MAIN, TASK, Drawn
 from fgtrace._formats.conversion.convert import convert
-from fgtrace._formats.read import json_chunks as _pieces
-from fgtrace._formats.read import perfetto
-from fgtrace._formats.read import source as _source
+from fgtrace._formats.read import file_chunks, json_chunks, perfetto
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.values import Flow, Frame, Instant, Slice
 
@@ -236,9 +234,9 @@ def test_endless(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     A file that goes on and on without an event in it is given up when a bound is reached.
     """
     start, part = ENDLESS[name]
-    for module in (_pieces, perfetto):
+    for module in (json_chunks, perfetto):
         monkeypatch.setattr(module, "LARGEST", 1 << 20)
-    monkeypatch.setattr(_source, "chunks", lambda *_: endless(start, part))
+    monkeypatch.setattr(file_chunks, "file_chunks", lambda *_: endless(start, part))
     (tmp_path / "in").write_bytes(b"")
     tracemalloc.start()
     with pytest.raises(fgtrace.TraceFormatError, match="has more than 1 MiB"):

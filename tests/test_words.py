@@ -34,6 +34,7 @@ SAME_CLASS = {
 SAME_FUNCTION = {
     "encode": "what each format's module offers to the table of formats",
     "read": "what each format's module offers to `fgtrace.load`",
+    "recognizes": "as `read`",
     "convert": "a command is called as its function",
     "diff": "a command is called as its function",
     "report": "a command is called as its function",
@@ -47,9 +48,18 @@ RIGHT: dict[tuple[str, str], str] = {
 }
 #: Rooms in which retired words are still being replaced; ``core`` is the C core.
 UNDER_WAY = {
-    "_formats/conversion", "_formats/read", "_formats/write", "_http", "_output",
-    "_recording", "_sampling", "_sampling/collect", "_sampling/exact", "_timeline", "cli", "jupyter", "core",
-}  # fmt: skip
+    "_formats/conversion",
+    "_formats/write",
+    "_output",
+    "_recording",
+    "_sampling",
+    "_sampling/collect",
+    "_sampling/exact",
+    "_timeline",
+    "cli",
+    "jupyter",
+    "core",
+}
 
 
 def test_class_names_are_unique() -> None:

@@ -112,7 +112,7 @@ class _Snapshot(TaskCollector):
         order = {index: place for place, index in enumerate(loop_order(recording))}
         loops = {index: loop_name(place, recording.loops[index].thread) for index, place in order.items()}
         awaited = self._awaited(rows)
-        served = self._served()
+        requests = self._requests()
         resolver = Resolver(recording, options)
         found = []
         for track in sorted(
@@ -123,7 +123,7 @@ class _Snapshot(TaskCollector):
             said = dict(state.args)
             found.append(
                 TaskNow(
-                    name=entry.name, coroutine=entry.root, request=served.get(track), loop=loops[entry.loop],
+                    name=entry.name, coroutine=entry.root, request=requests.get(track), loop=loops[entry.loop],
                     state=state.name, on=_text(said.get("on")), seconds=lasted.get(track),
                     chain=tuple(Call(frame.name, frame.file, frame.line) for frame in chain),
                     awaits=_text(said.get("task")),
@@ -132,7 +132,7 @@ class _Snapshot(TaskCollector):
             )  # fmt: skip
         return found
 
-    def _served(self) -> dict[int, RequestNow]:
+    def _requests(self) -> dict[int, RequestNow]:
         """
         Return track -> the request that its task serves.
         """

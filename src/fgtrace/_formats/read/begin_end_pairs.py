@@ -1,7 +1,7 @@
 """
-What a Trace Event file says in two events: begins and ends of slices, starts and ends of arrows.
+Pairs of events in a Trace Event file: begins and ends of slices, starts and ends of arrows.
 
-They may stand in any order in the file; what counts is their time, and at one time their place.
+They may stand in any order in the file. Their time decides, and at one time their place.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
-from fgtrace._formats.read.slice_store import Kept
+from fgtrace._formats.read.slice_store import SliceStore
 from fgtrace._formats.rows_by_track import RowsByTrack
 from fgtrace._model.values import Frame
 
@@ -31,18 +31,18 @@ class BeginEndPairs:
     Begins and ends (``B`` and ``E``, ``b`` and ``e``) by row.
 
     Args:
-        kept: where whole slices go.
+        store: where whole slices go.
     """
 
-    def __init__(self, kept: Kept) -> None:
-        self._kept = kept
+    def __init__(self, store: SliceStore) -> None:
+        self._store = store
         self._marks = RowsByTrack(3, sort=True)  # time, place in the file, frame and whether it ends
         self._latest = 0
         self._joined: dict[tuple[int, int], int] = {}
 
-    def take(self, row: int, time: int, place: int, frame: int, *, ends: bool) -> None:
+    def add(self, row: int, time: int, place: int, frame: int, *, ends: bool) -> None:
         """
-        Take a begin or an end.
+        Add a begin or an end.
         """
         self._marks.rows(row).extend((time, place, 2 * frame + ends))
         self._marks.grown(1)
@@ -50,7 +50,8 @@ class BeginEndPairs:
 
     def settle(self) -> None:
         """
-        Make slices of them. What has no begin is left out; what has no end lasts to the last event.
+        Make slices of the pairs. An end without a begin is left out; a begin without an end lasts to the last
+        event.
         """
         self._marks.settle()
         for row in self._marks.tracks:
@@ -66,9 +67,9 @@ class BeginEndPairs:
 
     def _end(self, row: int, begun: list[_Begun], time: int, end: int) -> None:
         """
-        End the innermost slice that an end fits, and those within it.
+        End the innermost slice that an end fits, and the slices within it.
         """
-        frames = self._kept.frames
+        frames = self._store.frames
         for depth in range(len(begun) - 1, -1, -1):
             if _fits(frames[begun[depth].frame], frames[end]):
                 begun[depth] = begun[depth]._replace(frame=self._join(begun[depth].frame, end))
@@ -78,9 +79,9 @@ class BeginEndPairs:
 
     def _join(self, begin: int, end: int) -> int:
         """
-        The frame of a slice of which the end says something, too.
+        Return the frame of a slice of which the end has arguments, too.
         """
-        frames = self._kept.frames
+        frames = self._store.frames
         if not frames[end].args:
             return begin
         found = self._joined.get((begin, end))
@@ -93,12 +94,12 @@ class BeginEndPairs:
 
     def _close(self, row: int, begun: list[_Begun], time: int) -> None:
         for start, place, frame in begun:
-            self._kept.slice(row, start, time, place, frame)
+            self._store.slice(row, start, time, place, frame)
 
 
 def _fits(begin: Frame, end: Frame) -> bool:
     """
-    An end need not say again what began.
+    Return whether an end may be that of a begin, whose name and category it need not repeat.
     """
     return end.name in ("", begin.name) and end.category in ("", begin.category)
 
@@ -121,48 +122,48 @@ _Arrow = tuple[str, Point, Point]
 
 class Arrows:
     """
-    Arrows, of which the points come one by one.
+    Arrows, whose points come one by one.
 
     Args:
-        kept: where whole arrows go.
+        store: where whole arrows go.
     """
 
-    def __init__(self, kept: Kept) -> None:
-        self._kept = kept
+    def __init__(self, store: SliceStore) -> None:
+        self._store = store
         self._open: dict[Hashable, tuple[str, list[Point]]] = {}
         self._late: dict[int, list[_Arrow]] = {}  # row -> arrows to a slice that begins next there
 
-    def take(self, key: Hashable, name: str, point: Point) -> None:
+    def add(self, key: Hashable, name: str, point: Point) -> None:
         """
-        Take a point of the arrow that this key names.
+        Add a point to the arrow of this key.
         """
         points = self._open.setdefault(key, (name, []))[1]
         points.append(point)
         if point.phase == "f" and points[0].phase == "s":
-            self._draw(*self._open.pop(key))
+            self._finish(*self._open.pop(key))
 
     def settle(self) -> None:
         """
-        Draw what had to wait: for its start, or for all slices.
+        Make the arrows that had to wait: for their start, or for all slices.
         """
         for name, points in self._open.values():
-            self._draw(name, points)
+            self._finish(name, points)
         self._open.clear()
         for row, arrows in self._late.items():
-            starts = self._kept.starts(row)
+            starts = self._store.starts(row)
             start = next(starts, None)
             for name, one, other in sorted(arrows, key=lambda arrow: arrow[2]):
                 while start is not None and start < other.time:
                     start = next(starts, None)
                 if start is not None:
-                    self._kept.flow(name, one.row, one.time, row, start)
+                    self._store.flow(name, one.row, one.time, row, start)
 
-    def _draw(self, name: str, points: list[Point]) -> None:
+    def _finish(self, name: str, points: list[Point]) -> None:
         for one, other in _pairs(sorted(points)):
             if other.is_next:
                 self._late.setdefault(other.row, []).append((name, one, other))
             else:
-                self._kept.flow(name, one.row, one.time, other.row, other.time)
+                self._store.flow(name, one.row, one.time, other.row, other.time)
 
 
 def _pairs(points: list[Point]) -> Iterator[tuple[Point, Point]]:

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from fgtrace._formats.read.own_annotations import KINDS, OF_LOOPS, whole
-from fgtrace._formats.read.slice_store import Kept
+from fgtrace._formats.read.slice_store import SliceStore
 from fgtrace._formats.read.trace_file import BadTrace
 from fgtrace._model.values import Track
 
@@ -22,7 +22,7 @@ _KNOWN = {"name", "kind", "id", "parent", "life"}
 
 class _ThreadKey(NamedTuple):
     """
-    What events of a thread have in common.
+    The key of a thread's events.
     """
 
     pid: int
@@ -31,8 +31,8 @@ class _ThreadKey(NamedTuple):
 
 class _NestedKey(NamedTuple):
     """
-    What nestable events (``b``, ``e``) of one track have in common: a category, an id, and where that is a
-    process's own (``id2.local``) its pid.
+    The key of the nestable events (``b``, ``e``) of one track: a category, an id, and the pid where the id is
+    a process's own (``id2.local``).
     """
 
     category: str
@@ -42,7 +42,7 @@ class _NestedKey(NamedTuple):
 
 class _Label(NamedTuple):
     """
-    What nestable events are shown as: of which process, and the name of the first one.
+    The label of nestable events: their process, and the name of the first one.
     """
 
     pid: int
@@ -51,7 +51,7 @@ class _Label(NamedTuple):
 
 class EventRows:
     """
-    Numbers the rows of a file at first sight, and says at its end what tracks they are.
+    Numbers the rows of a file as they come, and makes tracks of them at its end.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class EventRows:
 
     def thread(self, event: Event) -> int:
         """
-        The row of the thread in which something was.
+        Return the row of an event's thread.
 
         Raises:
             ValueError: its pid or tid is no whole number.
@@ -79,7 +79,7 @@ class EventRows:
 
     def nested(self, event: Event) -> int:
         """
-        The row of a nestable event.
+        Return the row of a nestable event.
         """
         pid, own = whole(event.get("pid", 0)), event.get("id2")
         ids = own if isinstance(own, dict) else {"global": event.get("id")}
@@ -97,7 +97,7 @@ class EventRows:
 
     def name(self, event: Event) -> None:
         """
-        Take a metadata event.
+        Read a metadata event.
         """
         args = event.get("args")
         if isinstance(args, dict):
@@ -106,12 +106,12 @@ class EventRows:
             if event.get("name") == "thread_name":
                 self.thread(event)
 
-    def tracks(self, kept: Kept) -> list[int]:
+    def tracks(self, store: SliceStore) -> list[int]:
         """
-        Make the tracks; the rows in display order: those that have names first.
+        Make the tracks; return the rows in display order, those with names first.
 
         Raises:
-            BadTrace: what is said of one is nothing of the kind.
+            BadTrace: an annotation of a track has a wrong value.
         """
         names = {
             self._threads[key]: args for (kind, key), args in self._named.items() if kind == "thread_name"
@@ -133,15 +133,15 @@ class EventRows:
             while number in ids:  # of another tool's, or of a file that was put together
                 number += 1
             ids.add(number)
-            kept.tracks[row] = _track(number, key, args, groups.get(key.pid, ""), kept.life(row))
+            store.tracks[row] = _track(number, key, args, groups.get(key.pid, ""), store.life(row))
         return order
 
 
 def _track(
     number: int, key: _ThreadKey, args: dict[str, Any], group: str, drawn: tuple[int, int] | None
 ) -> Track:
-    name, said = str(args.get("name", f"thread {key.tid}")), args.get("kind")
-    kind: Any = said if said in KINDS else "thread"
+    name, annotated = str(args.get("name", f"thread {key.tid}")), args.get("kind")
+    kind: Any = annotated if annotated in KINDS else "thread"
     start, end = _life(args.get("life"), drawn)
     return Track(
         kind=kind, id=number, name=name.replace("└ ", ""), level=name.count("└ "),
@@ -152,13 +152,13 @@ def _track(
     )  # fmt: skip
 
 
-def _life(said: Any, drawn: tuple[int, int] | None) -> tuple[int, int]:
+def _life(annotated: Any, drawn: tuple[int, int] | None) -> tuple[int, int]:
     """
-    As said, and long enough for all slices.
+    Return a track's start and end as annotated, extended to all of its slices.
     """
-    if said is None:
+    if annotated is None:
         return drawn or (0, 0)
-    if not (isinstance(said, list) and len(said) == 2):
-        raise BadTrace(f"{said!r} where a track's start and end were expected")
-    start, end = whole(said[0]), whole(said[1])
+    if not (isinstance(annotated, list) and len(annotated) == 2):
+        raise BadTrace(f"{annotated!r} where a track's start and end were expected")
+    start, end = whole(annotated[0]), whole(annotated[1])
     return (min(start, drawn[0]), max(end, drawn[1])) if drawn else (start, end)

@@ -1,9 +1,9 @@
 """
 The events of a Trace Event file, some thousand at a time, without the file in memory.
 
-The list of events is cut where an object ends and the next begins. A cut is a guess (the place may lie in a
-string, or in a list within an event) which the parser checks: what lies before a wrong one is no row of whole
-values. Only where the guess was wrong, and at the end, brackets are counted.
+The list of events is cut where an object ends and the next begins. A cut is a guess (its place may lie in a
+string, or in a list within an event), which the parser checks: what lies before a wrong cut is no sequence of
+whole values. Brackets are counted only where the guess was wrong, and at the end.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
 
-from fgtrace._formats.read.source import CHUNK
+from fgtrace._formats.read.file_chunks import CHUNK
 from fgtrace._formats.read.trace_file import BadTrace
 
-__all__ = ["Piece", "Pieces", "parsed"]
+__all__ = ["EventChunk", "EventChunks"]
 
 T = TypeVar("T")
 
-#: Bytes of an event, or of all that is no event.
+#: Bytes of an event, or of what stands before or behind the events.
 LARGEST = 64 * 1024**2
-#: A guess is looked for in the last bytes of a chunk.
+#: How many bytes at the end of a chunk are searched for a cut.
 _NEAR = 1 << 16
 _BETWEEN = re.compile(rb"\}\s*,\s*(?=\{)")
-#: A string, the start of one that does not end, or what gives JSON its structure.
+#: A string, the start of one that does not end, or a sign of JSON's structure.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[",\[\]{}]', re.DOTALL)
 _OPENED = re.compile(rb"\s*:\s*\[")
 _DEEPER = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 
 
-class Piece(NamedTuple, Generic[T]):
+class EventChunk(NamedTuple, Generic[T]):
     """
-    Some events: where they stand in the file, their bytes, and what the parser made of them.
+    Some events: their place in the file, their bytes, and what the parser made of them.
     """
 
     at: int
@@ -43,7 +43,7 @@ class Piece(NamedTuple, Generic[T]):
 
     def place(self, number: int) -> int:
         """
-        Where in the file an event begins.
+        Return the place in the file at which an event begins.
         """
         start = 0
         for _, place in zip(range(number), _commas(self.data), strict=False):
@@ -51,16 +51,16 @@ class Piece(NamedTuple, Generic[T]):
         return self.at + start + len(self.data[start:]) - len(self.data[start:].lstrip())
 
 
-class Pieces(Generic[T]):
+class EventChunks(Generic[T]):
     """
     A file's events, in its order.
 
     Args:
         chunks: the file.
-        parse: makes something of events with commas between them, as `orjson.loads` does of a list of them.
+        parse: parses events with commas between them, as `orjson.loads` parses a list of them.
 
     Attributes:
-        rest: what the file says besides, once its events were read.
+        rest: the file's object without its events, once these were read.
     """
 
     def __init__(self, chunks: Iterable[bytes], parse: Callable[[bytes], T]) -> None:
@@ -73,9 +73,9 @@ class Pieces(Generic[T]):
         self._head = b""
         self._is_bare = self._is_closed = self._is_comma = False
 
-    def __iter__(self) -> Iterator[Piece[T]]:
+    def __iter__(self) -> Iterator[EventChunk[T]]:
         """
-        The events.
+        Yield the events.
 
         Raises:
             BadTrace: it is no such file.
@@ -83,14 +83,14 @@ class Pieces(Generic[T]):
         self._enter()
         while not self._is_closed:
             self._fill(CHUNK)
-            piece = self._guess() or self._counted()
-            if piece is not None:
-                yield piece
+            chunk = self._guess() or self._counted()
+            if chunk is not None:
+                yield chunk
         self._leave()
 
     def _fill(self, size: int) -> None:
         """
-        Have at least so many bytes in the buffer, if the file has them.
+        Fill the buffer to this size, if the file has as many bytes.
         """
         parts, length = [self._buffer], len(self._buffer)
         while length < size and not self._is_over:
@@ -111,12 +111,12 @@ class Pieces(Generic[T]):
 
     def _enter(self) -> None:
         """
-        Go to the first event.
+        Move to the first event.
         """
         end = None
         while end is None:
             if self._is_over:
-                parsed(self._buffer, 0)
+                _check_json(self._buffer, 0)
                 raise BadTrace("no list of traceEvents", 0)
             self._grow("what stands before the events")
             end = self._list()
@@ -125,7 +125,7 @@ class Pieces(Generic[T]):
 
     def _list(self) -> int | None:
         """
-        Where the list of events begins in the buffer, if it does.
+        Return where the list of events begins in the buffer; None if it does not.
         """
         depth = 0
         for token in _TOKEN.finditer(self._buffer):
@@ -142,9 +142,10 @@ class Pieces(Generic[T]):
                 break
         return None
 
-    def _guess(self) -> Piece[T] | None:
+    def _guess(self) -> EventChunk[T] | None:
         """
-        What lies before the last place that looks like one between two events; None: that was wrong.
+        Return what lies before the last place that looks like one between two events; None if that guess was
+        wrong.
         """
         last = None
         for last in _BETWEEN.finditer(self._buffer, max(0, len(self._buffer) - _NEAR)):  # noqa: B007
@@ -153,15 +154,15 @@ class Pieces(Generic[T]):
             return None
         data = self._buffer[: last.start() + 1]
         try:
-            piece = Piece(self._at, data, self._parse(data))
+            chunk = EventChunk(self._at, data, self._parse(data))
         except ValueError:
             return None
         self._drop(last.end())
-        return piece
+        return chunk
 
-    def _counted(self) -> Piece[T] | None:
+    def _counted(self) -> EventChunk[T] | None:
         """
-        What lies before the last comma between two events, or before the end of the list.
+        Return what lies before the last comma between two events, or before the end of the list.
         """
         place = -1
         for place in _commas(self._buffer):  # noqa: B007
@@ -181,7 +182,7 @@ class Pieces(Generic[T]):
             raise BadTrace("an event is missing", at + place)
         self._is_comma = not self._is_closed
         self._drop(place + len(mark))
-        return None if is_missing else Piece(at, data, self._parsed(data, at))
+        return None if is_missing else EventChunk(at, data, self._parsed(data, at))
 
     def _parsed(self, data: bytes, at: int) -> T:
         try:
@@ -191,7 +192,7 @@ class Pieces(Generic[T]):
 
     def _leave(self) -> None:
         """
-        Read what stands behind the events.
+        Read what follows the events.
         """
         while not self._is_over:
             self._grow("what stands behind the events")
@@ -210,7 +211,8 @@ class Pieces(Generic[T]):
 
 def _commas(data: bytes) -> Iterator[int]:
     """
-    The places of the commas between values; at last that of the bracket behind them, if there is one.
+    Yield the places of the commas between values, and at last that of the bracket behind them, if there is
+    one.
     """
     depth = 0
     for token in _TOKEN.finditer(data):
@@ -225,22 +227,22 @@ def _commas(data: bytes) -> Iterator[int]:
             return
 
 
-def parsed(data: bytes, at: int) -> Any:
+def _check_json(data: bytes, at: int) -> None:
     """
-    A value in JSON.
+    Raise an error if these bytes are no value in JSON.
 
     Raises:
-        BadTrace: it is none; with its place in the file, of which this is the data at this place.
+        BadTrace: they are none; with its place in the file, of which these are the data at this place.
     """
     try:
-        return orjson.loads(data)
+        orjson.loads(data)
     except ValueError as error:
         raise _moved(error, data, at) from error
 
 
 def _moved(error: ValueError, data: bytes, at: int) -> BadTrace:
     """
-    An error in some bytes as one of the file.
+    Return an error in some bytes as one with its place in the file.
     """
     try:
         place = len(data.decode()[: getattr(error, "pos", 0)].encode())

@@ -1,5 +1,5 @@
 """
-Tasks that were written on lanes (`fgtrace._timeline.lanes`), each on a track of its own again.
+Tasks that share lanes in a file (`fgtrace._timeline.lanes`) get tracks of their own again.
 """
 
 from __future__ import annotations
@@ -12,38 +12,38 @@ from itertools import chain
 import orjson
 
 from fgtrace._formats.read.own_annotations import whole
-from fgtrace._formats.read.slice_store import Kept
+from fgtrace._formats.read.slice_store import SliceStore
 from fgtrace._formats.read.trace_file import BadTrace, TraceFile
 from fgtrace._model.values import Slice, Track
 from fgtrace._timeline.lanes import CROWD, FACTS
 
-__all__ = ["Lanes", "unshared"]
+__all__ = ["LaneTasks", "lanes_to_tasks"]
 
 
-class Lanes:
+class LaneTasks:
     """
-    Whose turn it is on each lane.
+    Tells which task a lane shows at which time.
 
     Args:
         tracks: all tracks of a file.
         slices: all slices, or those on lanes that lie in no other (``depth`` 0): a task each.
 
     Raises:
-        ValueError: a slice on a lane does not say which task it is.
+        ValueError: a slice on a lane has no annotation of its task.
 
     Attributes:
-        tasks: those that were on lanes.
+        tasks: the tasks on lanes.
     """
 
     def __init__(self, tracks: Iterable[Track], slices: Iterable[Slice]) -> None:
         self.tasks: list[Track] = []
         self._tracks = list(tracks)
-        self._turns: dict[int, tuple[list[int], list[list[Track]]]] = {
+        self._shown: dict[int, tuple[list[int], list[list[Track]]]] = {
             track.id: ([], []) for track in self._tracks if track.kind == "lane"
         }
-        found = [each for each in slices if each.depth == 0 and each.track.id in self._turns]
+        found = [each for each in slices if each.depth == 0 and each.track.id in self._shown]
         for each in sorted(found, key=lambda each: each.start):
-            starts, tasks = self._turns[each.track.id]
+            starts, tasks = self._shown[each.track.id]
             starts.append(each.start)
             tasks.append(_tasks(each))
             self.tasks.extend(tasks[-1])
@@ -51,9 +51,9 @@ class Lanes:
         if len(set(ids)) < len(ids):
             raise BadTrace("two tracks have the same id")
 
-    def arranged(self) -> list[Track]:
+    def tracks(self) -> list[Track]:
         """
-        All tracks with tasks instead of lanes, in display order.
+        Return all tracks, with tasks instead of lanes, in display order.
         """
         rows = defaultdict(list)
         for track in (*self._tracks, *self.tasks):
@@ -69,27 +69,28 @@ class Lanes:
 
     def at(self, track: Track, time: int) -> Track:
         """
-        The task that a lane shows at this time (ns), of a crowd the first; any other track is its own.
+        Return the task that a lane shows at this time (ns), of a crowd the first; return a track that is no
+        lane.
 
         Raises:
-            BadTrace: the lane shows none yet.
+            BadTrace: the lane shows no task yet.
         """
         return self._all_at(track, time)[0]
 
     def _all_at(self, track: Track, time: int) -> list[Track]:
-        if track.id not in self._turns:
+        if track.id not in self._shown:
             return [track]
-        starts, tasks = self._turns[track.id]
+        starts, tasks = self._shown[track.id]
         place = bisect_right(starts, time) - 1
         if place < 0:
             raise BadTrace(f"on {track.name!r} is something before its first task")
         return tasks[place]
 
-    def moved(self, each: Slice) -> list[Slice]:
+    def of_tasks(self, each: Slice) -> list[Slice]:
         """
-        A slice as it was before, on each task's track that had it; none where it stands for a whole task.
+        Return a slice of a lane as a slice of each of its tasks; none where it stands for a whole task.
         """
-        if each.track.id not in self._turns:
+        if each.track.id not in self._shown:
             return [each]
         if each.depth == 0:
             return []
@@ -97,50 +98,50 @@ class Lanes:
         return [each._replace(track=task, depth=each.depth - 1) for task in tasks]
 
 
-def unshared(file: TraceFile) -> TraceFile:
+def lanes_to_tasks(file: TraceFile) -> TraceFile:
     """
-    The same trace without lanes. A file with lanes is closed.
+    Return a trace without lanes; if it has lanes, close it and return another one.
 
     Raises:
-        ValueError: its lanes are none.
+        ValueError: a lane has wrong annotations.
     """
     if all(track.kind != "lane" for track in file.tracks):
         return file
-    kept = Kept()
+    store = SliceStore()
     try:
-        lanes = Lanes(file.tracks, file.slices())
-        tracks = lanes.arranged()
-        kept.tracks = {track.id: track for track in tracks}
-        _move(file, lanes, kept)
+        lanes = LaneTasks(file.tracks, file.slices())
+        tracks = lanes.tracks()
+        store.tracks = {track.id: track for track in tracks}
+        _move(file, lanes, store)
     except BaseException:
-        kept.close()
+        store.close()
         raise
     finally:
         file.close()
-    return TraceFile(kept, [track.id for track in tracks], file.metadata)
+    return TraceFile(store, [track.id for track in tracks], file.metadata)
 
 
-def _move(file: TraceFile, lanes: Lanes, kept: Kept) -> None:
-    kept.frames = file.kept.frames
-    numbers = {id(frame): number for number, frame in enumerate(kept.frames)}
-    for place, each in enumerate(chain.from_iterable(map(lanes.moved, file.slices()))):
-        kept.slice(each.track.id, each.start, each.end, place, numbers[id(each.frame)])
-    kept.rows.settle()
-    for name, source, source_time, target, target_time in file.flows():
-        one, other = lanes.at(source, source_time), lanes.at(target, target_time)
-        kept.flow(name, one.id, source_time, other.id, target_time)
+def _move(file: TraceFile, lanes: LaneTasks, store: SliceStore) -> None:
+    store.frames = file.store.frames
+    numbers = {id(frame): number for number, frame in enumerate(store.frames)}
+    for place, each in enumerate(chain.from_iterable(map(lanes.of_tasks, file.slices()))):
+        store.slice(each.track.id, each.start, each.end, place, numbers[id(each.frame)])
+    store.rows.settle()
+    for name, file_chunks, source_time, target, target_time in file.flows():
+        one, other = lanes.at(file_chunks, source_time), lanes.at(target, target_time)
+        store.flow(name, one.id, source_time, other.id, target_time)
     for counter in file.counters():
-        kept.counter(counter)
+        store.counter(counter)
     for name, track, time, args in file.instants():
-        kept.flag(lanes.at(track, time).id, time, kept.named(name, args))
+        store.instant(lanes.at(track, time).id, time, store.describe(name, args))
 
 
 def _tasks(each: Slice) -> list[Track]:
     """
-    The tasks for which a lane's outermost slice stands.
+    Return the tasks for which a lane's outermost slice stands.
 
     Raises:
-        ValueError: it does not say which.
+        ValueError: it has no annotation of them.
     """
     said = dict(each.frame.args)
     crowd = said.pop(CROWD, None)

@@ -1,5 +1,5 @@
 """
-What a file says of a track besides its name, checked.
+Our own annotations of tracks, which a file has besides their names, checked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ KINDS = ("thread", *OF_LOOPS, "tracer")
 
 def whole(value: Any) -> int:
     """
-    A whole number.
+    Return a value that must be a whole number.
 
     Raises:
         ValueError: it is none.
@@ -27,24 +27,24 @@ def whole(value: Any) -> int:
     raise ValueError(f"{value!r} where a whole number was expected")
 
 
-def track_of(said: Mapping[str, Any]) -> Track:
+def track_of(facts: Mapping[str, Any]) -> Track:
     """
-    A track, of what was said of it.
+    Return the track of an annotation.
 
     Raises:
-        ValueError: something is missing, or no such value.
+        ValueError: a value is missing or wrong.
     """
-    life, args = said.get("life"), said.get("args")
+    life, args = facts.get("life"), facts.get("args")
     if not (isinstance(life, list) and len(life) == 2):
         raise ValueError(f"{life!r} where a track's start and end were expected")
     if not (isinstance(args, list) and all(isinstance(arg, list) and len(arg) == 2 for arg in args)):
         raise ValueError(f"{args!r} where a track's arguments were expected")
-    kind = said.get("kind")
+    kind = facts.get("kind")
     if kind not in KINDS:
         raise ValueError(f"{kind!r} where a kind of track was expected")
-    numbers = {name: whole(said.get(name)) for name in ("id", "tid", "pid", "parent", "level")}
+    numbers = {name: whole(facts.get(name)) for name in ("id", "tid", "pid", "parent", "level")}
     return Track(
-        kind, name=str(said.get("name")), group=str(said.get("group")),
+        kind, name=str(facts.get("name")), group=str(facts.get("group")),
         start=whole(life[0]), end=whole(life[1]), args=tuple((str(key), value) for key, value in args),
         **numbers,
     )  # fmt: skip

@@ -1,11 +1,11 @@
 """
 Reads Perfetto's protobuf as `fgtrace._formats.write.perfetto` writes it.
 
-Files of other tools have no notes of ours (
-`fgtrace._formats.perfetto_fields.NOTE`), and are refused: what they say of
+Files of other tools lack our annotations (`fgtrace._formats.perfetto_fields.NOTE`), and are refused: their
 tracks, clocks and lost data would need all of trace_processor.
 
-A slice's packets differ in their times only: behind its time, the rest of a packet is looked at once.
+The packets of equal slices differ in their times only. So the rest of a packet behind its time is parsed
+once, and looked up afterwards.
 """
 
 from __future__ import annotations
@@ -27,31 +27,29 @@ from fgtrace._formats.perfetto_fields import (
     TrackEvent,
 )
 from fgtrace._formats.read.own_annotations import track_of
-from fgtrace._formats.read.slice_store import Kept
 from fgtrace._formats.read.trace_file import BadTrace, TraceFile
+from fgtrace._formats.read.trace_reader import MOST_KNOWN, ReadResult, TraceReader
 from fgtrace._formats.read.wire import Message, read_varint
 from fgtrace._model.values import Counter, Frame
 
-__all__ = ["is_perfetto", "read"]
+__all__ = ["read", "recognizes"]
 
 _PACKET, _TIMESTAMP = 1 << 3 | 2, TracePacket.TIMESTAMP << 3
-#: Rests of packets that are remembered.
-MOST_KNOWN = 100_000
 #: Bytes of a packet.
 LARGEST = 64 * 1024**2
 #: A packet's tag and its length.
 _LONGEST_START = 11
 
-#: What a packet says at its time: uuid of its track, and the frame that begins; None: one ends.
+#: What a packet says at its time: the uuid of its track, and the frame that begins; None: a slice ends.
 _Known = tuple[int, int | None]
-#: What stands behind the number of an arrow, where it begins and where it ends; the number itself is the last
-#: but for that.
+#: The bytes of a packet behind the number of an arrow: at the arrow's start, and at its end.
 _BEHIND = (b"", bytes((LegacyEvent.BIND_TO_ENCLOSING << 3, 1)))
 
 
-def is_perfetto(data: bytes) -> bool:
+def recognizes(data: bytes) -> bool:
     """
-    Whether this may be Perfetto's protobuf. JSON may begin with a new line, too, but goes on otherwise.
+    Return whether a file that begins with these bytes may be Perfetto's protobuf. JSON may begin with a new
+    line, too, but goes on otherwise.
     """
     if data[:1] != b"\x0a":
         return False
@@ -60,53 +58,53 @@ def is_perfetto(data: bytes) -> bool:
 
 def read(chunks: Iterable[bytes]) -> TraceFile:
     """
-    All of a file.
+    Read a whole file.
 
     Args:
-        chunks: the file's bytes.
+        chunks: its bytes.
 
     Raises:
-        BadTrace: it is not a trace of ours.
+        BadTrace: it is not a trace that fgtrace wrote.
         OSError: no room for temporary files.
     """
-    reader = _PerfettoReader()
-    try:
-        for chunk in chunks:
-            reader.take(chunk)
-        return reader.finish()
-    except BaseException:
-        reader.kept.close()
-        raise
+    return _PerfettoReader().read(chunks)
 
 
-class _PerfettoReader:
+class _PerfettoReader(TraceReader):
     """
-    Takes the packets of a file.
-
-    Attributes:
-        kept: what was read.
+    Reads a file packet by packet.
     """
 
     def __init__(self) -> None:
-        self.kept = Kept()
+        super().__init__()
         self._data = b""
-        self._at = 0  # of these data in the file
+        self._at = 0  # the place of these data in the file
         self._metadata: dict[str, Any] = {}
         self._counters: dict[int, tuple[int, str, str]] = {}  # pid, name, unit
         self._interned: dict[tuple[int, int], Any] = {}
         self._known: dict[bytes, _Known] = {}
-        self._frames: dict[object, int] = {}
         #: uuid -> its slices that have no end yet: start, place in the file, frame.
         self._open: dict[int, list[tuple[int, int, int]]] = {}
         self._begun = self._ended = 0  # slices
         self._arrows: dict[int, tuple[str, int, int]] = {}
-        #: What an end of an arrow says but for its number -> its phase, its name, uuid of its track.
+        #: The bytes of an arrow's packet around its number -> its phase, its name, the uuid of its track.
         self._ends: dict[tuple[bytes, bytes], tuple[int, str, int]] = {}
         self._is_ours = self._is_whole = False
 
-    def take(self, chunk: bytes, *, is_last: bool = False) -> None:
+    def _read_all(self, chunks: Iterable[bytes]) -> ReadResult:
+        for chunk in chunks:
+            self._read_chunk(chunk)
+        self._read_chunk(b"", is_last=True)
+        if not self._is_ours:
+            raise BadTrace("it may be a trace of Perfetto's, but fgtrace did not write it")
+        if not self._is_whole or any(self._open.values()):
+            raise BadTrace("the file ends too early", self._at)
+        self.store.rows.settle()
+        return ReadResult(list(self.store.tracks), self._metadata)
+
+    def _read_chunk(self, chunk: bytes, *, is_last: bool = False) -> None:
         """
-        Take the packets that end in a chunk.
+        Read the packets that end in a chunk.
 
         Raises:
             BadTrace: they are none; with its place in the file.
@@ -119,16 +117,16 @@ class _PerfettoReader:
             raise BadTrace(str(error), None if error.pos is None else self._at + error.pos) from error
         except OverflowError as error:
             raise BadTrace("a number is out of range", self._at) from error
-        self.kept.grown(self._ended - before)
+        self.store.grown(self._ended - before)
         self._data = self._data[at:]
         self._at += at
 
     def _packets(self, *, is_last: bool) -> int:
         """
-        Take the packets that are there; the place of the first that is not there as a whole.
+        Read the packets in the data; return the place of the first that is incomplete.
         """
         data, at, end = self._data, 0, len(self._data)
-        while end - (at := self._alike(at, end)) > (0 if is_last else _LONGEST_START):
+        while end - (at := self._known_packets(at, end)) > (0 if is_last else _LONGEST_START):
             if data[at] != _PACKET:
                 raise BadTrace("no packet begins here", at)
             size, start = read_varint(data, at + 1, end)
@@ -144,7 +142,7 @@ class _PerfettoReader:
 
     def _packet(self, at: int, end: int) -> None:
         """
-        A packet, of which the fields lie between these places.
+        Read a packet, of which the fields lie between these places.
         """
         data = self._data
         if at == end or data[at] != _TIMESTAMP:
@@ -166,13 +164,14 @@ class _PerfettoReader:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             self._known[data[rest:end]] = known
-        self._edge(known, time, at)
+        self._begin_or_end(known, time, at)
 
-    def _alike(self, at: int, end: int) -> int:
+    def _known_packets(self, at: int, end: int) -> int:
         """
-        Take the packets that differ from earlier ones in their times only; the place of the first other one.
+        Read the packets that differ from earlier ones in their times only; return the place of the first
+        other packet.
         """
-        data, known, edge = self._data, self._known, self._edge
+        data, known, begin_or_end = self._data, self._known, self._begin_or_end
         while end - at > _LONGEST_START:
             size, place = data[at + 1], at + 3
             stop = at + 2 + size
@@ -185,23 +184,23 @@ class _PerfettoReader:
                 byte = data[place]
                 time |= (byte & 127) << shift
                 shift += 7
-            face = known.get(data[place + 1 : stop])
-            if face is None or byte > 127:
+            found = known.get(data[place + 1 : stop])
+            if found is None or byte > 127:
                 break
-            edge(face, time, at)
+            begin_or_end(found, time, at)
             at = stop
         return at
 
-    def _edge(self, known: _Known, time: int, at: int) -> None:
+    def _begin_or_end(self, known: _Known, time: int, at: int) -> None:
         """
-        A begin or an end of a slice.
+        Begin or end a slice.
         """
         row, frame = known
         begun = self._open.get(row)
         if begun is None:
             begun = self._open[row] = []
         if frame is not None:
-            if not begun and row not in self.kept.tracks:
+            if not begun and row not in self.store.tracks:
                 raise BadTrace("a slice is on an unknown track", at)
             begun.append((time, self._begun, frame))
             self._begun += 1
@@ -211,7 +210,7 @@ class _PerfettoReader:
         start, place, frame = begun.pop()
         if time < start:
             raise BadTrace("a slice ends before it begins", at)
-        self.kept.rows.rows(row).extend((start, -time, place, frame))
+        self.store.rows.rows(row).extend((start, -time, place, frame))
         self._ended += 1
 
     def _event(self, event: Message) -> _Known:
@@ -226,15 +225,9 @@ class _PerfettoReader:
             line,
             self._args(event),
         )  # fmt: skip
-        return uuid, self._frame(frame)
-
-    def _frame(self, frame: Frame) -> int:
         key = (frame.name, frame.category, frame.file, frame.line, repr(frame.args))  # True is no 1
-        found = self._frames.get(key)
-        if found is None:
-            found = self._frames[key] = len(self.kept.frames)
-            self.kept.frames.append(frame)
-        return found
+        number = self._frames.get(key)
+        return uuid, self._add_frame(key, frame) if number is None else number
 
     def _text(self, kind: int, message: Message, field: int, default: Any = "") -> Any:
         if field not in message:
@@ -242,7 +235,7 @@ class _PerfettoReader:
         try:
             return self._interned[kind, message.number(field)]
         except KeyError:
-            raise BadTrace("a text is named that was not said before", message.at) from None
+            raise BadTrace("a text is used that was not interned before", message.at) from None
 
     def _args(self, event: Message) -> tuple[tuple[str, Any], ...]:
         return tuple(
@@ -258,22 +251,22 @@ class _PerfettoReader:
             for each in event.messages(TrackEvent.ANNOTATION)
         )
 
-    def _value(self, said: Message) -> Any:
-        if DebugAnnotation.STRING_IID in said:
-            return self._text(InternedData.STRINGS, said, DebugAnnotation.STRING_IID)
-        if DebugAnnotation.JSON in said:
-            return _json(said.bytes(DebugAnnotation.JSON), said.at)
-        if DebugAnnotation.INT in said:
-            return said.signed(DebugAnnotation.INT)
-        if DebugAnnotation.DOUBLE in said:
-            return said.double(DebugAnnotation.DOUBLE)
-        if DebugAnnotation.BOOL in said:
-            return bool(said.number(DebugAnnotation.BOOL))
-        return said.text(DebugAnnotation.STRING)
+    def _value(self, annotation: Message) -> Any:
+        if DebugAnnotation.STRING_IID in annotation:
+            return self._text(InternedData.STRINGS, annotation, DebugAnnotation.STRING_IID)
+        if DebugAnnotation.JSON in annotation:
+            return _json(annotation.bytes(DebugAnnotation.JSON), annotation.at)
+        if DebugAnnotation.INT in annotation:
+            return annotation.signed(DebugAnnotation.INT)
+        if DebugAnnotation.DOUBLE in annotation:
+            return annotation.double(DebugAnnotation.DOUBLE)
+        if DebugAnnotation.BOOL in annotation:
+            return bool(annotation.number(DebugAnnotation.BOOL))
+        return annotation.text(DebugAnnotation.STRING)
 
     def _other(self, packet: Message, time: int) -> None:
         """
-        A packet that is no slice's.
+        Read a packet that is neither the begin nor the end of a slice.
         """
         for interned in packet.messages(TracePacket.INTERNED):
             self._intern(interned)
@@ -282,45 +275,45 @@ class _PerfettoReader:
                 value = _json(each.bytes(ChromeEventBundle.JSON), each.at)
                 self._metadata[each.text(ChromeEventBundle.NAME)] = value
         if NOTE in packet:
-            self._note(_json(packet.bytes(NOTE), packet.at), packet)
+            self._own_annotation(_json(packet.bytes(NOTE), packet.at), packet)
         event = packet.message(TracePacket.TRACK_EVENT)
         if event is not None:
             self._single(event, time)
 
-    def _intern(self, said: Message) -> None:
+    def _intern(self, interned: Message) -> None:
         for kind in (
             InternedData.NAMES,
             InternedData.CATEGORIES,
             InternedData.ANNOTATION_NAMES,
             InternedData.STRINGS,
         ):
-            for each in said.messages(kind):
+            for each in interned.messages(kind):
                 self._interned[kind, each.number(1)] = each.text(2)
-        for each in said.messages(InternedData.SOURCES):
+        for each in interned.messages(InternedData.SOURCES):
             place = each.text(SourceLocation.FILE), each.number(SourceLocation.LINE)
             self._interned[InternedData.SOURCES, each.number(1)] = place
 
-    def _note(self, said: Any, packet: Message) -> None:
-        if not isinstance(said, dict):
+    def _own_annotation(self, facts: Any, packet: Message) -> None:
+        if not isinstance(facts, dict):
             raise BadTrace("a note is not an object", packet.at)
-        self._is_ours = self._is_ours or "fgtrace" in said
-        self._is_whole = self._is_whole or "end" in said
+        self._is_ours = self._is_ours or "fgtrace" in facts
+        self._is_whole = self._is_whole or "end" in facts
         descriptor = packet.message(TracePacket.DESCRIPTOR)
         if descriptor is None:
             return
         uuid = descriptor.number(TrackDescriptor.UUID)
-        if "counter" in said:
-            pid = said["pid"] if type(said.get("pid")) is int else 0
-            self._counters[uuid] = pid, str(said["counter"]), str(said.get("unit", "tasks"))
+        if "counter" in facts:
+            pid = facts["pid"] if type(facts.get("pid")) is int else 0
+            self._counters[uuid] = pid, str(facts["counter"]), str(facts.get("unit", "tasks"))
             return
         try:
-            self.kept.tracks[uuid] = track_of(said)
+            self.store.tracks[uuid] = track_of(facts)
         except ValueError as error:
             raise BadTrace(f"bad facts of a track: {error}", packet.at) from error
 
     def _single(self, event: Message, time: int) -> None:
         """
-        A counter's value, a flag, or an end of an arrow.
+        Read a counter's value, an instant, or one end of an arrow.
         """
         uuid = event.number(TrackEvent.TRACK)
         if event.number(TrackEvent.TYPE) == TrackEvent.COUNTER and uuid in self._counters:
@@ -330,29 +323,29 @@ class _PerfettoReader:
                 if TrackEvent.DOUBLE_COUNTER_VALUE in event
                 else value
             )
-            self.kept.counter(Counter(pid, name, time, precise, unit))
+            self.store.counter(Counter(pid, name, time, precise, unit))
             return
-        if uuid not in self.kept.tracks:
+        if uuid not in self.store.tracks:
             raise BadTrace("an event is on an unknown track", event.at)
         legacy = event.message(TrackEvent.LEGACY)
         if legacy is not None:
             name = event.text(TrackEvent.NAME)
             self._arrow(legacy.number(LegacyEvent.ID), legacy.number(LegacyEvent.PHASE), name, uuid, time)
         elif event.number(TrackEvent.TYPE) == TrackEvent.INSTANT:
-            self.kept.flag(uuid, time, self.kept.named(event.text(TrackEvent.NAME), self._args(event)))
+            self._add_instant(uuid, time, event.text(TrackEvent.NAME), self._args(event))
 
     def _arrow(self, number: int, phase: int, name: str, row: int, time: int) -> None:
         if phase == ord("s"):
             self._arrows[number] = name, row, time
             return
-        source = self._arrows.pop(number, None)
-        if source is not None:
-            self.kept.flow(*source, row, time)
+        file_chunks = self._arrows.pop(number, None)
+        if file_chunks is not None:
+            self.store.flow(*file_chunks, row, time)
 
     def _is_arrow(self, at: int, end: int, time: int) -> bool:
         """
-        Whether a packet, of which the rest behind its time is here, differs from an earlier arrow's in the
-        number only; then that is taken.
+        Return whether a packet, of which the rest behind its time lies here, differs from an earlier arrow's
+        in the number only; if so, read it.
         """
         data = self._data
         for behind in _BEHIND:
@@ -365,7 +358,7 @@ class _PerfettoReader:
 
     def _learn(self, event: Message | None, at: int, end: int) -> None:
         """
-        Remember an end of an arrow, if its number stands where it is expected.
+        Remember the bytes of an arrow's packet, if its number stands where it is expected.
         """
         legacy = event.message(TrackEvent.LEGACY) if event is not None else None
         if event is None or legacy is None or len(self._ends) >= MOST_KNOWN:
@@ -381,22 +374,10 @@ class _PerfettoReader:
         if legacy.end == event.end == end and data[stop:end] == behind and is_there:
             self._ends[data[at:first], behind] = phase, name, event.number(TrackEvent.TRACK)
 
-    def finish(self) -> TraceFile:
-        """
-        What was read.
-        """
-        self.take(b"", is_last=True)
-        if not self._is_ours:
-            raise BadTrace("it may be a trace of Perfetto's, but fgtrace did not write it")
-        if not self._is_whole or any(self._open.values()):
-            raise BadTrace("the file ends too early", self._at)
-        self.kept.rows.settle()
-        return TraceFile(self.kept, list(self.kept.tracks), self._metadata)
-
 
 def _number_before(data: bytes, at: int, end: int) -> tuple[int, int]:
     """
-    Where a whole number would begin that ends here, and its end.
+    Return where a whole number would begin that ends here, and its end.
     """
     first = end - 1
     while first > at and data[first - 1] > 127:
@@ -404,8 +385,8 @@ def _number_before(data: bytes, at: int, end: int) -> tuple[int, int]:
     return first, end
 
 
-def _json(said: bytes, at: int) -> Any:
+def _json(data: bytes, at: int) -> Any:
     try:
-        return orjson.loads(said)
+        return orjson.loads(data)
     except ValueError as error:
         raise BadTrace(f"bad JSON in a packet: {error}", at) from error

@@ -1,8 +1,8 @@
 """
-What was read of a file: tracks, names and frames as they are, everything else as numbers by track.
+The slice store: what was read of a file, with tracks, names and frames as objects and all else as numbers.
 
-There are many slices, and few different frames. So a slice waits as four numbers, in a temporary file if
-there are too many, and they come back track by track, by time, however the file had them.
+There are many slices, and few different frames. So a slice is stored as four numbers, in a temporary file if
+there are too many. Slices come back track by track, by time, in whatever order they were in the file.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any, Generic, TypeVar
 from fgtrace._formats.rows_by_track import RowsByTrack
 from fgtrace._model.values import Counter, Flow, Frame, Instant, Slice, Track
 
-__all__ = ["Kept", "Table"]
+__all__ = ["SliceStore"]
 
 T = TypeVar("T", bound=Hashable)
 
-#: Where things wait that are of no single track.
+#: The row of what belongs to no single track.
 _ALL = 0
 
 
-class Table(Generic[T]):
+class _Interned(Generic[T]):
     """
     Values, numbered in the order in which they came.
     """
@@ -34,7 +34,7 @@ class Table(Generic[T]):
 
     def number(self, value: T) -> int:
         """
-        The number of a value.
+        Return the number of a value, adding it if new.
         """
         found = self._numbers.setdefault(value, len(self.values))
         if found == len(self.values):
@@ -42,17 +42,17 @@ class Table(Generic[T]):
         return found
 
 
-class Kept:
+class SliceStore:
     """
-    Everything in a file that grows with it.
+    Stores everything in a file that grows with it.
 
-    A row is a track before it is known what it is called: any number.
+    A row stands for a track until its name is known; it is any number.
 
     Attributes:
         tracks: row -> its track; to be filled before anything is read back.
-        frames: frame -> what a slice has of it.
-        rows: what slices wait in, four numbers each: start, end below 0, a number that grows with the
-            place in the file (of two slices with the same times the first is the outer one), and frame.
+        frames: frame number -> frame.
+        rows: the slices, four numbers each: start, negated end, a number that grows with the place in the
+            file (of two slices with the same times the first is the outer one), and frame number.
         count: how many slices there are.
     """
 
@@ -61,15 +61,15 @@ class Kept:
         self.frames: list[Frame] = []
         self.rows = RowsByTrack(4, sort=True)
         self.count = 0
-        self._texts = Table[str]()
-        self._flags: list[tuple[str, tuple[tuple[str, Any], ...]]] = []
+        self._texts = _Interned[str]()
+        self._descriptions: list[tuple[str, tuple[tuple[str, Any], ...]]] = []
         self._arrows = RowsByTrack(5)
-        self._values = RowsByTrack(6)
-        self._moments = RowsByTrack(3)
+        self._counters = RowsByTrack(6)
+        self._instants = RowsByTrack(3)
 
     def slice(self, row: int, start: int, end: int, place: int, frame: int) -> None:
         """
-        Keep a slice. (In hot loops its numbers are put into `rows` at once.)
+        Store a slice. (Hot loops put its numbers into `rows` themselves.)
 
         Raises:
             OverflowError: a time does not fit into 64 bits.
@@ -79,47 +79,47 @@ class Kept:
 
     def grown(self, slices: int) -> None:
         """
-        So many slices were put into `rows`.
+        Count the slices that were put into `rows`.
         """
         self.count += slices
         self.rows.grown(slices)
 
-    def flow(self, name: str, source: int, source_time: int, target: int, target_time: int) -> None:
+    def flow(self, name: str, file_chunks: int, source_time: int, target: int, target_time: int) -> None:
         """
-        Keep an arrow between two rows.
+        Store an arrow between two rows.
         """
-        numbers = (self._texts.number(name), source, source_time, target, target_time)
+        numbers = (self._texts.number(name), file_chunks, source_time, target, target_time)
         self._arrows.rows(_ALL).extend(numbers)
         self._arrows.grown(1)
 
     def counter(self, counter: Counter) -> None:
         """
-        Keep a counter's value.
+        Store a counter's value.
         """
         pid, name, time, value, unit = counter
         bits: int = value if isinstance(value, int) else struct.unpack("<q", struct.pack("<d", value))[0]
-        self._values.rows(_ALL).extend((
+        self._counters.rows(_ALL).extend((
             pid, self._texts.number(name), time, isinstance(value, int), bits, self._texts.number(unit),
         ))  # fmt: skip
-        self._values.grown(1)
+        self._counters.grown(1)
 
-    def flag(self, row: int, time: int, number: int) -> None:
+    def instant(self, row: int, time: int, number: int) -> None:
         """
-        Keep a flag; `named` gives its number.
+        Store an instant; `describe` gives its number.
         """
-        self._moments.rows(_ALL).extend((row, time, number))
-        self._moments.grown(1)
+        self._instants.rows(_ALL).extend((row, time, number))
+        self._instants.grown(1)
 
-    def named(self, name: str, args: tuple[tuple[str, Any], ...]) -> int:
+    def describe(self, name: str, args: tuple[tuple[str, Any], ...]) -> int:
         """
-        A number for what a flag says.
+        Return a number for the name and the arguments of instants.
         """
-        self._flags.append((name, args))
-        return len(self._flags) - 1
+        self._descriptions.append((name, args))
+        return len(self._descriptions) - 1
 
     def life(self, row: int) -> tuple[int, int] | None:
         """
-        From the first start of a slice to the last end (ns); None: there is no slice.
+        Return the first start and the last end of a row's slices (ns); None if there is no slice.
         """
         start: int | None = None
         end = 0
@@ -130,15 +130,15 @@ class Kept:
 
     def starts(self, row: int) -> Iterator[int]:
         """
-        When the slices of a row begin (ns), in order.
+        Yield the starts of a row's slices (ns), in order.
         """
         for batch in self.rows.merged(row):
             for start, *_ in batch:
                 yield start
 
-    def looks(self, row: int, most: int) -> bytes | None:
+    def digest(self, row: int, most: int) -> bytes | None:
         """
-        What stands for the slices of a row, the same for the same; None: they begin at more times than
+        Return a digest of a row's slices, equal for equal slices; None if they begin at more times than
         ``most``, or there are none.
         """
         found, starts, last = blake2b(digest_size=16), 0, -1
@@ -153,7 +153,7 @@ class Kept:
 
     def slices(self, row: int) -> Iterator[Slice]:
         """
-        The slices of a row, by start, of two at once the longer first.
+        Yield the slices of a row, by start, of two at once the longer first.
         """
         track, frames, ends = self.tracks[row], self.frames, list[int]()
         for batch in self.rows.merged(row):
@@ -165,32 +165,32 @@ class Kept:
 
     def flows(self) -> Iterator[Flow]:
         """
-        All arrows.
+        Yield all arrows.
         """
         tracks, texts = self.tracks, self._texts.values
-        for name, source, source_time, target, target_time in self._arrows.each(_ALL):
-            yield Flow(texts[name], tracks[source], source_time, tracks[target], target_time)
+        for name, file_chunks, source_time, target, target_time in self._arrows.each(_ALL):
+            yield Flow(texts[name], tracks[file_chunks], source_time, tracks[target], target_time)
 
     def counters(self) -> Iterator[Counter]:
         """
-        All counters' values.
+        Yield all counters' values.
         """
         texts = self._texts.values
-        for pid, name, time, is_whole, bits, unit in self._values.each(_ALL):
+        for pid, name, time, is_whole, bits, unit in self._counters.each(_ALL):
             value = bits if is_whole else struct.unpack("<d", struct.pack("<q", bits))[0]
             yield Counter(pid, texts[name], time, value, texts[unit])
 
     def instants(self) -> Iterator[Instant]:
         """
-        All flags.
+        Yield all instants.
         """
-        for row, time, number in self._moments.each(_ALL):
-            name, args = self._flags[number]
+        for row, time, number in self._instants.each(_ALL):
+            name, args = self._descriptions[number]
             yield Instant(name, self.tracks[row], time, args)
 
     def close(self) -> None:
         """
-        Give the temporary files back.
+        Delete the temporary files.
         """
-        for each in (self.rows, self._arrows, self._values, self._moments):
+        for each in (self.rows, self._arrows, self._counters, self._instants):
             each.close()

@@ -1,5 +1,5 @@
 """
-A file that was read: the same words as those that were written.
+A trace file that was read: a drawing, as an encoder gets it, with its metadata.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from typing import Any, Self
 
-from fgtrace._formats.read.slice_store import Kept
+from fgtrace._formats.read.slice_store import SliceStore
 from fgtrace._model.drawing import BeginEnd, begins_and_ends_by_track
 from fgtrace._model.values import Counter, Flow, Instant, Slice, Track
 from fgtrace._timeline.identical_tasks import MOST_OBSERVATIONS
@@ -18,7 +18,7 @@ __all__ = ["BadTrace", "TraceFile"]
 
 class BadTrace(ValueError):  # noqa: N818 -- it becomes a `TraceFormatError`
     """
-    This is no trace that can be read.
+    The file is no trace that can be read.
 
     Args:
         reason: what is wrong.
@@ -32,12 +32,12 @@ class BadTrace(ValueError):  # noqa: N818 -- it becomes a `TraceFormatError`
 
 class TraceFile:
     """
-    What a file holds. It can be written again: it is a `fgtrace._model.drawing.Drawing`.
+    The content of a file. It is a `fgtrace._model.drawing.Drawing`, so it can be written again.
 
-    Slices come from a temporary file where they are many, as often as they are asked for.
+    Slices come from a temporary file where they are many, as often as one likes.
 
     Args:
-        kept: what was read.
+        store: what was read.
         rows: the rows in display order.
         metadata: as in the file.
 
@@ -45,15 +45,15 @@ class TraceFile:
         tracks: in display order.
         metadata: as in the file.
         count: how many slices there are.
-        kept: as given.
+        store: as given.
     """
 
-    def __init__(self, kept: Kept, rows: list[int], metadata: dict[str, Any]) -> None:
-        self.tracks: list[Track] = [kept.tracks[row] for row in rows]
+    def __init__(self, store: SliceStore, rows: list[int], metadata: dict[str, Any]) -> None:
+        self.tracks: list[Track] = [store.tracks[row] for row in rows]
         self.metadata = metadata
-        self.count = kept.count
-        self.kept = kept
-        self._rows = sorted(rows, key=lambda row: (kept.tracks[row].start, kept.tracks[row].id))
+        self.count = store.count
+        self.store = store
+        self._rows = sorted(rows, key=lambda row: (store.tracks[row].start, store.tracks[row].id))
 
     def __enter__(self) -> Self:
         return self
@@ -63,38 +63,39 @@ class TraceFile:
 
     def close(self) -> None:
         """
-        Give the temporary files back; the slices can no longer be asked for.
+        Delete the temporary files; the slices can no longer be read.
         """
-        self.kept.close()
+        self.store.close()
 
     def identical_tasks(self) -> list[list[Track]]:
         """
         Tasks of which the same is drawn, and which changed but a few times.
         """
         groups: dict[Hashable, list[Track]] = defaultdict(list)
-        rows = {self.kept.tracks[row].id: row for row in self._rows}
+        rows = {self.store.tracks[row].id: row for row in self._rows}
         for track in self.tracks:
-            looks = self.kept.looks(rows[track.id], MOST_OBSERVATIONS) if track.kind == "task" else None
-            if looks is not None:
+            digest = self.store.digest(rows[track.id], MOST_OBSERVATIONS) if track.kind == "task" else None
+            if digest is not None:
                 life = (track.pid, track.parent, track.level, track.start, track.end, track.args)
-                groups[track.name.rpartition(" ")[2], life, looks].append(track)
+                groups[track.name.rpartition(" ")[2], life, digest].append(track)
         return [group for group in groups.values() if len(group) > 1]
 
     def slices(self) -> Iterator[Slice]:
         """
-        Track by track, those that began earlier first; of each by start, the outer ones first.
+        Yield the slices track by track, those that began earlier first; of each by start, the outer ones
+        first.
         """
         for row in self._rows:
-            yield from self.kept.slices(row)
+            yield from self.store.slices(row)
 
     def begins_and_ends(self) -> Iterator[BeginEnd]:
         return begins_and_ends_by_track(self.slices())
 
     def flows(self) -> Iterator[Flow]:
-        return self.kept.flows()
+        return self.store.flows()
 
     def counters(self) -> Iterator[Counter]:
-        return self.kept.counters()
+        return self.store.counters()
 
     def instants(self) -> Iterator[Instant]:
-        return self.kept.instants()
+        return self.store.instants()

@@ -1,8 +1,7 @@
 """
 Reads Protocol Buffers' wire format: https://protobuf.dev/programming-guides/encoding/.
 
-Files of unknown origin are data: every length is checked, nothing recurses, and what does not fit
-is an error with its place.
+Every length is checked, and nothing recurses.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _LONGEST = 10
 
 def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     """
-    The whole number at a place, and the place behind it.
+    Return the whole number at a place, and the place behind it.
 
     Raises:
         BadTrace: it does not end, or has more than 64 bits.
@@ -37,7 +36,7 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 class Message:
     """
-    A message within some bytes; its fields are found when they are asked for.
+    A message within some bytes; the values of its fields are parsed when they are read.
 
     Args:
         data: the whole file.
@@ -55,7 +54,8 @@ class Message:
 
     def _field(self, at: int) -> tuple[int, int, int, int, int]:
         """
-        A field: its number, its wire type, its value and 0 or where its bytes are, and the place behind.
+        Return a field: its number, its wire type, its value and 0 or the places of its bytes, and the place
+        behind.
         """
         data, end = self.data, self.end
         tag, place = read_varint(data, at, end)
@@ -83,35 +83,35 @@ class Message:
 
     def number(self, field: int, default: int = 0) -> int:
         """
-        A whole number, without its sign.
+        Return a whole number, without its sign.
         """
         found = self._last(field, _VARINT)
         return default if found is None else found[0]
 
     def signed(self, field: int) -> int:
         """
-        A whole number of 64 bits with a sign.
+        Return a whole number of 64 bits with a sign.
         """
         value = self.number(field)
         return value - (1 << 64) if value >> 63 else value
 
     def double(self, field: int) -> float:
         """
-        A number with a point.
+        Return a floating-point number.
         """
         found = self._last(field, _FIXED64)
         return 0.0 if found is None else float(struct.unpack_from("<d", self.data, found[0])[0])
 
     def bytes(self, field: int) -> bytes:
         """
-        Bytes.
+        Return bytes.
         """
         found = self._last(field, _BYTES)
         return b"" if found is None else self.data[found[0] : found[1]]
 
     def text(self, field: int) -> str:
         """
-        A string.
+        Return a string.
 
         Raises:
             BadTrace: it is no UTF-8.
@@ -123,7 +123,7 @@ class Message:
 
     def messages(self, field: int) -> Iterator[Message]:
         """
-        All messages of a field.
+        Yield all messages of a field.
         """
         for kind, first, second in self.fields.get(field, ()):
             if kind != _BYTES:
@@ -132,7 +132,7 @@ class Message:
 
     def message(self, field: int) -> Message | None:
         """
-        The last message of a field; None: there is none.
+        Return the last message of a field; None if there is none.
         """
         found = self._last(field, _BYTES)
         return None if found is None else Message(self.data, *found)

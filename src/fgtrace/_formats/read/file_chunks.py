@@ -1,5 +1,5 @@
 """
-The bytes of a file, a chunk at a time, unpacked where they are packed.
+The bytes of a file in chunks, unpacked where the file is packed.
 """
 
 from __future__ import annotations
@@ -8,28 +8,28 @@ import gzip
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO
+from typing import IO, TypeAlias
 
 from fgtrace._formats.read.trace_file import BadTrace
 
-__all__ = ["CHUNK", "chunks"]
+__all__ = ["CHUNK", "file_chunks"]
 
-#: Bytes that are read in one go.
+#: Bytes of a chunk.
 CHUNK = 1 << 20
-#: A packed file may not grow beyond this: bytes.
+#: Bytes beyond which a packed file may not grow.
 LARGEST = 16 * 1024**3
 
-#: Is told the bytes read and their total.
-ReadProgress = Callable[[int, int], None]
+#: Called with the bytes that were read and their total.
+ReadProgress: TypeAlias = Callable[[int, int], None]
 
 
-def chunks(file: IO[bytes], progress: ReadProgress | None = None) -> Iterator[bytes]:
+def file_chunks(file: IO[bytes], progress: ReadProgress | None = None) -> Iterator[bytes]:
     """
-    The chunks of a file.
+    Yield the chunks of a file.
 
     Args:
         file: from its start.
-        progress: is told how much of the file, packed as it is, was read.
+        progress: called with how much of the file, packed as it is, was read.
 
     Raises:
         OSError: the file cannot be read.
