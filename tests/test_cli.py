@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 import fgtrace
+from fgtrace._sampling.choose import VARIABLE
 from fgtrace.cli import main
 from fgtrace.cli._commands import parse
 from fgtrace.cli._plans import Plan
@@ -28,7 +29,8 @@ from fgtrace.cli._progress import ProgressBar
 from fgtrace.cli._until_exit import summary
 from programs import CASES, Case, one
 
-pytestmark = pytest.mark.usefixtures("core")
+#: The launcher is the same whatever the core; these tests are of what a core has a part in.
+with_both_cores = pytest.mark.usefixtures("core")
 
 ENV = {**os.environ, "PYTHONPATH": str(Path(fgtrace.__file__).parents[1])}
 #: Tracebacks without carets: a signal may come at any point of a line.
@@ -48,10 +50,14 @@ class Outcome:
     stderr: str
 
 
-def run(cwd: Path, *words: str, case: Case | None = None, flags: tuple[str, ...] = ()) -> Outcome:
+def run(
+    cwd: Path, *words: str, case: Case | None = None, flags: tuple[str, ...] = (), core: str | None = None
+) -> Outcome:
     case = case or one("")
     pipe = subprocess.PIPE
-    command, env = [sys.executable, *flags, *words], SIGNAL_ENV if case.signal else ENV
+    command = [sys.executable, *flags, *words]
+    core = os.environ.get(VARIABLE, "") if core is None else core  # of now: a fixture may have set it
+    env = {**(SIGNAL_ENV if case.signal else ENV), VARIABLE: core}
     with subprocess.Popen(command, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         try:
             first = _interrupt(process, case.signal) if case.signal else b""
@@ -71,8 +77,8 @@ def _interrupt(process: subprocess.Popen[bytes], number: signal.Signals) -> byte
     return first
 
 
-def traced(cwd: Path, *words: str, case: Case | None = None, flags: tuple[str, ...] = ()) -> Outcome:
-    return run(cwd, "-m", "fgtrace", "run", *words, case=case, flags=flags)
+def traced(cwd: Path, *words: str, **options: Any) -> Outcome:
+    return run(cwd, "-m", "fgtrace", "run", *words, **options)
 
 
 def lay_out(cwd: Path, files: Mapping[str, str]) -> None:
@@ -89,12 +95,16 @@ def test_runs_as_without(tmp_path: Path, case: Case) -> None:
     lay_out(tmp_path, case.files)
     plain = run(tmp_path, *case.command, case=case, flags=case.flags)
     assert plain.code == case.code
-    assert traced(tmp_path, "-q", "-o", TRACE, *case.command, case=case, flags=case.flags) == plain
-    left = os.listdir(tmp_path / "out")
-    assert left == (["trace.json.partial"] if case.killed else ["trace.json"])
-    assert metadata(tmp_path / "out" / left[0])["complete"] is not case.killed
+    for core in case.cores:
+        words = ("-q", "-o", TRACE, *case.command)
+        assert traced(tmp_path, *words, case=case, flags=case.flags, core=core) == plain
+        left = os.listdir(tmp_path / "out")
+        assert left == (["trace.json.partial"] if case.killed else ["trace.json"])
+        assert metadata(tmp_path / "out" / left[0])["complete"] is not case.killed
+        os.rename(tmp_path / "out" / left[0], tmp_path / f"{core}{left[0]}")
 
 
+@with_both_cores
 def test_started_by_its_script(tmp_path: Path) -> None:
     """
     Started as the installed command is, by a script, it survives a program that ends before its first line.
@@ -151,6 +161,7 @@ def test_options_reach_the_trace(tmp_path: Path) -> None:
     assert {name: config[name] for name in wanted} == wanted
 
 
+@with_both_cores
 def test_exact_awaits(tmp_path: Path) -> None:
     """A program is traced with every step of its tasks, though asyncio comes only with it."""
     source = "import asyncio\nasync def main():\n    for _ in range(3): await asyncio.sleep(0.001)\n"
@@ -161,6 +172,7 @@ def test_exact_awaits(tmp_path: Path) -> None:
     assert sum(each.track.name == "Task-1 main" and each.frame.name == "sleep" for each in slices) == 3
 
 
+@with_both_cores
 def test_own_frames_are_left_out(tmp_path: Path) -> None:
     """The program's outermost frame is the first below the state; no thread of fgtrace is there."""
     lay_out(tmp_path, {"prog.py": SPIN + "spin()"})
@@ -174,6 +186,7 @@ def test_own_frames_are_left_out(tmp_path: Path) -> None:
     assert not [each for each in seen if "fgtrace" in each.frame.name or "fgtrace" in each.track.name]
 
 
+@with_both_cores
 def test_own_frames_are_there_when_asked_for(tmp_path: Path) -> None:
     """With --include-self the launcher is part of the stack."""
     lay_out(tmp_path, {"prog.py": SPIN + "spin()"})
@@ -182,6 +195,7 @@ def test_own_frames_are_there_when_asked_for(tmp_path: Path) -> None:
     assert {"fgtrace.cli._main.main", "fgtrace.cli._program.run", "__main__.spin"} <= names
 
 
+@with_both_cores
 def test_trace_goes_on_until_the_last_thread_ends(tmp_path: Path) -> None:
     """What a thread does after the end of the main script is in the trace."""
     source = "import threading\ndef later():\n    threading.main_thread().join()\n    spin()\n"
@@ -190,6 +204,7 @@ def test_trace_goes_on_until_the_last_thread_ends(tmp_path: Path) -> None:
     assert "__main__.spin" in {each.frame.name for each in fgtrace.load(tmp_path / TRACE)}
 
 
+@with_both_cores
 def test_trace_goes_on_until_the_last_exit_callback(tmp_path: Path) -> None:
     """What the program does at exit is in the trace, after an error too."""
     lay_out(tmp_path, {"prog.py": SPIN + "import atexit\natexit.register(spin)\n1/0"})
@@ -197,6 +212,7 @@ def test_trace_goes_on_until_the_last_exit_callback(tmp_path: Path) -> None:
     assert "__main__.spin" in {each.frame.name for each in fgtrace.load(tmp_path / TRACE)}
 
 
+@with_both_cores
 @pytest.mark.parametrize(
     ("source", "code"),
     [
@@ -248,10 +264,11 @@ def test_disk_full(tmp_path: Path) -> None:
     assert outcome.stderr.startswith("fgtrace: cannot write the trace to /dev/full: ")
 
 
+@with_both_cores
 def test_interrupt_while_writing(tmp_path: Path) -> None:
     """A second Ctrl-C ends the writing, in one line."""
-    source = "from fgtrace import _sinks\ndef write(*_): raise KeyboardInterrupt\n"
-    source += "_sinks.FileSink.write = write"
+    source = "from fgtrace._formats import destination\ndef write(*_): raise KeyboardInterrupt\n"
+    source += "destination.FileSink.write = write"
     lay_out(tmp_path, {"prog.py": source})
     outcome = traced(tmp_path, "-o", TRACE, "prog.py")
     said = f"fgtrace: interrupted: no trace was written to {TRACE}\n"

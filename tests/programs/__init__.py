@@ -17,6 +17,9 @@ SLEEP = "for nap in range(1000): nap or print('ready', flush=True); time.sleep(0
 #: 3.13 counts the threads when a fork is over, and so the tracer's, which is back by then.
 FORK_FLAGS = ("-W", "ignore::DeprecationWarning") if sys.version_info[:2] == (3, 13) else ()
 
+#: Forced where threads, forks and signals meet the core's own; else the one that serves by itself.
+BOTH = ("", "python")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -31,6 +34,7 @@ class Case:
     killed: bool = False
     flags: tuple[str, ...] = ()
     code: int = 0
+    cores: tuple[str, ...] = ("",)
 
 
 def one(source: str, *arguments: str, **more: object) -> Case:
@@ -51,11 +55,11 @@ CASES = {
     ),
     "name-is-main": one("if __name__ == '__main__': print(__import__('sys').modules['__main__'].__name__)"),
     "no-file-at-exit": one("import atexit; atexit.register(lambda: print('__file__' in globals()))"),
-    "exit-code": one("raise SystemExit(3)", code=3),
+    "exit-code": one("raise SystemExit(3)", code=3, cores=BOTH),
     "exit-none": one("import sys; sys.exit()"),
     "exit-text": one("import sys; sys.exit('no more')", code=1),
     "exit-object": one("import sys; sys.exit([1, 2])", code=1),
-    "exception": one("def f(): return 1 / 0\nf()", code=1),
+    "exception": one("def f(): return 1 / 0\nf()", code=1, cores=BOTH),
     "exception-chain": one(
         """
         try:
@@ -76,24 +80,17 @@ CASES = {
         """,
         code=1,
     ),
-    "keyboard-interrupt": one("raise KeyboardInterrupt", code=-signal.SIGINT),
-    "sigint": one(
-        "import time\n" + SLEEP,
-        signal=signal.SIGINT,
-        code=-signal.SIGINT,
-    ),
+    "keyboard-interrupt": one("raise KeyboardInterrupt", code=-signal.SIGINT, cores=BOTH),
+    "sigint": one("import time\n" + SLEEP, signal=signal.SIGINT, code=-signal.SIGINT, cores=BOTH),
     "sigint-handled": one(
         f"import time\ntry:\n  {SLEEP}\nexcept KeyboardInterrupt: print('bye')",
         signal=signal.SIGINT,
     ),
     "sigterm": one(
-        "import time\n" + SLEEP,
-        signal=signal.SIGTERM,
-        code=-signal.SIGTERM,
-        killed=True,
+        "import time\n" + SLEEP, signal=signal.SIGTERM, code=-signal.SIGTERM, killed=True, cores=BOTH
     ),
     "signal-handlers": one("import signal; print([signal.getsignal(each) for each in (2, 13, 15)])"),
-    "os-exit": one("import os; print('a', flush=True); os._exit(4)", code=4, killed=True),
+    "os-exit": one("import os; print('a', flush=True); os._exit(4)", code=4, killed=True, cores=BOTH),
     "own-excepthook": one(
         """
         import sys, traceback
@@ -175,6 +172,7 @@ CASES = {
                     pool.join()
             """,
             "b",
+            cores=BOTH,
         )
         for method in ("fork", "spawn")
     },
@@ -194,7 +192,9 @@ CASES = {
         command=("-m", "pkg.a"),
     ),
     "atexit": one(
-        "import atexit\natexit.register(print, 'first')\natexit.register(print, 'second')\n1/0", code=1
+        "import atexit\natexit.register(print, 'first')\natexit.register(print, 'second')\n1/0",
+        code=1,
+        cores=BOTH,
     ),
     "thread-outlives-main": one(
         """
@@ -204,11 +204,12 @@ CASES = {
             print('later')
         threading.Thread(target=later).start()
         print('main')
-        """
+        """,
+        cores=BOTH,
     ),
     "thread-exception": one("import threading\nthreading.Thread(target=lambda: 1 / 0, name='a').start()"),
     "daemon-thread": one(
-        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()", cores=BOTH
     ),
     "fork": one(
         """
@@ -219,6 +220,7 @@ CASES = {
             print(os.waitpid(child, 0)[1], flush=True)
         """,
         flags=FORK_FLAGS,
+        cores=BOTH,
     ),
     "fork-of-fork": one(
         """
@@ -244,8 +246,9 @@ CASES = {
         atexit.register(last)
         """,
         flags=FORK_FLAGS,
+        cores=BOTH,
     ),
-    "fork-exception": one("import os\nif os.fork(): os.wait()\nelse: 1 / 0", flags=FORK_FLAGS),
+    "fork-exception": one("import os\nif os.fork(): os.wait()\nelse: 1 / 0", flags=FORK_FLAGS, cores=BOTH),
     "closed-streams": one("import sys; sys.stdout.close(); sys.stderr.close()"),
     "replaced-streams": one("import io, sys; sys.stdout = sys.stderr = io.StringIO(); print(1)"),
     "changed-directory": one("import os, sys; os.chdir('/'); sys.path.clear(); print(1)"),
