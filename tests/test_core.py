@@ -369,7 +369,10 @@ def test_calibration_fails(
     """
     real = _native.load_core()
     liar = SimpleNamespace(
-        Core=real.Core, newest_task=real.newest_task, words=lambda each: lie(real.words(each))
+        Core=real.Core,
+        constants=real.constants,
+        newest_task=real.newest_task,
+        words=lambda each: lie(real.words(each)),
     )
     monkeypatch.setattr(_core_sampler, "load_core", lambda: liar)
     monkeypatch.setattr(_native, "_found", {})

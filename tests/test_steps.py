@@ -17,20 +17,21 @@ import pytest
 
 import fgtrace
 from fgtrace._sampling.core_calibration import CoreError, load_core
-from fgtrace._sampling.core_sampler import MANY_TASKS, CoreSampler
+from fgtrace._sampling.core_sampler import CoreSampler
 from reading import Rows, Trace
 
 Reader = Callable[..., Trace]
-CROWD = MANY_TASKS + 500
+CROWD = 2500
 run = asyncio.events.Handle._run
 
 
 @pytest.fixture(autouse=True)
 def _c_core(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
-        load_core()
+        core = load_core()
     except CoreError as error:
         pytest.skip(f"no C core: {error}")
+    assert core.constants["MANY_TASKS"] < CROWD
     monkeypatch.setenv("FGTRACE_CORE", "c")
 
 

@@ -18,7 +18,6 @@
 #include <sys/prctl.h>
 #include <time.h>
 
-#define BURST 10000000     /* ns that may be overdrawn at once */
 #define GRACE 300000       /* ns in which a holder of the GIL will have come by a check */
 #define PATIENCE 5000000   /* ns after which the clock waits for the GIL like any other thread */
 /* ns between two glances at whether the sample was taken. The clock takes the GIL itself only where it was free
@@ -69,10 +68,10 @@ settle(Clock *clock, int64_t now)
     clock->bucket += (double)(now - clock->last) * clock->max_overhead;
     clock->bucket = clock->bucket < BURST ? clock->bucket : BURST;
     if (skipped > 0) {
-        note_gap(clock, clock->due, now, 1, skipped + late);
+        note_gap(clock, clock->due, now, GAP_SKIPPED, skipped + late);
     }
     else if (late > 0) {
-        note_gap(clock, clock->aim, now, 0, late);
+        note_gap(clock, clock->aim, now, GAP_LATE, late);
     }
     clock->pace->missed += (uint64_t)(skipped + late);
     clock->due = clock->aim + (late + 1) * period;

@@ -7,6 +7,8 @@
 
 #pragma GCC visibility push(hidden)
 
+#define BURST 10000000 /* ns that ticks may overdraw their budget at once */
+
 typedef struct Clock Clock;
 
 typedef struct { /* what a clock has done; it knows neither what a tick is, nor of whom */

@@ -7,9 +7,6 @@
 #include "hooks/ran_marks.h"
 #include "tasks/rounds.h"
 
-#define MANY_TASKS 2000    /* from so many on it pays to know which of them ran */
-#define MOST_ROWS 65536    /* rows that wait for Python to fetch them */
-
 static void
 look_at_tasks(Core *core, int64_t now)
 {

@@ -7,6 +7,9 @@
 
 #pragma GCC visibility push(hidden)
 
+#define MANY_TASKS 2000 /* from so many on it pays to know which of them ran */
+#define MOST_ROWS 65536 /* rows that wait for Python to fetch them */
+
 extern const ClockJobs tick_jobs; /* of a `Core` */
 
 void core_tick(Core *core, int64_t now);

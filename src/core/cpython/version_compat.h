@@ -218,6 +218,18 @@ ask_holder(PyInterpreterState *interp, PyThreadState *main_thread, int (*call)(v
 #endif
 }
 
+/* Return the switch interval, in ns: how long a thread waits for the interpreter until it asks for it. */
+static inline int64_t
+switch_interval_ns(PyInterpreterState *interp)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return (int64_t)interp->ceval.gil->interval * 1000;
+#else
+    (void)interp;
+    return (int64_t)_PyRuntime.ceval.gil.interval * 1000;
+#endif
+}
+
 /* Until 3.11: have the holder give the interpreter away; to be followed at once by taking it. */
 static inline void
 hurry_holder(PyInterpreterState *interp)

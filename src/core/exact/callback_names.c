@@ -3,8 +3,6 @@
 #include "exact/callback_names.h"
 #include "cpython/inspect.h"
 
-#define DEEPEST 8 /* partials of partials */
-
 typedef struct {
     void *key;
     PyObject *type; /* strong, where the key is its address; or NULL */
@@ -21,7 +19,7 @@ static PyObject *
 function_of(PyObject *callback)
 {
     Py_INCREF(callback);
-    for (int depth = 0; depth < DEEPEST; depth++) {
+    for (int depth = 0; depth < DEEPEST_PARTIAL; depth++) {
         PyObject *inner = NULL;
         if (PyMethod_Check(callback)) {
             inner = Py_NewRef(PyMethod_GET_FUNCTION(callback));

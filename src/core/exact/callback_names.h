@@ -6,6 +6,8 @@
 
 #pragma GCC visibility push(hidden)
 
+#define DEEPEST_PARTIAL 16 /* bound methods and partials, one within the other */
+
 typedef struct {
     Array items; /* of Callback */
     Index index;

@@ -11,9 +11,11 @@
 #pragma GCC visibility push(hidden)
 
 #define MOST_EXACT 4 /* traces with exact awaits at once */
+/* What the track and the waker of a step say: `fgtrace._recording.step_records`. */
 #define CALLBACK 0x80000000U
 #define THREAD 0xFFFFFFFEU
 #define NOBODY 0xFFFFFFFFU
+#define SOURCE_SHIFT 24
 enum { SOON, TIMER, SELECTOR, FROM_THREAD };
 
 typedef struct Exact { /* of one trace with exact awaits */

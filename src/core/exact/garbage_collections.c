@@ -1,8 +1,6 @@
 /* Exact awaits: the collections of the garbage collector. There are many of the young in a busy program. */
 #include "exact/garbage_collections.h"
 
-#define MOST_COLLECTIONS 100000 /* more are counted only */
-
 static int64_t
 number_of(PyObject *information, const char *name)
 {

@@ -7,6 +7,7 @@
 
 #pragma GCC visibility push(hidden)
 
+#define MOST_COLLECTIONS 100000 /* more are counted only */
 #define COLLECTION_NUMBERS 5 /* of a collection: start, end, native id of the thread, generation, collected */
 
 typedef struct {

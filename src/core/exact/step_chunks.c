@@ -12,8 +12,6 @@
 
 #define STEPS_A_CHUNK 4096
 
-_Static_assert(sizeof(Step) == 40, "fgtrace._step_records reads five words");
-
 struct StepChunk {
     struct StepChunk *next;
     size_t used;
@@ -200,7 +198,7 @@ chunks_amend(Steps *steps, uint64_t number, int32_t stack, uint32_t detail)
     /* the first one may be on its way to the file just now: it is left alone where there is another */
     if (number >= first && chunk != NULL && (chunk != steps->first || steps->chunks <= steps->most_chunks)) {
         Step *step = &chunk->steps[place];
-        if (stack >= GONE) {
+        if (stack != AS_IT_IS) {
             step->stack = (uint32_t)stack;
         }
         step->detail = detail;

@@ -12,6 +12,10 @@ typedef struct {
     uint32_t track, waker, stack, detail;
 } Step;
 
+#define STEP_FORMAT "qqqIIII" /* by which Python reads it: fgtrace._recording.step_records */
+_Static_assert(sizeof(Step) == 40 && offsetof(Step, track) == 24 && offsetof(Step, detail) == 36,
+               "steps are read by STEP_FORMAT");
+
 typedef struct StepChunk StepChunk;
 
 typedef struct {

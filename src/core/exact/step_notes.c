@@ -122,7 +122,7 @@ end_first_steps_in(size_t place, uint32_t index, int64_t now)
     for (size_t item = 0; item < exact->tasks->used; item++) {
         Task *record = task_at(exact->tasks, item);
         PyObject *task = task_of(record);
-        bool was_running = record->loop == index && record->detail == 0 && record->track != NONE;
+        bool was_running = record->loop == index && record->detail == RUNNING && record->track != NONE;
         if (task != NULL && was_running && !(record->flags & (TASK_HAS_STEPPED | TASK_DONE))) {
             Step step = {.start = 0, .end = relative(exact, now), .ready = -1, .track = record->track, .waker = NOBODY};
             step_of_task(exact, record, task, &step);

@@ -45,7 +45,7 @@ waker_in(size_t place)
     }
     if (open->task == NULL) {
         uint32_t index = exact_loop_index(open->loop, place);
-        return index == NONE ? NOBODY : CALLBACK | (uint32_t)open->source << 24 | index;
+        return index == NONE ? NOBODY : CALLBACK | (uint32_t)open->source << SOURCE_SHIFT | index;
     }
     if (open->track[place] == NONE) {
         const Task *record = step_record(exacts.traces[place], open);

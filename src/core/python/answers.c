@@ -51,8 +51,8 @@ amend(Core *self, PyObject *arguments)
     if (row == NULL) {
         Py_RETURN_FALSE;
     }
-    if (stack < GONE) {
-        stack = (int)row->stack; /* as it is */
+    if (stack == AS_IT_IS) {
+        stack = (int)row->stack;
     }
     Task *record = task_find(&self->tasks, task);
     if (record != NULL && record->track == row->track && record->stack == row->stack && record->detail == row->detail) {

@@ -213,7 +213,7 @@ core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
     self->tasks.is_wanted = tasks != 0;
     self->threads.active = Py_NewRef(active);
     self->threads.hidden = PyAnySet_Check(hidden) ? Py_NewRef(hidden) : NULL;
-    self->tables.waits = 2; /* running and runnable */
+    self->tables.waits = FIRST_WAIT;
     self->clock = clock_new(&self->tables, &self->pace, &tick_jobs, self, max_overhead);
     if (self->clock == NULL || !tables_begin(&self->tables, (size_t)most_nodes)) {
         PyErr_NoMemory();

@@ -1,4 +1,5 @@
 /* ``fgtrace._core``: what belongs to no one core. */
+#include "python/constants.h"
 #include "python/core_type.h"
 #include "exact/exact.h"
 #include "exact/open_steps.h"
@@ -102,9 +103,12 @@ PyMODINIT_FUNC
 PyInit__core(void)
 {
     PyObject *type = (PyObject *)core_type_ready();
-    PyObject *module = type != NULL ? PyModule_Create(&definition) : NULL;
+    PyObject *constants = type != NULL ? constants_new() : NULL;
+    PyObject *module = constants != NULL ? PyModule_Create(&definition) : NULL;
     bool is_whole = module != NULL && PyModule_AddObjectRef(module, "Core", type) == 0 &&
+                    PyModule_AddObjectRef(module, "constants", constants) == 0 &&
                     PyModule_AddIntConstant(module, "version_hex", PY_VERSION_HEX) == 0;
+    Py_XDECREF(constants);
     if (!is_whole) {
         Py_CLEAR(module);
     }

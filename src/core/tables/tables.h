@@ -7,7 +7,11 @@
 
 #pragma GCC visibility push(hidden)
 
-#define GONE (-1)
+/* Stacks that are none of the tree's: the track ends; (in an answer) the stack stays as it is. The root is empty. */
+enum { EMPTY = 0, GONE = -1, AS_IT_IS = -2 };
+/* Details of a task's row: it runs, it waits for its turn; from the next number on it is one of the waits. */
+enum { RUNNING, RUNNABLE, FIRST_WAIT };
+enum { GAP_LATE, GAP_SKIPPED };
 #define OFFSET_BITS 24
 #define ROWS_A_CHUNK 4096
 #define NOTES_A_CHUNK 1024
@@ -21,9 +25,12 @@ typedef struct {
     uint32_t flags;
 } Code;
 
-typedef struct {
+typedef struct { /* Python reads it by ROW_FORMAT */
     int64_t time, track, stack, detail;
 } Row;
+
+#define ROW_FORMAT "qqqq"
+_Static_assert(sizeof(Row) == 32 && offsetof(Row, detail) == 24, "rows are read by ROW_FORMAT");
 
 typedef struct Chunk {
     struct Chunk *next;

@@ -2,7 +2,6 @@
 #include "tables/walk.h"
 #include "cpython/inspect.h"
 
-#define LONGEST_CHAIN 2000
 
 bool
 path_push(Path *path, uint64_t element)

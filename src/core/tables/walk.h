@@ -7,6 +7,8 @@
 
 #pragma GCC visibility push(hidden)
 
+#define LONGEST_CHAIN 2000 /* links of an await chain that are followed */
+
 typedef struct {
     uint64_t *items;
     size_t used, room;

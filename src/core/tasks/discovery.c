@@ -12,7 +12,6 @@
 #define A_BATCH 32   /* slots or nodes between two readings of the clock: a new task costs a microsecond */
 #define LONGEST_SEARCH 100000 /* ns, after a step */
 #define LARGE 16384            /* slots: they take some ten microseconds */
-#define SEARCH_SHARE 20       /* so much of the time between two that take long */
 #define FEW 500      /* below so many tasks, the lists are searched to their ends */
 
 typedef struct { /* the search of a list of tasks was cut short: it goes on here */

@@ -6,6 +6,8 @@
 
 #pragma GCC visibility push(hidden)
 
+#define SEARCH_SHARE 20 /* a search that took long is repeated after so many times its length only */
+
 void tasks_discover(Tasks *tasks, int64_t now, int64_t until);
 void tasks_discover_here(Tasks *tasks, int64_t now); /* those of this thread */
 bool tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int64_t now);

@@ -99,7 +99,7 @@ task_chain(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t
     if (!is_whole) {
         *ask = QUESTION_CHAIN;
     }
-    *detail = 1; /* runnable */
+    *detail = RUNNABLE;
     if (waiter == NULL || future_state(tasks, waiter) > 0) {
         return stack;
     }
@@ -142,7 +142,7 @@ changed(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t no
     }
     task_note_waiter(tasks, record, waiter);
     int32_t stack;
-    uint32_t detail = 0; /* running */
+    uint32_t detail = RUNNING;
     QuestionKind ask = NO_QUESTION;
     if (waiter == NULL && is_executing(coro)) {
         stack = running_stack(tasks, record, coro);
@@ -187,7 +187,7 @@ task_observe(Tasks *tasks, Task *record, bool ran, int64_t now)
     }
     PyObject *waiter = field_at(task, tasks->at.waiter);
     if (!ran && is_waiter(record, waiter) &&
-        (record->detail == 1) == (future_state(tasks, waiter) > 0)) {
+        (record->detail == RUNNABLE) == (future_state(tasks, waiter) > 0)) {
         return true;
     }
     if (record->flags & TASK_WAITS_FOR_LOOP) {

@@ -130,7 +130,7 @@ future_state(const Tasks *tasks, PyObject *future) /* 0 pending, -1 not to be re
 static inline bool
 task_waits(const Task *record)
 {
-    return (record->flags & TASK_WAITS_PLAINLY) && record->detail != 1;
+    return (record->flags & TASK_WAITS_PLAINLY) && record->detail != RUNNABLE;
 }
 
 #pragma GCC visibility pop

@@ -7,8 +7,8 @@
 
 #pragma GCC visibility push(hidden)
 
-/* In the order of `fgtrace._core_sampler.KINDS`. */
-enum { KIND_TASK = 2, KIND_THREAD, KIND_IO, KIND_FUTURE };
+/* The kinds of waits, after those that are none: `fgtrace._recording.core_recording.KINDS`. */
+enum { KIND_TASK = FIRST_WAIT, KIND_THREAD, KIND_IO, KIND_FUTURE };
 
 typedef struct {
     PyTypeObject *type;

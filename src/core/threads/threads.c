@@ -8,14 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STILL 0.02
-#define BUSY 0.9
-/* A thread that waits for the GIL wakes at each switch interval (5 ms) to ask for it, which takes it some
- * microseconds. One whose clock did not move at all for two of them waits for something else. */
-#define FROZEN_AFTER 10000000
-#define SOONEST 500000
-
-enum { UNKNOWN, RAN, SOME, STOOD_STILL, STARVED, ENDED = -1, TOO_SOON = -2, FROZEN = -3, UNSURE = -4 };
+/* Of a clock that did not move at all, and not for long: what else moved decides. */
+#define UNSURE (-4)
 
 static bool
 cpu_ns(int64_t native, int64_t *cpu)
@@ -43,7 +37,7 @@ judge(int64_t used, int64_t elapsed)
 
 /* What the thread's CPU clock did since the last look. */
 static int8_t
-ran(Thread *thread, int64_t time, bool is_soon)
+ran(Thread *thread, int64_t time, int64_t frozen_after, bool is_soon)
 {
     int64_t cpu;
     if (!cpu_ns(thread->native, &cpu)) {
@@ -67,7 +61,7 @@ ran(Thread *thread, int64_t time, bool is_soon)
         thread->moved = time;
         return judge(used, elapsed);
     }
-    return time - thread->moved >= FROZEN_AFTER ? FROZEN : UNSURE;
+    return time - thread->moved >= frozen_after ? FROZEN : UNSURE;
 }
 
 /* Whether the system would run a thread if it had a processor free (10 us). */
@@ -259,6 +253,7 @@ threads_walk(Threads *threads, int64_t now)
     size_t seen = 0, hint = 0;
     threads->tick++;
     PyInterpreterState *interp = PyInterpreterState_Get();
+    int64_t frozen_after = FROZEN_AFTER * switch_interval_ns(interp);
     for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts != NULL; ts = PyThreadState_Next(ts)) {
         size_t first = threads->walk->path.used;
         Frame *top = thread_top(ts);
@@ -280,7 +275,7 @@ threads_walk(Threads *threads, int64_t now)
         thread->count = threads->walk->path.used - first;
         thread->tick = threads->tick;
         if (threads->is_wanted) {
-            thread->value = ran(thread, time, is_soon);
+            thread->value = ran(thread, time, frozen_after, is_soon);
             rename_thread(threads, thread);
         }
         seen++;

@@ -7,6 +7,17 @@
 
 #pragma GCC visibility push(hidden)
 
+/* Of the time between two ticks: below it a CPU clock counts as still, from it on as busy. */
+#define STILL 0.02
+#define BUSY 0.9
+/* A thread that waits for the GIL wakes at each switch interval to ask for it, which takes it some microseconds. One whose
+ * clock did not move at all for so many of them waits for something else. */
+#define FROZEN_AFTER 2
+#define SOONEST 500000 /* ns: a tick that comes sooner after the last one tells nothing of the clocks */
+
+/* What a thread's CPU clock did: the first five are noted, as `fgtrace._sampling.collect.threads` numbers them. */
+enum { UNKNOWN, RAN, SOME, STOOD_STILL, STARVED, ENDED = -1, TOO_SOON = -2, FROZEN = -3 };
+
 typedef struct {
     uint64_t id; /* the thread state's: never used twice */
     unsigned long ident;

@@ -14,12 +14,13 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from types import CodeType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fgtrace._model.values import Collection, FrameName, Gap, Waiter, WaiterKind
 from fgtrace._recording.recording import (
     FORGOTTEN,
     GONE,
+    ROW_BYTES,
     CallbackEntry,
     CodeEntry,
     LoopEntry,
@@ -29,8 +30,16 @@ from fgtrace._recording.recording import (
 
 __all__ = ["KINDS", "CoreRecording"]
 
-#: In the order of the C core's numbers (`tasks/waiters.c`).
+#: The kinds of waiters by the C core's numbers.
 KINDS: tuple[WaiterKind, ...] = ("running", "runnable", "task", "thread", "io", "future")
+
+#: The kinds of notes, likewise.
+(
+    NOTE_THREAD, NOTE_TASK, NOTE_NAME, NOTE_END, NOTE_PARENT, NOTE_LOOP,
+    NOTE_PLACE, NOTE_WAIT, NOTE_GAP, NOTE_EXACT, NOTE_CALLBACK,
+) = range(11)  # fmt: skip
+#: The kinds of gaps, likewise.
+GAPS: tuple[Literal["late", "skipped"], ...] = ("late", "skipped")
 
 T = TypeVar("T")
 _Note = tuple[int, int, int, int, int, Any, Any]
@@ -58,10 +67,19 @@ class CoreRecording(Recording):
         self._callbacks: list[tuple[int, str]] = []
         self.waiters += [Waiter("running"), Waiter("runnable")]
         self._waiter_ids.update({waiter: place for place, waiter in enumerate(self.waiters)})
-        self._note_handlers: tuple[Callable[[_Note], None], ...] = (  # in the order of tables.h
-            self._thread, self._task, self._name, self._end,
-            self._parent, self._loop, self._place, self._wait, self._gap, self._exact, self._callback,
-        )  # fmt: skip
+        self._note_handlers: dict[int, Callable[[_Note], None]] = {
+            NOTE_THREAD: self._thread,
+            NOTE_TASK: self._task,
+            NOTE_NAME: self._name,
+            NOTE_END: self._end,
+            NOTE_PARENT: self._parent,
+            NOTE_LOOP: self._loop,
+            NOTE_PLACE: self._place,
+            NOTE_WAIT: self._wait,
+            NOTE_GAP: self._gap,
+            NOTE_EXACT: self._exact,
+            NOTE_CALLBACK: self._callback,
+        }
 
     # what Python adds while the program runs
 
@@ -130,7 +148,7 @@ class CoreRecording(Recording):
         """
         with self._lock:
             rows = self.core.take_rows()
-            self.observations += len(rows) // 32
+            self.observations += len(rows) // ROW_BYTES
             self.add_rows(rows)
             self.counters.frombytes(self.core.take_counters())
 
@@ -206,7 +224,7 @@ class CoreRecording(Recording):
             else:
                 self.tracks[track].args.update(found)
 
-    # notes, in the order of their kinds in tables.h: kind, track, time, number, ticks, name, root
+    # notes: kind, track, time, number, ticks, name, root
 
     def _put_track(self, track: int, entry: TrackEntry) -> None:
         _put(self.tracks, track, entry, TrackEntry("task", "", 0))
@@ -252,8 +270,8 @@ class CoreRecording(Recording):
         _put(self.waiters, place, Waiter(KINDS[kind], name or "", task), Waiter("future"))
 
     def _gap(self, note: _Note) -> None:
-        _, skipped, start, end, ticks, *_ = note
-        self.gaps.append(Gap(start, end, "skipped" if skipped else "late", ticks))
+        _, kind, start, end, ticks, *_ = note
+        self.gaps.append(Gap(start, end, GAPS[kind], ticks))
 
     def _exact(self, note: _Note) -> None:
         loop = self.loops[note[1]]

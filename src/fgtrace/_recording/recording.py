@@ -37,6 +37,7 @@ __all__ = [
     "FORGOTTEN",
     "GONE",
     "OFFSET_BITS",
+    "ROW_BYTES",
     "CallbackEntry",
     "CodeEntry",
     "LoopEntry",
@@ -54,7 +55,8 @@ _CODE_BYTES = 700
 TRACK_BYTES = 400
 #: Bytes of a waiter, with the two dictionaries that know it; of a loop.
 _WAITER_BYTES, _LOOP_BYTES = 500, 300
-_ROWS_BYTES = 1024 * 32
+ROW_BYTES = 32
+_ROWS_BYTES = 1024 * ROW_BYTES
 _STEPS_BYTES = 8192 * STEP_BYTES
 #: Runs of the garbage collector, and requests, that are kept; later ones are only counted.
 MOST_COLLECTIONS = 100_000

@@ -34,6 +34,7 @@ __all__ = [
     "SELECTOR",
     "SOON",
     "SOURCES",
+    "SOURCE_SHIFT",
     "STEP_BYTES",
     "THREAD",
     "THREADSAFE",
@@ -56,7 +57,7 @@ SOON, TIMER, SELECTOR, THREADSAFE = range(4)
 SOURCES = ("soon", "timer", "selector", "thread")
 
 _LOW = 0xFFFFFFFF
-_SOURCE_SHIFT = 24
+SOURCE_SHIFT = 24
 
 #: start, end, ready, track, waker, stack, detail
 StepRecord = tuple[int, int, int, int, int, int, int]
@@ -92,4 +93,4 @@ def source_of(waker: int) -> tuple[int, int] | None:
     if waker < CALLBACK or waker >= THREAD:
         return None
     rest = waker - CALLBACK
-    return rest & (1 << _SOURCE_SHIFT) - 1, rest >> _SOURCE_SHIFT
+    return rest & (1 << SOURCE_SHIFT) - 1, rest >> SOURCE_SHIFT

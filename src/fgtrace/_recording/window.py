@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Literal
 
 from fgtrace._model.values import Observation, Request
-from fgtrace._recording.recording import FORGOTTEN, GONE, Recording, TrackEntry
+from fgtrace._recording.recording import FORGOTTEN, GONE, ROW_BYTES, Recording, TrackEntry
 from fgtrace._recording.ring import ROW, STEP, LastRows, Ring, ended_in
 from fgtrace._recording.spill import in_blocks
 from fgtrace._recording.step_records import CALLBACK, NOBODY, STEP_BYTES, StepRecord, unpack_steps
@@ -111,7 +111,7 @@ class Window(ClippedRecording):
 
     def row_blocks(self) -> Iterator[bytes]:
         for chunk in self._chunks:
-            yield from in_blocks(chunk.rows, _A_BLOCK * 32)
+            yield from in_blocks(chunk.rows, _A_BLOCK * ROW_BYTES)
 
     def step_blocks(self) -> Iterator[bytes]:
         for chunk in self._chunks:

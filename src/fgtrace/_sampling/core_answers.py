@@ -21,7 +21,9 @@ __all__ = ["Answerer", "CoreTaskCollector"]
 
 #: Whether native tasks are in lists of the interpreter, and its sets have the others only.
 NATIVE_LISTS = sys.version_info[:2] >= (3, 14)
-WAIT, CHAIN, OWNER, LABELS = range(4)  # in the order of core.h
+#: The kinds of questions, by the C core's numbers.
+WAIT, CHAIN, OWNER, LABELS = range(4)
+#: Details of a task that waits for nothing, and a stack that an answer leaves as it is, likewise.
 RUNNING, RUNNABLE = range(2)
 AS_IT_IS = -2
 

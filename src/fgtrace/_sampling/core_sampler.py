@@ -42,10 +42,6 @@ TASKS_SHARE, SHORTEST_LOOK, LONGEST_LOOK = 0.6, 20_000, 300_000
 NODE_BYTES = 28
 #: Looks that a trace with exact awaits begins with, at most: 100,000 tasks take some hundred.
 MOST_LOOKS = 2000
-#: From so many tasks on it pays to know which of them ran (clock.c has the same).
-MANY_TASKS = 2000
-#: Rows that wait in the core until they are fetched (clock.c has the same).
-MOST_ROWS = 65_536
 
 
 class CoreSampler(Sampler):
@@ -64,6 +60,8 @@ class CoreSampler(Sampler):
 
     def __init__(self, options: Options) -> None:
         self._module = module = load_core()
+        self._many_tasks: int = module.constants["MANY_TASKS"]  # when they are there, the core calls us
+        self._most_rows: int = module.constants["MOST_ROWS"]
         self._period = round(1e9 / options.hz)
         self._core = module.Core(
             period=self._period,
@@ -237,13 +235,13 @@ class CoreSampler(Sampler):
             self._hand_over()
         if self._all is not None:
             self._all.sample(now, sys._current_frames())
-        elif stats["tasks"] > MANY_TASKS and not (self._asked or self._exact or self._is_paused):
+        elif stats["tasks"] > self._many_tasks and not (self._asked or self._exact or self._is_paused):
             self._asked = True
             self._marks = hook_steps(self._module, self._step)
             self._core.mark_steps(self._marks is not None)
         if self._exact is not None:
             self._core.purge()
-        if stats["pending"] >= MOST_ROWS:
+        if stats["pending"] >= self._most_rows:
             self.recording.drain_rows()
             self.recording.trim()
 

@@ -34,7 +34,7 @@ ENDED, TOO_SOON, FROZEN = -1, -2, -3
 
 #: A thread that waits for the GIL wakes at each switch interval to ask for it, which takes it some
 #: microseconds. One whose clock did not move at all in so many intervals waits for something else.
-FROZEN_AFTER = 6
+FROZEN_AFTER = 2
 
 #: A look that comes sooner than this (ns) after the last one, as it does after a late tick, tells
 #: nothing: the tracer itself held the interpreter, and nobody's clock moved.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fgtrace._recording.recording import EMPTY
-from fgtrace._recording.step_records import CALLBACK, SELECTOR, SOON, THREADSAFE, TIMER
+from fgtrace._recording.step_records import CALLBACK, SELECTOR, SOON, SOURCE_SHIFT, THREADSAFE, TIMER
 from fgtrace._sampling.collect.await_chain import is_running
 from fgtrace._sampling.collect.tasks import SeenTask, no_reference
 
@@ -50,7 +50,7 @@ class OpenStep:
         It is a callback's.
         """
         self.track = CALLBACK | loop
-        self.word = CALLBACK | source << 24 | loop
+        self.word = CALLBACK | source << SOURCE_SHIFT | loop
         self.stack, self.detail = function, source
 
 

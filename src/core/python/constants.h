@@ -1,0 +1,12 @@
+/* The constants that C and Python share. */
+#ifndef FGTRACE_PYTHON_CONSTANTS_H
+#define FGTRACE_PYTHON_CONSTANTS_H
+
+#include "cpython/version_compat.h"
+
+#pragma GCC visibility push(hidden)
+
+PyObject *constants_new(void);
+
+#pragma GCC visibility pop
+#endif
