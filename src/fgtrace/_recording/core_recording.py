@@ -50,7 +50,7 @@ class CoreRecording(Recording):
     Hold the observations of one trace that a C core makes.
 
     Args:
-        core: the core, a `fgtrace._core.Core`.
+        core: the core, a `Core` of `fgtrace._core`.
         max_memory: bytes, see `Recording`.
     """
 
