@@ -120,13 +120,13 @@ class _Snapshot(TaskCollector):
         ):
             entry = recording.tracks[track]
             state, *chain = (resolver.frames[step.number] for step in resolver.path("task", *rows[track]))
-            said = dict(state.args)
+            args = dict(state.args)
             found.append(
                 TaskNow(
-                    name=entry.name, coroutine=entry.root, request=requests.get(track), loop=loops[entry.loop],
-                    state=state.name, on=_text(said.get("on")), seconds=lasted.get(track),
+                    name=entry.name, coroutine=entry.root, request=requests.get(track),
+                    loop=loops[entry.loop], state=state.name, on=_text(args.get("on")), seconds=lasted.get(track),
                     chain=tuple(Call(frame.name, frame.file, frame.line) for frame in chain),
-                    awaits=_text(said.get("task")),
+                    awaits=_text(args.get("task")),
                     awaited_by=tuple(recording.tracks[each].name for each in awaited.get(track, ())),
                 )
             )  # fmt: skip
