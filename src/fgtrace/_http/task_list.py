@@ -124,7 +124,8 @@ class _Snapshot(TaskCollector):
             found.append(
                 TaskNow(
                     name=entry.name, coroutine=entry.root, request=requests.get(track),
-                    loop=loops[entry.loop], state=state.name, on=_text(args.get("on")), seconds=lasted.get(track),
+                    loop=loops[entry.loop], state=state.name,
+                    on=_text(args.get("on")), seconds=lasted.get(track),
                     chain=tuple(Call(frame.name, frame.file, frame.line) for frame in chain),
                     awaits=_text(args.get("task")),
                     awaited_by=tuple(recording.tracks[each].name for each in awaited.get(track, ())),

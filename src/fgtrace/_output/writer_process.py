@@ -29,7 +29,7 @@ from typing import IO, TYPE_CHECKING, Any
 from fgtrace._formats.destination import packing
 from fgtrace._options.options import PACKED
 from fgtrace._output.captured_trace import CapturedTrace
-from fgtrace._output.metadata import PATIENCE, considerate, paced
+from fgtrace._output.pacing import PATIENCE, considerate, paced
 from fgtrace._output.transfer import pack_trace, unpack_trace
 
 if TYPE_CHECKING:

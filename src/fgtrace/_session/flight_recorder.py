@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Self
 from fgtrace._formats.destination import make_sink
 from fgtrace._options.options import MIB, RECORDED, Destination, Options
 from fgtrace._options.parsing import refuse_unknown
-from fgtrace._output.metadata import metadata, paced
+from fgtrace._output.metadata import metadata
+from fgtrace._output.pacing import paced
 from fgtrace._recording.ring import Ring
 from fgtrace._recording.window import Window
 from fgtrace._sampling.choose import make_sampler, tell_running_loop
