@@ -78,10 +78,10 @@ def foreign(drawing: Drawing) -> Iterator[bytes]:
 
 
 def write(name: str, drawing: Drawing, path: Path) -> None:
-    pieces = foreign(drawing) if name == "foreign" else encoder_of(name)(drawing, {})
+    chunks = foreign(drawing) if name == "foreign" else encoder_of(name)(drawing, {})
     with path.open("wb") as file:
-        for piece in pieces:
-            file.write(piece)
+        for chunk in chunks:
+            file.write(chunk)
 
 
 def convert(source: Path, target: Path, name: str) -> tuple[float, float]:

@@ -28,7 +28,7 @@ import fgtrace
 from fgtrace._output import writer_process as _apart
 from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._output.transfer import pack_trace, unpack_trace
-from fgtrace._output.writer_process import write_aside
+from fgtrace._output.writer_process import write_by_process
 from live import MOUNTS, SECONDS, live, until
 
 FORMATS = ["json", "perfetto", "speedscope", "folded", "pprof", "firefox", "html"]
@@ -83,7 +83,7 @@ def written(
     captured: CapturedTrace, *, compress: bool = False, check: Callable[[], object] = lambda: None
 ) -> bytes:
     with TemporaryFile() as file:
-        write_aside(captured, file, compress=compress, check=check)
+        write_by_process(captured, file, compress=compress, check=check)
         size = os.fstat(file.fileno()).st_size
         file.seek(0)
         assert size == len(file.read())
@@ -122,7 +122,7 @@ def test_bytes_are_the_same(core: str, awaits: str, starts: list[int]) -> None:
         for format_ in FORMATS:
             asked = captured._replace(options=replace(captured.options, format=format_))
             found = written(asked)
-            assert (gzip.decompress(found) if format_ == "pprof" else found) == b"".join(asked.pieces()), (
+            assert (gzip.decompress(found) if format_ == "pprof" else found) == b"".join(asked.chunks()), (
                 format_
             )
     assert len(starts) == len(FORMATS)
@@ -138,7 +138,7 @@ def test_windows(core: str, awaits: str, starts: list[int]) -> None:
         for _ in range(8):  # 80 ms each
             asyncio.run(crowd())
         captured = recorder.cut(0.3, fgtrace.Config(format="perfetto"), "")
-        assert written(captured) == b"".join(captured.pieces())
+        assert written(captured) == b"".join(captured.chunks())
     assert len(starts) == 1
 
 
@@ -153,7 +153,7 @@ def test_much(starts: list[int]) -> None:
             if number % 1000 == 0:
                 recording.trim()
         assert recording.spilled
-        assert written(captured) == b"".join(captured.pieces())
+        assert written(captured) == b"".join(captured.chunks())
         sizes = {name: len(marshal.dumps(value)) for name, value in pack_trace(captured) if name != "codes"}
         assert max(sizes.values()) < 400_000, sizes
         there = unpack_trace(iter(list(pack_trace(captured))))
@@ -167,9 +167,9 @@ def test_packed(starts: list[int]) -> None:
     Packed where the client wants it, or the format is.
     """
     with taken() as captured:
-        assert gzip.decompress(written(captured, compress=True)) == b"".join(captured.pieces())
+        assert gzip.decompress(written(captured, compress=True)) == b"".join(captured.chunks())
         asked = captured._replace(options=fgtrace.Config(format="perfetto.gz"))
-        assert gzip.decompress(written(asked)) == b"".join(asked.pieces())
+        assert gzip.decompress(written(asked)) == b"".join(asked.chunks())
     assert len(starts) == 2
 
 
@@ -179,7 +179,7 @@ def test_little_is_written_here(starts: list[int], monkeypatch: pytest.MonkeyPat
     """
     with taken() as captured:
         monkeypatch.setattr(_apart, "WORTH", captured.recording.observations + captured.recording.stepped + 1)
-        assert written(captured) == b"".join(captured.pieces())
+        assert written(captured) == b"".join(captured.chunks())
     assert not starts
 
 
@@ -223,7 +223,7 @@ def test_goes_on_with_more(core: str) -> None:
             done.append((number, threading.get_ident()))
             yield
 
-    _apart._in_turns(work(), 0.01)
+    _apart._run_at_low_priority(work(), 0.01)
     assert [number for number, _ in done] == list(range(10))
     assert done[0][1] != threading.get_ident() == done[-1][1]
 
@@ -234,7 +234,7 @@ def test_fails_as_it_should() -> None:
         raise OSError("no room")
 
     with pytest.raises(OSError, match="no room"):
-        _apart._in_turns(work(), 10)
+        _apart._run_at_low_priority(work(), 10)
 
 
 def test_nobody_wants_it(starts: list[int]) -> None:
@@ -247,7 +247,7 @@ def test_nobody_wants_it(starts: list[int]) -> None:
             raise KeyboardInterrupt
 
     with taken() as captured, TemporaryFile() as file, pytest.raises(KeyboardInterrupt):
-        write_aside(captured, file, check=look)
+        write_by_process(captured, file, check=look)
     assert len(starts) == 1
     assert not is_there(starts[0])
 
@@ -287,7 +287,7 @@ def test_without(
             places = {"other": "/bin/sh", "absent": str(tmp_path / "python")}
             monkeypatch.setattr(sys, "executable", places.get(fault, str(broken)))
         found = written(captured, check=kill if fault == "killed" else lambda: None)
-        assert found == b"".join(captured.pieces())
+        assert found == b"".join(captured.chunks())
     assert ("failed, and is done here" in caplog.text) == (fault in ("broken", "killed"))
     assert not any(is_there(pid) for pid in starts)
 

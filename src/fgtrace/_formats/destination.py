@@ -1,10 +1,10 @@
 """
-Where bytes go: a file that becomes whole at once, or somebody else's file object.
+The destination of a trace: a file that becomes whole at once, or a file object of the program's.
 
-A path is written as ``<path>.partial`` beside itself and renamed when it is whole. That file is
-made when the trace starts and says so, so a program that is killed leaves the last whole file
-untouched and a note that another was under way. A path that is no regular file (a pipe,
-``/dev/null``) is written as it is.
+A file is written as ``<path>.partial`` beside its path, and renamed when it is whole. The partial file is
+made when the trace starts, as a placeholder that says so. So a program that is killed leaves the last whole
+file untouched, and a sign that another trace was under way. A path that is no regular file (a pipe,
+``/dev/null``) is written directly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fgtrace.errors import SinkError
 __all__ = ["FileSink", "Sink", "make_sink", "packing"]
 
 PARTIAL = ".partial"
-_NOTE = (
+_PLACEHOLDER = (
     b'{"traceEvents":[],"metadata":{"fgtrace":'
     b'{"complete":false,"note":"a trace was under way and did not end"}}}\n'
 )
@@ -31,32 +31,32 @@ _NOTE = (
 
 class Sink(Protocol):
     """
-    Takes a trace's bytes.
+    Writes a trace's bytes to its destination.
     """
 
     def begin(self) -> SinkError | None:
         """
-        The trace starts. Never raises: what stands in the way now is returned, and what still does at the
-        trace's end comes out of `write`.
+        Prepare for a trace that starts. An error is returned, not raised; if the obstacle is still there when
+        the trace ends, `write` raises.
         """
 
-    def write(self, pieces: Iterable[bytes]) -> None:
+    def write(self, chunks: Iterable[bytes]) -> None:
         """
         Write the whole trace.
 
         Raises:
-            SinkError: with the cause; nothing half-written stands under the final name.
+            SinkError: with the cause; no half-written file is left under the final name.
         """
 
     def abandon(self) -> None:
         """
-        There will be no trace; leave nothing behind.
+        Leave nothing behind, as there will be no trace.
         """
 
 
 class FileSink:
     """
-    A path.
+    Writes to a path.
     """
 
     def __init__(self, path: str, *, compress: bool = False) -> None:
@@ -73,17 +73,17 @@ class FileSink:
             if os.path.isdir(self._path):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self._path)
             with open(self._partial, "wb") as file:
-                file.write(_NOTE)
+                file.write(_PLACEHOLDER)
         except OSError as error:
             return SinkError(self._given, error)
         return None
 
-    def write(self, pieces: Iterable[bytes]) -> None:
-        self.fill(lambda file: _write(file, pieces, compress=self._compress))
+    def write(self, chunks: Iterable[bytes]) -> None:
+        self.write_with(lambda file: _write(file, chunks, compress=self._compress))
 
-    def fill(self, write: Callable[[IO[bytes]], object]) -> None:
+    def write_with(self, write: Callable[[IO[bytes]], object]) -> None:
         """
-        As `write`, by somebody who writes all of the file, and packs it if it is to be.
+        Write the whole trace by a function, which packs the bytes if they are to be packed; else as `write`.
         """
         try:
             with open(self._partial, "wb") as file:
@@ -105,7 +105,7 @@ class FileSink:
 
 class ObjectSink:
     """
-    A binary file object: written, never closed.
+    Writes to a binary file object, and never closes it.
     """
 
     def __init__(self, file: IO[bytes], *, compress: bool) -> None:
@@ -115,9 +115,9 @@ class ObjectSink:
     def begin(self) -> None:
         return None
 
-    def write(self, pieces: Iterable[bytes]) -> None:
+    def write(self, chunks: Iterable[bytes]) -> None:
         target = _Guarded(self._file)
-        _write(target, pieces, compress=self._compress)
+        _write(target, chunks, compress=self._compress)
         flush = getattr(self._file, "flush", None)
         if callable(flush):
             target.call(flush)
@@ -128,7 +128,7 @@ class ObjectSink:
 
 class _Guarded(io.RawIOBase):
     """
-    Somebody else's file object: whatever it raises is a `SinkError`, and a short write goes on.
+    A file object of the program's: whatever it raises becomes a `SinkError`, and a short write is continued.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -151,16 +151,16 @@ class _Guarded(io.RawIOBase):
             raise SinkError(getattr(self._file, "name", self._file), error) from error
 
 
-def _write(file: IO[bytes] | _Guarded, pieces: Iterable[bytes], *, compress: bool) -> None:
+def _write(file: IO[bytes] | _Guarded, chunks: Iterable[bytes], *, compress: bool) -> None:
     with packing(file, compress=compress) as target:
-        for piece in pieces:
-            target.write(piece)
+        for chunk in chunks:
+            target.write(chunk)
 
 
 @contextmanager
 def packing(file: Any, *, compress: bool) -> Iterator[IO[bytes]]:
     """
-    What to write to: the file itself, or what packs it into the file.
+    Yield what to write to: the file itself, or a file that packs into it.
     """
     if not compress:
         yield file
@@ -181,7 +181,7 @@ def _is_special(path: str) -> bool:
 
 def make_sink(dst: Destination, format_: str) -> Sink:
     """
-    The sink for a destination.
+    Return the sink for a destination.
     """
     compress = format_ in PACKED
     if isinstance(dst, (str, os.PathLike)):

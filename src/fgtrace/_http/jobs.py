@@ -20,7 +20,7 @@ from fgtrace._http.messages import HttpResponse, plain_text
 from fgtrace._http.query import refusal
 from fgtrace._options.options import FORMATS, PACKED, Options
 from fgtrace._output.captured_trace import CapturedTrace
-from fgtrace._output.writer_process import write_aside
+from fgtrace._output.writer_process import write_by_process
 from fgtrace._session.flight_recorder import FlightRecorder
 from fgtrace._session.trace import Config, Trace
 from fgtrace.errors import ConfigError, FgtraceError
@@ -173,7 +173,7 @@ class _FileJob(Job):
         captured = self._capture(gone)
         file = tempfile.TemporaryFile(prefix="fgtrace-")  # noqa: SIM115 - the response closes it
         try:
-            write_aside(captured, file, compress=self._compress, check=check)
+            write_by_process(captured, file, compress=self._compress, check=check)
             self._check()
         except BaseException:
             file.close()

@@ -1,3 +1,14 @@
 """
-Output: a captured trace with its metadata on its way to a file, in this process or in one of its own.
+Output: from a captured trace to the bytes of its file, in this process or in a writer process.
+
+- ``captured_trace.py``: a recording that is complete, with the options and the metadata that a file of it
+needs.
+- ``metadata.py``: what the file says of the trace. A new fact goes in there, and into ``docs/formats.md``.
+- ``writer_process.py`` writes the file in a process of its own, to which ``transfer.py`` moves the recording.
+- ``pacing.py``, ``loop_threads.py``: how a thread that writes in the program's own process lets the program
+work.
+- ``live_report.py``: the report of a trace without its file.
+
+Rules: a captured trace is never changed, and may be written several times; the program's priorities, signals
+and sockets are left alone.
 """

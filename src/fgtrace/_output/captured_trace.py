@@ -1,5 +1,5 @@
 """
-A captured trace: a recording that is complete, with all else that a file of it needs.
+A captured trace: a recording that is complete, with all that a file of it needs.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ __all__ = ["CapturedTrace"]
 
 class CapturedTrace(NamedTuple):
     """
-    What was captured, and how it is to be shown.
+    A captured trace.
 
-    ``end``: of the recording, ns on its clock. ``pid``: the process that was traced. ``about``: what the
-    file says of the trace.
+    Attributes:
+        recording: what was recorded.
+        options: those of the trace.
+        end: the recording's end, ns on its clock.
+        pid: the process that was traced.
+        about: the metadata of the file.
     """
 
     recording: Recording
@@ -32,22 +36,22 @@ class CapturedTrace(NamedTuple):
     @property
     def format(self) -> str:
         """
-        The format that is wanted.
+        The format of the file.
         """
         return str(self.options.effective_format)
 
     def timeline(self) -> Timeline:
         """
-        What a viewer draws of it.
+        Return the timeline: what a viewer draws.
         """
         return Timeline(self.recording, self.options, self.end, self.pid)
 
-    def pieces(self, progress: Callable[[int, int], None] | None = None) -> Iterator[bytes]:
+    def chunks(self, progress: Callable[[int, int], None] | None = None) -> Iterator[bytes]:
         """
-        The file, piece by piece.
+        Yield the file in chunks.
 
         Args:
-            progress: called with the observations drawn and their total, now and then.
+            progress: called now and then with the observations that were drawn and their total.
         """
         timeline = self.timeline()
         if progress is not None:

@@ -1,5 +1,5 @@
 """
-The report of a trace in hand: of what it recorded, or of the file that it wrote.
+The report of a trace that this process made: of its recording, or of the file that it wrote.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["of_captured", "of_file"]
 
 def of_captured(captured: CapturedTrace, asked: Mapping[str, Any]) -> Report:
     """
-    The report of what was recorded.
+    Return the report of a captured trace.
 
     Raises:
         ConfigError: a value is not allowed, there is no such task, or there are no states.
@@ -30,7 +30,7 @@ def of_captured(captured: CapturedTrace, asked: Mapping[str, Any]) -> Report:
 
 def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
     """
-    The report of what a trace with these options has written.
+    Return the report of the file that a trace with these options has written.
 
     Raises:
         ConfigError, UnknownOptionError: as of `of_captured`.

@@ -2,9 +2,10 @@
 A captured trace on its way to another process: packed as plain values that `marshal` writes, and
 unpacked there.
 
-It is made while the program goes on, so each value is small: to write one keeps the interpreter for a
-fraction of a millisecond. Functions go with their code objects, as the other process asks these for
-lines and calls. Both sides are the same interpreter and the same version; nothing of it is kept.
+Values are packed while the program goes on, so each is small: writing one holds the interpreter for a
+fraction of a millisecond. Functions go with their code objects, from which the other process reads lines and
+calls. Both sides are the same interpreter and the same version, and no file of this kind outlives the
+writing.
 """
 
 from __future__ import annotations
@@ -24,19 +25,20 @@ from fgtrace._recording.window import ClippedRecording
 
 __all__ = ["pack_trace", "unpack_trace"]
 
-#: Entries of a table, and bytes of an array, that are one value.
+#: How many entries of a table, or bytes of an array, make one value.
 _ENTRIES, _BYTES = 100, 1 << 18
 #: The columns of the table of stacks.
 _COLUMNS = ("parents", "elements")
-#: What a recording knows of itself in single numbers.
+#: The attributes of a recording that are single numbers.
 _NUMBERS = ("observations", "cut", "collections_dropped", "requests_dropped")
-#: What the options of a file are, as far as drawing it asks.
+#: The options that drawing a file needs.
 _OPTIONS = [each.name for each in fields(Options) if each.name not in ("dst", "labels")]
 
 
 def pack_trace(captured: CapturedTrace) -> Iterator[tuple[str, Any]]:
     """
-    The values, each with its name; the first is the captured trace's own.
+    Yield a captured trace as values, each with its name; the first has all but the recording's tables and
+    rows.
     """
     recording, options = captured.recording, captured.options
     asked = {name: getattr(options, name) for name in _OPTIONS} | {"format": captured.format}
@@ -59,7 +61,7 @@ def pack_trace(captured: CapturedTrace) -> Iterator[tuple[str, Any]]:
 
 def unpack_trace(values: Iterator[tuple[str, Any]]) -> CapturedTrace:
     """
-    The captured trace.
+    Return the captured trace of such values.
     """
     _, (asked, end, pid, about, numbers, clip) = next(values)
     options = Options(**asked)
@@ -85,12 +87,12 @@ def unpack_trace(values: Iterator[tuple[str, Any]]) -> CapturedTrace:
 
 def _plain(value: str | int) -> str | int:
     """
-    A text or a number as such: a program's own kinds of them stay with it.
+    Return a text or a number as the builtin type: a subclass of the program's stays with the program.
     """
     return str.__str__(value) if isinstance(value, str) else int(value)
 
 
-def _track(entry: TrackEntry) -> tuple[Any, ...] | None:
+def _pack_track(entry: TrackEntry) -> tuple[Any, ...] | None:
     if entry is FORGOTTEN:
         return None
     args = {name: _plain(value) for name, value in entry.args.items()}
@@ -100,7 +102,7 @@ def _track(entry: TrackEntry) -> tuple[Any, ...] | None:
     )  # fmt: skip
 
 
-def _made_track(packed: tuple[Any, ...] | None) -> TrackEntry:
+def _unpack_track(packed: tuple[Any, ...] | None) -> TrackEntry:
     if packed is None:
         return FORGOTTEN
     kind, name, start, loop, tid, *rest = packed
@@ -109,31 +111,31 @@ def _made_track(packed: tuple[Any, ...] | None) -> TrackEntry:
     return entry
 
 
-def _loop(entry: LoopEntry) -> tuple[Any, ...]:
+def _pack_loop(entry: LoopEntry) -> tuple[Any, ...]:
     return entry.type, entry.thread, entry.exact, entry.start, entry.end
 
 
-def _made_loop(packed: tuple[Any, ...]) -> LoopEntry:
+def _unpack_loop(packed: tuple[Any, ...]) -> LoopEntry:
     type_, thread, exact, start, end = packed
     entry = LoopEntry(type_, thread, exact=exact, start=start)
     entry.end = end
     return entry
 
 
-def _code(entry: CodeEntry) -> tuple[Any, ...]:
+def _pack_code(entry: CodeEntry) -> tuple[Any, ...]:
     return entry.code, tuple(entry.name), entry.file, entry.line, entry.wraps
 
 
-def _callback(entry: CallbackEntry) -> tuple[Any, ...]:
+def _pack_callback(entry: CallbackEntry) -> tuple[Any, ...]:
     return tuple(entry.name), entry.file, entry.line
 
 
-#: Table -> how an entry is packed, and made again.
+#: Table -> how an entry is packed, and unpacked.
 _TABLES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    "codes": (_code, lambda packed: CodeEntry(packed[0], FrameName(*packed[1]), *packed[2:])),
-    "callbacks": (_callback, lambda packed: CallbackEntry(FrameName(*packed[0]), *packed[1:])),
-    "tracks": (_track, _made_track),
-    "loops": (_loop, _made_loop),
+    "codes": (_pack_code, lambda packed: CodeEntry(packed[0], FrameName(*packed[1]), *packed[2:])),
+    "callbacks": (_pack_callback, lambda packed: CallbackEntry(FrameName(*packed[0]), *packed[1:])),
+    "tracks": (_pack_track, _unpack_track),
+    "loops": (_pack_loop, _unpack_loop),
     "waiters": (lambda waiter: (waiter.kind, waiter.type, waiter.task), lambda packed: Waiter(*packed)),
     "thread_samples": (lambda look: look.cpu, ThreadSample),
     "gaps": (tuple, Gap._make),

@@ -1,16 +1,17 @@
 """
-Writing a captured trace in a process of its own, so that the program goes on as if nothing were written.
+The writer process: it makes the file of a captured trace, so that the program goes on as if nothing were
+written.
 
-To draw and encode a trace is Python's work, seconds of it, and within the program's own interpreter each
-moment of it is one that the program waits for. So the captured trace goes to a file (see
-`fgtrace._output.transfer`), and an
-interpreter that is started for it makes the trace of it. It works with the lowest priority, so that it takes
-what processors have to spare; for a while, for somebody waits for the trace.
+A timeline and its encoder are seconds of work in Python, and within the program's own interpreter the program
+waits for every moment of it. So the captured trace goes to a temporary file (see `fgtrace._output.transfer`),
+and an interpreter of its own makes the trace file of that. It works with the lowest priority, so that it
+takes what processors have to spare; after a while it works as any other process, since somebody waits for the
+file.
 
-It is this interpreter once more, without site and isolated (``-S -I``): neither environment variables nor
-the program's own modules have a say in it. It gets its input, its output and its end as files, sees no
-socket of the program, and needs no signal handler, as `subprocess` waits for this one process. Where no
-process can be had, the caller does it in place.
+The interpreter is the program's once more, without site and isolated (``-S -I``): neither environment
+variables nor the program's own modules affect it. Its input, its output and its last word are files or pipes;
+it inherits no socket of the program, and no signal handler is needed, as `subprocess` waits for this one
+process. Where no process can be had, the caller's thread writes the file.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ from fgtrace._output.transfer import pack_trace, unpack_trace
 if TYPE_CHECKING:
     from subprocess import Popen
 
-__all__ = ["write_aside", "write_for_parent"]
+__all__ = ["write_by_process", "write_for_parent"]
 
-#: Observations and steps that are worth a process: it takes as long to start as some hundred to be written.
+#: Observations and steps that are worth a process: its start takes as long as writing some hundred of them.
 WORTH = 500
-#: What the other process says last.
+#: What the writer process sends last.
 _WHOLE = b"whole"
-#: Milliseconds between two questions whether it is still wanted.
-_ASK_EVERY = 100
+#: Milliseconds between two calls of `check` while the writer process works.
+_CHECK_EVERY = 100
 _LOWEST = 19
 _CALL = (
     "import sys; sys.path += sys.argv[1:]; "
@@ -50,7 +51,7 @@ _CALL = (
 )
 
 
-def write_aside(
+def write_by_process(
     captured: CapturedTrace,
     file: IO[bytes],
     *,
@@ -58,45 +59,46 @@ def write_aside(
     check: Callable[[], object] = lambda: None,
 ) -> None:
     """
-    Write a captured trace to a file: in a process of its own where there can be one, else here, with pauses.
+    Write a captured trace to a file: by a writer process where one can be had, else here, with pauses.
 
     Args:
-        captured: stays as it is.
-        file: a real one, empty.
-        compress: with gzip; formats that are packed anyway are in any case.
-        check: called now and then; what it raises ends the writing, and comes out of this.
+        captured: the trace; it stays as it is.
+        file: a real file, empty.
+        compress: whether to use gzip; packed formats are packed in any case.
+        check: called now and then; what it raises ends the writing, and is raised again.
 
     Raises:
-        OSError: it could not be written.
+        OSError: the file could not be written.
     """
     compress = compress or captured.format in PACKED
-    if not _is_written_apart(captured, file, compress, check):
+    if not _is_written_by_process(captured, file, check, compress=compress):
         pace = considerate(captured.options.max_overhead, PATIENCE + captured.end / 1e9)
         with packing(file, compress=compress) as target:
-            for piece in pace(captured.pieces()):
+            for chunk in pace(captured.chunks()):
                 check()
-                target.write(piece)
-        file.flush()  # who has only its number sees all of it
+                target.write(chunk)
+        file.flush()  # its descriptor has all of it now
 
 
-def _is_written_apart(
+def _is_written_by_process(
     captured: CapturedTrace,
     file: IO[bytes],
-    compress: bool,  # noqa: FBT001 - as of `write_aside`
     check: Callable[[], object],
+    *,
+    compress: bool,
 ) -> bool:
     if captured.recording.observations + captured.recording.stepped < WORTH:
         return False
     name = os.path.basename(sys.executable or "")
     if os.name != "posix" or getattr(sys, "frozen", False) or not name.startswith(("python", "pypy")):
-        return False  # no interpreter of its own is at hand
+        return False  # there is no interpreter that could be started
     try:
-        with TemporaryFile(prefix="fgtrace-") as parcel:
-            for value in paced(map(marshal.dumps, _sent(captured, compress))):
-                parcel.write(value)
+        with TemporaryFile(prefix="fgtrace-") as transfer:
+            for value in paced(map(marshal.dumps, _packed(captured, compress=compress))):
+                transfer.write(value)
                 check()
-            parcel.seek(0)
-            process = _start(parcel, file)
+            transfer.seek(0)
+            process = _start(transfer, file)
     except (OSError, ValueError):  # no room, no process; or something that is no plain value
         return False
     with process:
@@ -111,7 +113,7 @@ def _is_written_apart(
     return is_whole
 
 
-def _sent(captured: CapturedTrace, compress: bool) -> Iterator[Any]:  # noqa: FBT001 - as of `write_aside`
+def _packed(captured: CapturedTrace, *, compress: bool) -> Iterator[Any]:
     yield compress, PATIENCE + captured.end / 1e9
     yield from pack_trace(captured)
     yield None
@@ -132,77 +134,80 @@ def _start(source: IO[bytes], target: IO[bytes]) -> Popen[bytes]:
 
 def _is_whole(process: Popen[bytes], check: Callable[[], object]) -> bool:
     assert process.stderr is not None  # noqa: S101 - it has a pipe
-    said, stream = b"", process.stderr.fileno()
+    message, stream = b"", process.stderr.fileno()
     poll = select.poll()
     poll.register(stream, select.POLLIN)
     while True:
-        if poll.poll(_ASK_EVERY):
-            piece = os.read(stream, 4096)
-            if not piece:
+        if poll.poll(_CHECK_EVERY):
+            chunk = os.read(stream, 4096)
+            if not chunk:
                 break
-            said = (said + piece)[-4096:]
+            message = (message + chunk)[-4096:]
         check()
-    if said != _WHOLE:
+    if message != _WHOLE:
         import logging  # costs 10 ms to import, and is needed when something failed
 
         logging.getLogger("fgtrace").debug(
-            "writing in a process of its own failed, and is done here: %s", said.decode(errors="replace")
+            "writing in a process of its own failed, and is done here: %s", message.decode(errors="replace")
         )
-    return said == _WHOLE
+    return message == _WHOLE
 
 
-# in the other process
+# in the writer process
 
 
 def write_for_parent() -> None:
     """
-    Make a file, the standard output, of the captured trace that comes by the standard input.
+    Read a captured trace from the standard input, and write its file to the standard output.
     """
     _give_way()
     values = iter(lambda: marshal.load(sys.stdin.buffer), None)  # noqa: S302 - it is from ourselves
     compress, patience = next(values)
     with packing(sys.stdout.buffer, compress=compress) as file:
-        _in_turns(map(file.write, _pieces(values)), patience)
+        _run_at_low_priority(map(file.write, _chunks(values)), patience)
     sys.stdout.buffer.flush()
     os.write(sys.stderr.fileno(), _WHOLE)
 
 
 def _give_way() -> None:
     """
-    What is for the program is not for us: an interrupt from the terminal; memory, where there is too little.
+    Leave to the program what is meant for it: an interrupt from the terminal, and memory where it is short.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as score:  # Linux; not in every sandbox
         score.write(b"1000")
 
 
-def _pieces(values: Iterator[Any]) -> Iterator[bytes]:
-    yield from unpack_trace(values).pieces()
+def _chunks(values: Iterator[Any]) -> Iterator[bytes]:
+    yield from unpack_trace(values).chunks()
 
 
-def _in_turns(work: Iterator[object], patience: float) -> None:
+def _run_at_low_priority(work: Iterator[object], patience: float) -> None:
     """
-    Do it with the lowest priority for so many seconds, then as any process. Nobody may raise his own
-    priority, but a thread can be the one that has the lower: nice 19, and of those, who wakes comes first.
+    Consume an iterator with the lowest priority for some seconds, then with that of the process.
+
+    An unprivileged thread may lower its priority and cannot raise it again. So a thread of its own begins the
+    work with nice 19 and `SCHED_IDLE`, under which any other thread that wakes runs first; when the time is
+    over, this thread goes on.
     """
     is_over = threading.Event()
     failed: list[BaseException] = []
 
-    def lowly() -> None:
+    def work_at_low_priority() -> None:
         try:
             with suppress(OSError):  # a sandbox
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
             for place, _ in enumerate(work):
                 if is_over.is_set():
                     return
-                if place == 0:  # before, much is done in one go, and who takes over would have to wait for it
+                if place == 0:  # not before: the first item is much work, which `thread.join` would wait for
                     with suppress(OSError):
                         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        except BaseException as error:  # it is handed over
+        except BaseException as error:  # raised below
             failed.append(error)
 
     if sys.platform == "linux":  # elsewhere priorities are of processes
-        thread = threading.Thread(target=lowly)
+        thread = threading.Thread(target=work_at_low_priority)
         thread.start()
         thread.join(patience)
         is_over.set()

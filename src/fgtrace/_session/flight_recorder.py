@@ -236,7 +236,7 @@ class FlightRecorder:
         captured = self.cut(seconds, options, reason)
         sink = make_sink(dst, captured.format)
         sink.begin()
-        sink.write(paced(captured.pieces()))
+        sink.write(paced(captured.chunks()))
         return captured.end / 1e9
 
     def cut(self, seconds: float | None, options: Options, reason: str) -> CapturedTrace:

@@ -254,7 +254,7 @@ class Trace:
         with self._busy:
             try:
                 captured = self._captured(sampler)
-                self._sink.write(pace(captured.pieces(progress)))
+                self._sink.write(pace(captured.chunks(progress)))
                 for each in also:
                     each(captured)
             finally:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from fgtrace._formats.destination import FileSink
 from fgtrace._output.captured_trace import CapturedTrace
-from fgtrace._output.writer_process import write_aside
+from fgtrace._output.writer_process import write_by_process
 from fgtrace._sampling.collect.task_discovery import LoopFinder
 from fgtrace._sampling.periodic_thread import PeriodicThread
 from fgtrace._session.flight_recorder import FlightRecorder
@@ -243,7 +243,7 @@ class DebugHook:
         captured.about["fgtrace"]["flight"]["culprit"] = str(culprit)
         sink = FileSink(path)
         sink.begin()
-        sink.fill(partial(write_aside, captured))
+        sink.write_with(partial(write_by_process, captured))
         self.dumped += 1
         gone = self._dumps.prune()
         more, self._reported = self.left_out - self._reported, self.left_out
