@@ -1,5 +1,6 @@
 """
-Takes that another process writes: the same bytes, and nothing left behind, whatever happens to it.
+Captured traces that a writer process makes files of: the same bytes, and nothing left behind, whatever
+happens to it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tempfile import TemporaryFile
 import pytest
 
 import fgtrace
-from fgtrace._output import writer_process as _apart
+from fgtrace._output import writer_process
 from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._output.transfer import pack_trace, unpack_trace
 from fgtrace._output.writer_process import write_by_process
@@ -55,7 +56,7 @@ async def crowd() -> None:
 
 
 @contextmanager
-def taken(**options: object) -> Iterator[CapturedTrace]:
+def captured_crowd(**options: object) -> Iterator[CapturedTrace]:
     """
     A captured trace of a crowd, closed afterwards.
     """
@@ -96,16 +97,16 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """
     The processes that were started, for however little.
     """
-    monkeypatch.setattr(_apart, "WORTH", 0)
+    monkeypatch.setattr(writer_process, "WORTH", 0)
     found: list[int] = []
-    start = _apart._start
+    start = writer_process._start
 
     def noted(source: io.BufferedIOBase, target: io.BufferedIOBase) -> object:
         process = start(source, target)  # type: ignore[arg-type]
         found.append(process.pid)
         return process
 
-    monkeypatch.setattr(_apart, "_start", noted)
+    monkeypatch.setattr(writer_process, "_start", noted)
     return found
 
 
@@ -118,7 +119,7 @@ def test_bytes_are_the_same(core: str, awaits: str, starts: list[int]) -> None:
     """
     In every format it writes what would be written here.
     """
-    with taken(awaits=awaits, labels=(USER,)) as captured:
+    with captured_crowd(awaits=awaits, labels=(USER,)) as captured:
         for format_ in FORMATS:
             asked = captured._replace(options=replace(captured.options, format=format_))
             found = written(asked)
@@ -146,7 +147,7 @@ def test_much(starts: list[int]) -> None:
     """
     What was moved to files comes back from there, and no value is so large that others wait for it.
     """
-    with taken(awaits="exact", max_memory=1 << 20) as captured:
+    with captured_crowd(awaits="exact", max_memory=1 << 20) as captured:
         recording = captured.recording
         for number in range(60_000):
             recording.observe(captured.end, 0, 1, number % len(recording.thread_samples))
@@ -166,7 +167,7 @@ def test_packed(starts: list[int]) -> None:
     """
     Packed where the client wants it, or the format is.
     """
-    with taken() as captured:
+    with captured_crowd() as captured:
         assert gzip.decompress(written(captured, compress=True)) == b"".join(captured.chunks())
         asked = captured._replace(options=fgtrace.Config(format="perfetto.gz"))
         assert gzip.decompress(written(asked)) == b"".join(asked.chunks())
@@ -177,8 +178,10 @@ def test_little_is_written_here(starts: list[int], monkeypatch: pytest.MonkeyPat
     """
     A process is started where it is worth it.
     """
-    with taken() as captured:
-        monkeypatch.setattr(_apart, "WORTH", captured.recording.observations + captured.recording.stepped + 1)
+    with captured_crowd() as captured:
+        monkeypatch.setattr(
+            writer_process, "WORTH", captured.recording.observations + captured.recording.stepped + 1
+        )
         assert written(captured) == b"".join(captured.chunks())
     assert not starts
 
@@ -203,7 +206,7 @@ def test_gives_way(starts: list[int]) -> None:
             except (OSError, ValueError, IndexError):  # it has just ended
                 continue
 
-    with taken(awaits="exact") as captured:
+    with captured_crowd(awaits="exact") as captured:
         lengthen(captured)
         written(captured, check=look)
     assert ("19", "1000", True) in seen
@@ -211,7 +214,7 @@ def test_gives_way(starts: list[int]) -> None:
 
 def test_goes_on_with_more(core: str) -> None:
     """
-    When the patience is over, another thread goes on where the lowly one was.
+    When the patience is over, the main thread goes on where the one of low priority was.
     """
     done: list[tuple[int, int]] = []
     waits = threading.Event()
@@ -223,7 +226,7 @@ def test_goes_on_with_more(core: str) -> None:
             done.append((number, threading.get_ident()))
             yield
 
-    _apart._run_at_low_priority(work(), 0.01)
+    writer_process._run_at_low_priority(work(), 0.01)
     assert [number for number, _ in done] == list(range(10))
     assert done[0][1] != threading.get_ident() == done[-1][1]
 
@@ -234,7 +237,7 @@ def test_fails_as_it_should() -> None:
         raise OSError("no room")
 
     with pytest.raises(OSError, match="no room"):
-        _apart._run_at_low_priority(work(), 10)
+        writer_process._run_at_low_priority(work(), 10)
 
 
 def test_nobody_wants_it(starts: list[int]) -> None:
@@ -246,7 +249,7 @@ def test_nobody_wants_it(starts: list[int]) -> None:
         if starts:
             raise KeyboardInterrupt
 
-    with taken() as captured, TemporaryFile() as file, pytest.raises(KeyboardInterrupt):
+    with captured_crowd() as captured, TemporaryFile() as file, pytest.raises(KeyboardInterrupt):
         write_by_process(captured, file, check=look)
     assert len(starts) == 1
     assert not is_there(starts[0])
@@ -275,7 +278,7 @@ def test_without(
             killed.append(starts[0])
             os.kill(starts[0], signal.SIGKILL)
 
-    with taken(max_overhead=1.0) as captured:  # without a pause
+    with captured_crowd(max_overhead=1.0) as captured:  # without a pause
         if fault == "frozen":
             monkeypatch.setattr(sys, "frozen", True, raising=False)
         elif fault == "odd":  # what no code of a compiler has
@@ -295,7 +298,7 @@ def test_without(
 @pytest.mark.parametrize("kind", sorted(MOUNTS))
 def test_http(kind: str, starts: list[int]) -> None:
     """
-    What a client gets was written by another process, with each mount; packed if it takes that.
+    What a client gets was written by a writer process, with each mount; packed if the client accepts that.
     """
     with live(kind) as service:
         told = service.get("/debug/fgtrace?seconds=0.2").json()
