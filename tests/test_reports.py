@@ -1,11 +1,11 @@
 """
-Reports of programs with known answers: a trace agrees with the times that a program noted of itself, and every
-table with the trace.
+Reports of programs with known answers: a trace agrees with the times that a program noted of itself, and
+every table with the trace.
 
 No figure is compared with one that the machine may have changed meanwhile. With exact awaits each wait lies
 within the times that its program noted before and after it, and for what is left of them the task was on its
-way. Where tasks are sampled, a wait may seem longer or shorter by two ticks, by the ticks that the trace says it
-missed, and by the time for which the kernel says that it let other programs run.
+way. Where tasks are sampled, a wait may seem longer or shorter by two ticks, by the ticks that the trace says
+it missed, and by the time for which the kernel says that it let other programs run.
 """
 
 from __future__ import annotations
