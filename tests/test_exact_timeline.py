@@ -383,5 +383,5 @@ def test_memory_is_bounded() -> None:
     exact = timeline._exact
     assert exact is not None
     assert len(list(timeline.instants())) == 10_000
-    assert all(len(late.starts) < 20_000 for late in exact._wakers._late.values())
+    assert all(len(late.starts) < 20_000 for late in exact._wakers._recent.values())
     assert script.stack("") == EMPTY

@@ -21,7 +21,7 @@ from fgtrace._formats.write.perfetto import encode
 from fgtrace._formats.write.trace_event import encode as as_json
 from fgtrace._model.drawing import Drawing
 from fgtrace._model.values import Flow, Frame, Instant, Slice, Track
-from fgtrace._timeline.slice_builder import LONGEST_LINE
+from fgtrace._timeline.slice_builder import LONGEST_QUEUE
 from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 from trace_processor import TraceProcessor, assert_valid_trace
@@ -126,11 +126,11 @@ def recorded(**options: Any) -> Script:
     A long recording: more slices than a line takes, while the outermost ones stay open.
     """
     script, dice = Script(), random.Random(7)
-    for time in range(3 * LONGEST_LINE):
+    for time in range(3 * LONGEST_QUEUE):
         script.at(time, "a", "ab" + "".join(dice.choices("cde", k=dice.randrange(4))))
         if time % 3 == 0:
             script.at(time, "t", dice.choice(["", "f", "fg", "fgh"]), "task")
-    script.at(3 * LONGEST_LINE, "t", None, "task")
+    script.at(3 * LONGEST_QUEUE, "t", None, "task")
     return script
 
 
@@ -141,7 +141,7 @@ def test_long_recording(state_frames: Any) -> None:
     """
     script = recorded()
     config = fgtrace.Config(state_frames=state_frames)
-    same(lambda: Timeline(script.recording, config, 4 * LONGEST_LINE, 1))
+    same(lambda: Timeline(script.recording, config, 4 * LONGEST_QUEUE, 1))
 
 
 def test_exact_recording() -> None:

@@ -392,7 +392,7 @@ TRACK = Track("task", 0, "Task-1", end=100)
 
 
 def drawn(
-    requests: list[Request], *, in_time: bool = False, depth: int = 0
+    requests: list[Request], *, by_time: bool = False, depth: int = 0
 ) -> list[tuple[str, int, int, int]]:
     """
     Name, start, end and depth of the slices of a task that slept till 50 and then ran, with its requests.
@@ -403,11 +403,11 @@ def drawn(
     recording.requests += requests
     resolver = Resolver(recording, Options())
     outer = RequestSlices(recording).outer(0, resolver)
-    lane = SliceBuilder(TRACK, in_time=in_time, outer=outer)
+    builder = SliceBuilder(TRACK, by_time=by_time, outer=outer)
     found: list[int] = []
     for time, state in ((0, "sleep"), (50, "running"), (100, "")):
-        path = (resolver.shared_step(Frame(state, "state")),) if state else ()
-        found += lane.advance(time, path, depth if state == "running" else 0) or ()
+        stack = (resolver.shared_frame(Frame(state, "state")),) if state else ()
+        found += builder.advance(time, stack, depth if state == "running" else 0) or ()
     return [
         (resolver.frames[number].name, start, end, depth)
         for start, end, depth, number in zip(*[iter(found)] * 4, strict=True)
@@ -503,15 +503,15 @@ def test_drawn(requests: list[tuple[int, int]], expected: list[tuple[str, int, i
         pytest.param([(0, 30)], 1, [("a", 0, 30, 0), ("running", 50, 100, 0)], id="of-an-unknown-one"),
     ],
 )
-@pytest.mark.parametrize("in_time", [False, True])
+@pytest.mark.parametrize("by_time", [False, True])
 def test_drawn_within(
-    requests: list[tuple[int, int]], depth: int, expected: list[tuple[str, int, int, int]], in_time: bool
+    requests: list[tuple[int, int]], depth: int, expected: list[tuple[str, int, int, int]], by_time: bool
 ) -> None:
     """
     What was seen within a request begins and ends with it, and is there again in another one.
     """
     noted = [Request(0, start, end, "ab"[place]) for place, (start, end) in enumerate(requests)]
-    found = [each for each in drawn(noted, in_time=in_time, depth=depth) if each[0] != "sleep"]
+    found = [each for each in drawn(noted, by_time=by_time, depth=depth) if each[0] != "sleep"]
     assert sorted(found, key=lambda each: (each[1], each[3])) == expected
 
 

@@ -176,7 +176,7 @@ def test_slices_nest_and_lie_in_their_track(
             gone.add(name)
     config = fgtrace.Config(state_frames=where)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fgtrace._timeline.slice_builder, "LONGEST_LINE", line)
+        patch.setattr(fgtrace._timeline.slice_builder, "LONGEST_QUEUE", line)
         drawn = list(Timeline(script.recording, config, time + 1, 1).slices())
     by_track = defaultdict[int, list[Slice]](list)
     for slice_ in drawn:

@@ -55,7 +55,6 @@ UNDER_WAY = {
     "_sampling",
     "_sampling/collect",
     "_sampling/exact",
-    "_timeline",
     "cli",
     "jupyter",
     "core",

@@ -25,7 +25,7 @@ from fgtrace._sampling.collect.task_discovery import LoopFinder
 from fgtrace._sampling.collect.tasks import TaskCollector, no_reference
 from fgtrace._sampling.stats import Stats, note_failure
 from fgtrace._timeline.stack_resolver import Resolver
-from fgtrace._timeline.tracks import loop_name, loop_order, natural
+from fgtrace._timeline.tracks import loop_name, loop_order, natural_key
 
 __all__ = ["Call", "RequestNow", "TaskInspector", "TaskNow", "as_json", "as_text"]
 
@@ -116,10 +116,12 @@ class _Snapshot(TaskCollector):
         resolver = Resolver(recording, options)
         found = []
         for track in sorted(
-            rows, key=lambda each: (order[recording.tracks[each].loop], natural(recording.tracks[each].name))
+            rows,
+            key=lambda each: (order[recording.tracks[each].loop], natural_key(recording.tracks[each].name)),
         ):
             entry = recording.tracks[track]
-            state, *chain = (resolver.frames[step.number] for step in resolver.path("task", *rows[track]))
+            stack = resolver.drawn_stack("task", *rows[track])
+            state, *chain = (resolver.frames[each.number] for each in stack)
             args = dict(state.args)
             found.append(
                 TaskNow(

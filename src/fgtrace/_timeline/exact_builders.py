@@ -1,9 +1,9 @@
 """
-The lanes of a trace with exact awaits: a task's, a thread's, and an event loop's two.
+What the tracks of a trace with exact awaits show: of a task, a thread, and an event loop's two.
 
-A task's lane is contiguous: from its start to its end it is waiting, runnable or running, and each
-change has the time at which it happened. Steps come when they end; the samples that fell into
-one came before and wait for it.
+The track of a task has no gaps: from its start to its end the task is waiting, runnable or running, and each
+change has the time at which it happened. A step is noted when it ends. The samples that fell into it were
+noted before and wait for it.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ from typing import NamedTuple
 from fgtrace._model.values import Collection, Frame, Track
 from fgtrace._recording.recording import EMPTY, GONE, CallbackEntry
 from fgtrace._recording.step_records import SOURCES
-from fgtrace._timeline.request_slices import Outer
+from fgtrace._timeline.request_slices import OuterStacks
 from fgtrace._timeline.slice_builder import SliceBuilder
 from fgtrace._timeline.stack_resolver import DrawnStack, Resolver, frame_name
-from fgtrace._timeline.step_paths import StepPaths
+from fgtrace._timeline.step_stacks import StepStacks
 
-__all__ = ["Awake", "CallbackBuilder", "LoopBuilder", "TaskBuilder", "ThreadBuilder"]
+__all__ = ["CallbackBuilder", "LoopBuilder", "TaskBuilder", "TaskStep", "ThreadBuilder"]
 
-#: Samples of one step that are kept until it ends; of more every second is left out.
+#: Samples of one step that are kept until it ends; beyond that every second one is dropped.
 MOST_SAMPLES = 8192
-#: Stacks of a thread that are remembered, for what blocked a loop.
+#: Samples of a thread that are remembered, to find what blocked a loop.
 MOST_REMEMBERED = 512
-#: A loop that runs nothing for so long (ns) is drawn as such.
+#: The shortest time (ns) without a handle that a loop's track shows as ``select``.
 SHORTEST_SELECT = 1000
 #: Numbers of a sample: time, stack, detail.
 _SAMPLE = 3
 
 
-class Awake(NamedTuple):
+class TaskStep(NamedTuple):
     """
-    A step of a task: its times, and when and by whom it was woken (-1, ``""``: not known).
+    A step of a task: its start and end (ns), when the task was woken for it and by whom (-1, ``""``: not
+    known).
     """
 
     start: int
@@ -44,25 +45,31 @@ class Awake(NamedTuple):
 
 class TaskBuilder:
     """
-    A task of a loop with exact awaits.
+    Makes the slices of a task on a loop with exact awaits.
 
     Args:
-        track: its track.
-        paths: makes paths.
+        track: the task's.
+        step_stacks: makes the stacks that the task shows.
         root: the name of its coroutine.
-        in_time, outer: see `SliceBuilder`.
+        by_time, outer: see `SliceBuilder`.
 
     Attributes:
-        holes: whether there was a time at which nothing could be drawn.
+        has_holes: whether there was a time at which the track shows nothing.
     """
 
     def __init__(
-        self, track: Track, paths: StepPaths, root: str, *, in_time: bool = False, outer: Outer = ()
+        self,
+        track: Track,
+        step_stacks: StepStacks,
+        root: str,
+        *,
+        by_time: bool = False,
+        outer: OuterStacks = (),
     ) -> None:
         self.track = track
-        self.holes = False
-        self._lane = SliceBuilder(track, in_time=in_time, outer=outer)
-        self._paths = paths
+        self.has_holes = False
+        self._builder = SliceBuilder(track, by_time=by_time, outer=outer)
+        self._step_stacks = step_stacks
         self._root = root
         self._since = track.start
         self._stack, self._detail = EMPTY, 0
@@ -72,7 +79,7 @@ class TaskBuilder:
 
     def sample(self, time: int, stack: int, detail: int) -> None:
         """
-        It was seen on a thread with this stack: within the step that will come next.
+        Add a sample in which the task ran: it belongs to the step that is noted next.
         """
         if time < self._since:
             return
@@ -85,45 +92,45 @@ class TaskBuilder:
 
     def seen(self, time: int, stack: int, detail: int) -> array[int]:
         """
-        It was seen suspended, before its first step that is known.
+        Add a sample in which the task was suspended, before the first step that is known.
         """
         if not self._is_known or time > self._since:
             self._is_known = True
-            self._suspended(max(time, self._since) if self._lane.path else self._since, stack, detail)
-        return self._take()
+            self._suspended(max(time, self._since) if self._builder.drawn else self._since, stack, detail)
+        return self._drain()
 
-    def step(self, awake: Awake, stack: int, detail: int) -> array[int]:
+    def step(self, step: TaskStep, stack: int, detail: int) -> array[int]:
         """
-        It made a step, and suspended with this stack and detail; `GONE`: it ended.
+        Add a step, after which the task suspended with this stack and detail; `GONE`: it ended.
         """
-        start = max(awake.start, self._since)
-        end = max(awake.end, start)
-        ready = awake.ready if awake.ready >= 0 else start
+        start = max(step.start, self._since)
+        end = max(step.end, start)
+        ready = step.ready if step.ready >= 0 else start
         ready = min(max(ready, self._since), start) if self._is_known else self._since
         if ready < start:
-            self._advance(ready, self._paths.runnable(self._stack, awake.woken_by, self._root))
-        self._advance(start, self._paths.running(self._stack, stack, self._root))
+            self._advance(ready, self._step_stacks.runnable(self._stack, step.woken_by, self._root))
+        self._advance(start, self._step_stacks.running(self._stack, stack, self._root))
         self._draw_samples(start, end)
         if stack == GONE:
             self._since = end
-            self._done.extend(self._lane.advance(end, ()) or ())
+            self._done.extend(self._builder.advance(end, ()) or ())
         else:
             self._suspended(end, stack, detail)
-        return self._take()
+        return self._drain()
 
     def finish(self, time: int) -> array[int]:
         """
-        The trace is over, or the task vanished.
+        End the track: the trace is over, or the task vanished.
         """
-        if not self._is_known and self._since < time and not self._lane.path:
-            self._advance(self._since, self._paths.runnable(EMPTY, "", self._root))
+        if not self._is_known and self._since < time and not self._builder.drawn:
+            self._advance(self._since, self._step_stacks.runnable(EMPTY, "", self._root))
         self._draw_samples(self._since, time)
-        self._done.extend(self._lane.advance(max(time, self._since), ()) or ())
-        return self._take()
+        self._done.extend(self._builder.advance(max(time, self._since), ()) or ())
+        return self._drain()
 
     def most_seen(self, end: int) -> int:
         """
-        The stack that the samples of the step under way show for most of its time; `EMPTY`: none.
+        Return the stack that the samples of the step under way show for most of its time; `EMPTY`: none.
         """
         values = iter(self._samples)
         samples = zip(values, values, values, strict=True)
@@ -132,99 +139,104 @@ class TaskBuilder:
     def _suspended(self, time: int, stack: int, detail: int) -> None:
         self._is_known = True
         self._since, self._stack, self._detail = time, stack, detail
-        self._advance(time, self._paths.waiting(stack, detail, self._root))
+        self._advance(time, self._step_stacks.waiting(stack, detail, self._root))
 
     def _draw_samples(self, start: int, end: int) -> None:
         values = iter(self._samples)
         for time, stack, detail in zip(values, values, values, strict=True):
             if time < end:
                 start = max(time, start)
-                self._advance(start, self._paths.waiting(stack, detail, self._root))
+                self._advance(start, self._step_stacks.waiting(stack, detail, self._root))
         self._samples = array("q")
 
-    def _advance(self, time: int, path: DrawnStack) -> None:
-        self.holes = self.holes or not path
-        self._done.extend(self._lane.advance(time, path) or ())
+    def _advance(self, time: int, drawn: DrawnStack) -> None:
+        self.has_holes = self.has_holes or not drawn
+        self._done.extend(self._builder.advance(time, drawn) or ())
 
-    def _take(self) -> array[int]:
+    def _drain(self) -> array[int]:
         done, self._done = self._done, array("q")
         return done
 
 
 class ThreadBuilder:
     """
-    A thread, or a task of a loop that is sampled: with the garbage collector as its innermost frame.
+    Makes the slices of a thread, or of a task on a loop that is sampled.
+
+    While the garbage collector runs in a thread, it is the innermost frame.
     """
 
-    def __init__(self, track: Track, resolver: Resolver, *, in_time: bool = False, outer: Outer = ()) -> None:
+    def __init__(
+        self, track: Track, resolver: Resolver, *, by_time: bool = False, outer: OuterStacks = ()
+    ) -> None:
         self.track = track
         self.remembered: list[tuple[int, int]] = []
-        self._lane = SliceBuilder(track, in_time=in_time, outer=outer)
+        self._builder = SliceBuilder(track, by_time=by_time, outer=outer)
         self._resolver = resolver
-        self._path: DrawnStack = ()
+        self._drawn: DrawnStack = ()
         self._collecting: DrawnStack = ()
         self._depth = 0
         self._since = 0
 
-    def row(self, time: int, stack: int, path: DrawnStack, depth: int) -> array[int]:
+    def row(self, time: int, stack: int, drawn: DrawnStack, depth: int) -> array[int]:
         """
-        From this time on it has this stack and path; ``depth``: see `SliceBuilder.advance`.
+        Add an observation; for ``drawn`` and ``depth`` see `SliceBuilder.advance`.
         """
         self.remembered.append((time, stack))
         if len(self.remembered) > 2 * MOST_REMEMBERED:
             del self.remembered[:MOST_REMEMBERED]
-        self._path, self._depth = path, depth
+        self._drawn, self._depth = drawn, depth
         return self._advance(time)
 
     def collect(self, time: int, collection: Collection | None) -> array[int]:
         """
-        The garbage collector begins in it, or ends (None).
+        Begin a run of the garbage collector in this thread, or end it (None).
         """
         if collection is None:
             self._collecting = ()
-        elif self._path:
+        elif self._drawn:
             frame = Frame(
                 "garbage collection", "gc",
                 args=(("generation", collection.generation), ("collected", collection.collected)),
             )  # fmt: skip
-            self._collecting = (self._resolver.shared_step(frame),)
+            self._collecting = (self._resolver.shared_frame(frame),)
         return self._advance(time)
 
     def most_seen(self, start: int, end: int) -> int:
         """
-        The stack that it had for most of this time, as far as it was seen then; `EMPTY`: not.
+        Return the stack that the thread had for most of this time; `EMPTY`: there is no sample of then.
         """
         return _longest([each for each in self.remembered if start <= each[0] < end], end)
 
     def finish(self, time: int) -> array[int]:
         """
-        It is gone, or the trace is over.
+        End the track: the thread is gone, or the trace is over.
         """
-        self._path = self._collecting = ()
+        self._drawn = self._collecting = ()
         return self._advance(time)
 
     def _advance(self, time: int) -> array[int]:
-        # a late look, also the one that misses the thread, is noted as of when it was due
+        # the sample of a late tick, also the one that misses the thread, has the time at which the tick was
+        # due
         self._since = min(max(self._since, time), self.track.end)
-        path = (*self._path, *self._collecting) if self._path else ()
-        return self._lane.advance(self._since, path, self._depth) or array("q")
+        drawn = (*self._drawn, *self._collecting) if self._drawn else ()
+        return self._builder.advance(self._since, drawn, self._depth) or array("q")
 
 
 class LoopBuilder:
     """
-    An event loop: busy with handles, or in its selector and its own bookkeeping.
+    Makes the slices of an event loop: busy with handles, or in its selector and its own bookkeeping.
     """
 
     def __init__(self, track: Track, resolver: Resolver) -> None:
         self.track = track
         self._resolver = resolver
-        self._select = resolver.shared_step(Frame("select", "loop")).number
+        self._select = resolver.shared_frame(Frame("select", "loop")).number
         self._busy_since = self._last = track.start
         self._handles = 0
 
     def handle(self, start: int, end: int) -> array[int]:
         """
-        It ran a handle.
+        Add a handle that the loop ran.
         """
         found = array("q")
         start = max(start, self._last)
@@ -238,7 +250,7 @@ class LoopBuilder:
 
     def finish(self) -> array[int]:
         """
-        The trace is over, or the loop.
+        End the track: the loop or the trace is over.
         """
         found = self._busy()
         if self.track.end > self._last:
@@ -250,12 +262,12 @@ class LoopBuilder:
         self._handles = 0
         if self._last == self._busy_since:
             return array("q")
-        return array("q", (self._busy_since, self._last, 0, self._resolver.shared_step(frame).number))
+        return array("q", (self._busy_since, self._last, 0, self._resolver.shared_frame(frame).number))
 
 
 class CallbackBuilder:
     """
-    The callbacks of an event loop that are not steps of tasks.
+    Makes the slices of the callbacks of an event loop that are not steps of tasks.
     """
 
     def __init__(self, track: Track, resolver: Resolver) -> None:
@@ -265,7 +277,7 @@ class CallbackBuilder:
 
     def callback(self, start: int, end: int, entry: CallbackEntry, source: int) -> array[int]:
         """
-        It ran a callback.
+        Add a callback that the loop ran.
         """
         start = max(start, self._last)
         if end <= start:
@@ -273,12 +285,13 @@ class CallbackBuilder:
         self._last = end
         args = (("source", SOURCES[source]),)
         frame = Frame(frame_name(entry.name), "callback", entry.file, entry.line, args)
-        return array("q", (start, end, 0, self._resolver.shared_step(frame).number))
+        return array("q", (start, end, 0, self._resolver.shared_frame(frame).number))
 
 
 def _longest(samples: list[tuple[int, int]], end: int) -> int:
     """
-    Of samples (time, stack) the stack that lasted longest until this time.
+    Return the stack that samples (time, stack) show for the longest time until ``end``; `EMPTY`: there are
+    none.
     """
     lasted: dict[int, int] = {}
     for place, (time, stack) in enumerate(samples):

@@ -1,8 +1,9 @@
 """
-Draws a recording with exact awaits: rows, steps and garbage collections, merged by time.
+Makes the slices of a recording with exact awaits: from observations, steps and garbage collections, merged by
+time.
 
-Nothing is kept for each step: rows and steps are read as a stream, twice (once for the slices, once
-for the arrows), and what must be remembered of the past is bounded.
+Memory does not grow with the steps: observations and steps are read as a stream, twice (once for the slices,
+once for the arrows), and what is remembered of the past is bounded.
 """
 
 from __future__ import annotations
@@ -17,36 +18,42 @@ from fgtrace._model.values import Collection, Flow, Instant, Observation, Track
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import EMPTY, GONE, Recording
 from fgtrace._recording.step_records import CALLBACK, StepRecord, source_of
-from fgtrace._timeline.exact_builders import Awake, CallbackBuilder, LoopBuilder, TaskBuilder, ThreadBuilder
+from fgtrace._timeline.exact_builders import (
+    CallbackBuilder,
+    LoopBuilder,
+    TaskBuilder,
+    TaskStep,
+    ThreadBuilder,
+)
 from fgtrace._timeline.stack_resolver import Resolver
-from fgtrace._timeline.step_paths import StepPaths
+from fgtrace._timeline.step_stacks import StepStacks
 from fgtrace._timeline.tracks import Tracks
 from fgtrace._timeline.wakers import Wakers
 
 __all__ = ["ExactDrawing"]
 
-#: Flags that are kept; a threshold of next to nothing would give one for each step.
+#: Flags that are kept; a very low threshold would give one for each step.
 MOST_INSTANTS = 10_000
 PROGRESS_EVERY = 4096
-#: What comes in the stream, in the order in which things of one time are taken.
+#: The kinds of events in the stream; those of one time come in this order.
 _ROW, _STEP, _COLLECTION = range(3)
 
-_TrackSlices = tuple[Track, "array[int]"]  # not at run time: 3.11 knows no parameters of it
+_TrackSlices = tuple[Track, "array[int]"]  # a text, since `array` takes no parameters in 3.11
 
 
 class ExactDrawing:
     """
-    Draws a recording of which some loops have exact awaits.
+    Makes the slices of a recording in which some loops have exact awaits.
 
     Args:
         recording: complete.
         options: ``slow_callback_duration`` matters here.
         tracks: all tracks, and the requests that they served.
-        resolver: gives stacks their face.
+        resolver: finds what stacks show.
         end: the trace's end, ns.
 
     Attributes:
-        instants: what there is to say of single moments; complete after `parts`.
+        instants: the flags; complete after `ready_slices`.
     """
 
     def __init__(
@@ -57,11 +64,11 @@ class ExactDrawing:
         self._tracks = tracks
         self._resolver = resolver
         self._end = end
-        self._in_time = False
+        self._by_time = False
         self._slow = options.slow_callback_duration * 1e9
-        self._paths = StepPaths(recording, resolver)
+        self._step_stacks = StepStacks(recording, resolver)
         self._running = {number for number, wait in enumerate(recording.waiters) if wait.kind == "running"}
-        self._lanes: dict[int, TaskBuilder | ThreadBuilder] = {}
+        self._builders: dict[int, TaskBuilder | ThreadBuilder] = {}
         self._loops = {index: LoopBuilder(track, resolver) for index, track in tracks.loops.items()}
         self._callbacks = {
             index: CallbackBuilder(track, resolver) for index, track in tracks.callbacks.items()
@@ -72,31 +79,33 @@ class ExactDrawing:
 
     def draws(self, track: int) -> bool:
         """
-        Whether this track is drawn from steps.
+        Return whether a track is drawn from steps.
         """
         entry = self._recording.tracks[track] if track < len(self._recording.tracks) else None
         return entry is not None and entry.kind == "task" and entry.loop in self._loops
 
-    def parts(self, progress: Callable[[int, int], None] | None, *, in_time: bool) -> Iterator[_TrackSlices]:
+    def ready_slices(
+        self, progress: Callable[[int, int], None] | None, *, by_time: bool
+    ) -> Iterator[_TrackSlices]:
         """
-        Slices that are complete (``in_time``: or open), track by track, as numbers: see
-        `fgtrace._timeline.slice_builder`.
+        Yield slices that are complete (with ``by_time`` also open ones), as numbers, each time those of one
+        track: see `fgtrace._timeline.slice_builder`.
         """
-        self._in_time = in_time
+        self._by_time = by_time
         total = self._recording.observations + self._recording.stepped
         draw: tuple[Callable[[Any], Iterable[_TrackSlices]], ...] = (self._row, self._step, self._collection)
         for drawn, (_, kind, each) in enumerate(self._events()):
             yield from draw[kind](each)
             if progress is not None and drawn % PROGRESS_EVERY == 0:
                 progress(drawn, total)
-        for lane in tuple(self._lanes.values()):
-            yield lane.track, self._finish(lane, self._end)
+        for builder in tuple(self._builders.values()):
+            yield builder.track, self._finish(builder, self._end)
         for loop in self._loops.values():
             yield loop.track, loop.finish()
 
     def flows(self, first: dict[int, int]) -> Iterator[Flow]:
         """
-        An arrow from what woke a task to its next step, where both have a slice.
+        Yield an arrow from what woke a task to its next step, where both have a slice.
 
         Args:
             first: track id -> when its first slice begins.
@@ -105,18 +114,18 @@ class ExactDrawing:
         for step in self._recording.read_steps():
             start, end, ready, track, waker, stack, _ = step
             if track >= CALLBACK:
-                wakers.callback(track - CALLBACK, start, end, stack)
+                wakers.add_callback(track - CALLBACK, start, end, stack)
             elif waker != track and ready >= 0 and self.draws(track) and track not in self._holes:
                 target = self._tracks.by_id[track]
                 source = self._source(wakers, waker, ready, first)
                 if source is not None and target.start <= start < min(end, target.end):
                     is_first = ready == target.start and waker < CALLBACK
-                    name = "create_task" if is_first else wakers.word(waker)
+                    name = "create_task" if is_first else wakers.kind(waker)
                     yield Flow(name, source, ready, target, start)
 
     def _source(self, wakers: Wakers, waker: int, ready: int, first: dict[int, int]) -> Track | None:
         """
-        The track of a waker, if it has a slice at that time.
+        Return the track of a waker, if it has a slice at that time.
         """
         found = source_of(waker)
         if found is not None:
@@ -128,6 +137,9 @@ class ExactDrawing:
         return source if first.get(waker, self._end) <= ready < source.end else None
 
     def _events(self) -> Iterator[tuple[int, int, Any]]:
+        """
+        Yield all events by time, each as (time, kind, event).
+        """
         recording = self._recording
         return merge(
             ((row[0], _ROW, row) for row in recording.read()),
@@ -138,96 +150,104 @@ class ExactDrawing:
 
     def _row(self, row: Observation) -> Iterable[_TrackSlices]:
         time, track, stack, detail = row
-        lane = self._lane(track)
-        if lane is None:
+        builder = self._builder(track)
+        if builder is None:
             return ()
         if stack == GONE:
-            return [(lane.track, self._finish(lane, time))]
-        if isinstance(lane, ThreadBuilder):
-            path = self._resolver.path(lane.track.kind, stack, detail)
+            return [(builder.track, self._finish(builder, time))]
+        if isinstance(builder, ThreadBuilder):
+            drawn = self._resolver.drawn_stack(builder.track.kind, stack, detail)
             depth = self._tracks.requests.depth(track, stack)
-            return [(lane.track, lane.row(time, stack, path, depth))]
+            return [(builder.track, builder.row(time, stack, drawn, depth))]
         if detail in self._running:
-            lane.sample(time, stack, detail)
+            builder.sample(time, stack, detail)
             return ()
-        return [(lane.track, lane.seen(time, stack, detail))]
+        return [(builder.track, builder.seen(time, stack, detail))]
 
     def _step(self, step: StepRecord) -> Iterable[_TrackSlices]:
         start, end, ready, track, waker, stack, detail = step
-        if start >= self._end:  # noted by another thread while the trace was being ended
+        if start >= self._end:  # another thread noted it while the trace ended
             return ()
         end = min(end, self._end)
         if track >= CALLBACK:
             return self._callback(track - CALLBACK, start, end, stack, detail)
-        lane = self._lane(track)
-        if not isinstance(lane, TaskBuilder):
+        builder = self._builder(track)
+        if not isinstance(builder, TaskBuilder):
             return ()
         if end - start >= self._slow:
-            self._blocked(lane.track, start, end, lane.most_seen(end))
+            self._flag_blocked(builder.track, start, end, builder.most_seen(end))
         woken_by = self._wakers.name(waker, ready) if ready >= 0 else ""
-        parts = [(lane.track, lane.step(Awake(start, end, ready, woken_by), stack, detail))]
+        found = [(builder.track, builder.step(TaskStep(start, end, ready, woken_by), stack, detail))]
         if stack == GONE:
-            self._finish(lane, end)
+            self._finish(builder, end)
         loop = self._loops[self._recording.tracks[track].loop]
-        return [*parts, (loop.track, loop.handle(start, end))]
+        return [*found, (loop.track, loop.handle(start, end))]
 
     def _callback(
         self, loop: int, start: int, end: int, function: int, source: int
     ) -> Iterable[_TrackSlices]:
         if loop not in self._loops:
             return ()
-        lane = self._callbacks[loop]
+        builder = self._callbacks[loop]
         if end - start >= self._slow:
-            self._blocked(lane.track, start, end, self._stack_of_thread(loop, start, end))
-        self._wakers.callback(loop, start, end, function)
-        drawn = lane.callback(start, end, self._recording.callbacks[function], source)
-        return [(lane.track, drawn), (self._loops[loop].track, self._loops[loop].handle(start, end))]
+            self._flag_blocked(builder.track, start, end, self._stack_of_thread(loop, start, end))
+        self._wakers.add_callback(loop, start, end, function)
+        drawn = builder.callback(start, end, self._recording.callbacks[function], source)
+        return [(builder.track, drawn), (self._loops[loop].track, self._loops[loop].handle(start, end))]
 
     def _collection(self, event: tuple[int, Collection | None, int]) -> Iterable[_TrackSlices]:
         time, collection, thread = event
-        for lane in self._lanes.values():
-            if isinstance(lane, ThreadBuilder) and lane.track.kind == "thread" and lane.track.tid == thread:
-                return [(lane.track, lane.collect(time, collection))]
+        for builder in self._builders.values():
+            track = builder.track
+            if isinstance(builder, ThreadBuilder) and track.kind == "thread" and track.tid == thread:
+                return [(track, builder.collect(time, collection))]
         return ()
 
-    def _lane(self, track: int) -> TaskBuilder | ThreadBuilder | None:
+    def _builder(self, track: int) -> TaskBuilder | ThreadBuilder | None:
         """
-        The lane of a track, made at first use; None where it has ended.
+        Return the builder of a track, made at first use; None if the track has ended.
         """
-        found = self._lanes.get(track)
+        found = self._builders.get(track)
         if found is None and track not in self._ended:
             shown = self._tracks.by_id[track]
             outer = self._tracks.requests.outer(track, self._resolver)
             if self.draws(track):
                 root = self._recording.tracks[track].root
-                found = TaskBuilder(shown, self._paths, root, in_time=self._in_time, outer=outer)
+                found = TaskBuilder(shown, self._step_stacks, root, by_time=self._by_time, outer=outer)
             else:
-                found = ThreadBuilder(shown, self._resolver, in_time=self._in_time, outer=outer)
-            self._lanes[track] = found
+                found = ThreadBuilder(shown, self._resolver, by_time=self._by_time, outer=outer)
+            self._builders[track] = found
         return found
 
-    def _finish(self, lane: TaskBuilder | ThreadBuilder, time: int) -> array[int]:
+    def _finish(self, builder: TaskBuilder | ThreadBuilder, time: int) -> array[int]:
         """
-        Close a lane; for good.
+        End a track for good, and return its last slices.
         """
-        self._ended.add(lane.track.id)
-        self._lanes.pop(lane.track.id, None)
-        if isinstance(lane, TaskBuilder) and lane.holes:
-            self._holes.add(lane.track.id)
-        return lane.finish(time)
+        self._ended.add(builder.track.id)
+        self._builders.pop(builder.track.id, None)
+        if isinstance(builder, TaskBuilder) and builder.has_holes:
+            self._holes.add(builder.track.id)
+        return builder.finish(time)
 
     def _stack_of_thread(self, loop: int, start: int, end: int) -> int:
+        """
+        Return the stack that a loop's thread had for most of this time; `EMPTY`: not known.
+        """
         name = self._recording.loops[loop].thread
-        for lane in self._lanes.values():
-            if isinstance(lane, ThreadBuilder) and lane.track.kind == "thread" and lane.track.name == name:
-                return lane.most_seen(start, end)
+        for builder in self._builders.values():
+            track = builder.track
+            if isinstance(builder, ThreadBuilder) and track.kind == "thread" and track.name == name:
+                return builder.most_seen(start, end)
         return EMPTY
 
-    def _blocked(self, track: Track, start: int, end: int, stack: int) -> None:
+    def _flag_blocked(self, track: Track, start: int, end: int, stack: int) -> None:
+        """
+        Add the flag of a step or callback that blocked its loop.
+        """
         if len(self.instants) >= MOST_INSTANTS:
             return
         args: list[tuple[str, str | int | float]] = [("duration (ms)", (end - start) / 1e6)]
-        text = self._paths.text(stack)
+        text = self._step_stacks.text(stack)
         if text:
             args.append(("stack", text))
         self.instants.append(Instant("loop blocked", track, max(start, track.start), tuple(args)))

@@ -1,9 +1,9 @@
 """
-Tasks that did the same: the same few looks at each, at the same times, until the same end.
+Finds identical tasks: those with the same few observations at the same times, until the same end.
 
 A service with 100,000 connections has as many tasks that wait all the time. A track for each is more than a
-viewer can open and a person can look at, and tasks that live at once cannot share a lane (see
-`fgtrace._timeline.lanes`). But what is drawn of them is the same, so it is enough to draw it once.
+viewer can open and a person can read, and tasks that live at the same time cannot share a lane (see
+`fgtrace._timeline.lanes`). But their slices are the same, so it is enough to draw them once.
 """
 
 from __future__ import annotations
@@ -14,46 +14,48 @@ from collections.abc import Hashable
 from fgtrace._model.values import Track
 from fgtrace._recording.recording import GONE, Recording
 
-__all__ = ["alike_in"]
+__all__ = ["MOST_OBSERVATIONS", "groups_of_identical_tasks"]
 
-#: Looks at a task that is like others; one that was seen to change more often is like no other.
+#: Observations of a task that can be identical to others; a task that changed more often is in no group.
 MOST_OBSERVATIONS = 8
 
-_Look = tuple[int, int, int]
+#: Time, stack and detail.
+_TimedStack = tuple[int, int, int]
 
 
-def alike_in(recording: Recording, tracks: list[Track]) -> list[list[Track]]:
+def groups_of_identical_tasks(recording: Recording, tracks: list[Track]) -> list[list[Track]]:
     """
-    Tasks in groups of which exactly the same is drawn: time, stack, detail, and what their tracks say
-    except for the name. A task that changed often, made a step that was noted, or served a request, is
-    in none.
+    Return groups of tasks whose observations and tracks are the same, except for the name.
+
+    A task that changed often, made a step that was noted, or served a request, is in no group.
 
     Args:
         recording: complete.
-        tracks: of which, in display order; groups and their tasks are in that order.
+        tracks: the tracks in display order; groups and their tasks are in that order.
     """
-    seen = _looks(recording)
+    seen = _histories(recording)
     for step in recording.read_steps():
         seen[step[3]] = None
     for track_of_request, *_ in recording.requests:
         seen[track_of_request] = None
     groups: dict[Hashable, list[Track]] = defaultdict(list)
     for track in tracks:
-        looks = seen.get(track.id) if track.kind == "task" else None
-        if looks is not None:
+        history = seen.get(track.id) if track.kind == "task" else None
+        if history is not None:
             coroutine = recording.tracks[track.id].root
             life = (track.pid, track.parent, track.level, track.start, track.end, track.args)
-            groups[coroutine, life, looks].append(track)
+            groups[coroutine, life, history].append(track)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _looks(recording: Recording) -> dict[int, int | None]:
+def _histories(recording: Recording) -> dict[int, int | None]:
     """
-    Of each track a number that stands for all looks at it: the same number, the same looks; None: too many.
+    Return for each track a number that stands for all its observations; None: there are too many of them.
 
-    A look and the number of those before it make the next number, so what is kept is what differs.
+    Tracks with the same number have the same observations. An observation and the number of those before it
+    give the next number, so memory grows with the different histories alone.
     """
-    numbers: dict[tuple[int, _Look], int] = {}
+    numbers: dict[tuple[int, _TimedStack], int] = {}
     counts = [0]
     seen: dict[int, int | None] = {}
     for time, track, stack, detail in recording.read():

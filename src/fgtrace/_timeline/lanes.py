@@ -1,20 +1,19 @@
 """
-Lanes: where there are very many tasks, the short ones of a coroutine share tracks.
+Lanes: where there are very many tasks, the short ones of a coroutine share tracks in a file.
 
-A lane holds tasks that do not overlap in time. Around the slices of each is one more, with the task's
-name and facts (`task_frame`), of which `fgtrace._formats.read` makes tasks again: viewers see lanes, whoever
-reads a trace sees tasks.
+A lane holds tasks that do not overlap in time. Around the slices of each task is one more slice, with the
+task's name and facts (`task_frame`). `fgtrace._formats.read` makes tasks of these again: a viewer shows
+lanes, and who reads a trace gets tasks.
 
-Which tasks keep a track of their own: those that lived for a tenth of the trace or longer. They are
-wide enough to be seen at first glance, and fewer than ten of them could share a lane, so sharing
-would save little. At most as many as there may be tracks without lanes, the longest first. Also the
-only task of its coroutine: it has nobody to share with.
+A task that lived for a tenth of the trace or longer keeps a track of its own. It is wide enough to be seen at
+first glance, and fewer than ten such tasks could share a lane, so that sharing would save little. At most
+``most`` tasks keep theirs, the longest first. The only task of a coroutine keeps its track as well, since it
+has no other to share with.
 
-There are as many lanes as tasks were alive at once: a lane more could be spared only by drawing one
-task over another. Sorting and two heaps: n log n. Tasks that did exactly the same (
-`fgtrace._timeline.identical_tasks`), such
-as those that waited all the time, are drawn once: a lane for them all, with the number of them in its name,
-and who they are in its outermost slice (`crowd_frame`).
+A coroutine has as many lanes as it had tasks at one time; with fewer lanes one task would be drawn over
+another. Sorting and two heaps make that n log n. Identical tasks (`fgtrace._timeline.identical_tasks`), such
+as those that waited all the time, are drawn once: all of a group have one lane, with their number in its
+name, and their names in its outermost slice (`group_frame`).
 """
 
 from __future__ import annotations
@@ -31,17 +30,19 @@ import orjson
 from fgtrace._model.drawing import BeginEnd, Drawing
 from fgtrace._model.values import Counter, Flow, Frame, Instant, Slice, Track
 
-__all__ = ["CROWD", "FACTS", "MOST_TASKS", "crowd_frame", "task_frame", "with_lanes"]
+__all__ = ["FACTS", "IDENTICAL", "MOST_TASKS", "group_frame", "task_frame", "with_lanes"]
 
-#: Tasks that are drawn on a track each: Perfetto's UI opens so many without being slow.
+#: Tasks that may have a track each: Perfetto's UI opens as many without being slow.
 MOST_TASKS = 2000
-#: So many that did the same are drawn once; fewer one by one, for their names are seen so.
-SMALLEST_CROWD = 10
-#: What the slice of a crowd says of its tasks: their facts in the order of `FACTS`, and the name; as JSON.
-CROWD = "tasks"
-#: Which part of the trace is a long life: one in so many.
+#: The smallest group of identical tasks that is drawn once. Smaller ones are drawn one by one, so that their
+#: names can be seen.
+SMALLEST_GROUP = 10
+#: The argument of a group's slice that lists its tasks, as JSON: the facts in the order of `FACTS`, and the
+#: name.
+IDENTICAL = "tasks"
+#: A task is long if it lived for one part in so many of the trace.
 LONG = 10
-#: What a task's slice says of its track, in this order; its other arguments come behind.
+#: Field of a task's track -> the argument of its slice that has it; further arguments come behind these.
 FACTS = {"id": "task.id", "parent": "task.parent", "level": "task.level", "tid": "task.place"}
 
 _DIGITS = re.compile(r"\d+")
@@ -49,112 +50,113 @@ _DIGITS = re.compile(r"\d+")
 
 def with_lanes(drawing: Drawing, tracks: str, most: int = MOST_TASKS) -> Drawing:
     """
-    The same drawing, its short tasks on lanes where that is asked for.
+    Return a drawing with its short tasks on lanes, where the options ask for that.
 
     Args:
-        drawing: what is to be written.
+        drawing: the trace that is to be written.
         tracks: ``"task"``, ``"lane"``, or ``"auto"``: lanes where there are more than ``most`` tasks.
         most: tasks that may have a track of their own.
     """
     tasks = [track for track in drawing.tracks if track.kind == "task"]
     if tracks == "task" or (tracks == "auto" and len(tasks) <= most):
         return drawing
-    crowds = [group for group in drawing.identical_tasks() if len(group) >= SMALLEST_CROWD]
-    lanes = _lanes(drawing.tracks, tasks, crowds, most)
-    return _Shared(drawing, lanes) if lanes else drawing
+    groups = [group for group in drawing.identical_tasks() if len(group) >= SMALLEST_GROUP]
+    lanes = _lanes(drawing.tracks, tasks, groups, most)
+    return _DrawingWithLanes(drawing, lanes) if lanes else drawing
 
 
 def task_frame(task: Track) -> Frame:
     """
-    The slice of a task on a lane: its name, and what else is known of it.
+    Return the frame of a task's slice on a lane: the task's name, and its facts as arguments.
     """
     facts = tuple((key, getattr(task, name)) for name, key in FACTS.items())
     return Frame(task.name, "task", args=(*facts, *task.args))
 
 
-def crowd_frame(tasks: list[Track]) -> Frame:
+def group_frame(tasks: list[Track]) -> Frame:
     """
-    The slice of tasks that did the same.
+    Return the frame of the slice of a group of identical tasks.
     """
     coroutine = _coroutine(tasks[0])
-    told = orjson.dumps([[*(getattr(task, name) for name in FACTS), task.name] for task in tasks])
-    return Frame(f"{len(tasks)} x {coroutine}", "task", args=((CROWD, told.decode()), *tasks[0].args))
+    facts = orjson.dumps([[*(getattr(task, name) for name in FACTS), task.name] for task in tasks])
+    return Frame(f"{len(tasks)} x {coroutine}", "task", args=((IDENTICAL, facts.decode()), *tasks[0].args))
 
 
 class _Lane(NamedTuple):
     """
-    A lane's track, its tasks by time, and whom they stand for: one of a crowd for all of it.
+    A lane: its track and its tasks by time; or one of a group of identical tasks, and the group.
     """
 
     track: Track
     tasks: list[Track]
-    crowd: list[Track] | None = None
+    group: list[Track] | None = None
 
     def frame(self, task: Track) -> Frame:
-        return task_frame(task) if self.crowd is None else crowd_frame(self.crowd)
+        return task_frame(task) if self.group is None else group_frame(self.group)
 
 
-def _lanes(tracks: list[Track], tasks: list[Track], crowds: list[list[Track]], most: int) -> list[_Lane]:
+def _lanes(tracks: list[Track], tasks: list[Track], groups: list[list[Track]], most: int) -> list[_Lane]:
     """
-    All lanes, in display order.
+    Return all lanes, in display order.
     """
     span = max(track.end for track in tracks) - min(track.start for track in tracks)
-    identical = {task.id for crowd in crowds for task in crowd}
+    identical = {task.id for group in groups for task in group}
     long = [task for task in tasks if LONG * _life(task) >= span and task.id not in identical]
     own = {task.id for task in nlargest(most, long, key=_life)}
     coroutines: dict[tuple[int, str], _Members] = defaultdict(lambda: _Members([], []))
     for task in tasks:
         if task.id not in own and task.id not in identical:
             coroutines[task.pid, _coroutine(task)].tasks.append(task)
-    for crowd in crowds:
-        coroutines[crowd[0].pid, _coroutine(crowd[0])].crowds.append(crowd)
+    for group in groups:
+        coroutines[group[0].pid, _coroutine(group[0])].groups.append(group)
     found: list[_Lane] = []
     number = max(track.id for track in tracks) + 1
     places = {task.pid: task.tid for task in sorted(tasks, key=lambda task: task.tid)}
     for (pid, name), members in sorted(coroutines.items(), key=lambda each: (-each[1].longest(), each[0])):
         if members.size() > 1:
-            made = _of_coroutine(name, members, number + len(found), places[pid] + 1)
-            places[pid] += len(made)
-            found.extend(made)
+            lanes = _of_coroutine(name, members, number + len(found), places[pid] + 1)
+            places[pid] += len(lanes)
+            found.extend(lanes)
     return found
 
 
 class _Members(NamedTuple):
     """
-    What runs a coroutine and has no track of its own.
+    The tasks of a coroutine that have no track of their own: single ones, and groups of identical ones.
     """
 
     tasks: list[Track]
-    crowds: list[list[Track]]
+    groups: list[list[Track]]
 
     def size(self) -> int:
-        return len(self.tasks) + sum(map(len, self.crowds))
+        return len(self.tasks) + sum(map(len, self.groups))
 
     def longest(self) -> int:
-        return _longest(self.tasks + [crowd[0] for crowd in self.crowds])
+        return _longest(self.tasks + [group[0] for group in self.groups])
 
     def rows(self) -> list[tuple[list[Track], list[Track] | None]]:
         """
-        What lies side by side on a lane, and the crowd for which it stands; the one with the longest first.
+        Return the tasks of each lane, with the group for which they stand if there is one; the lane with the
+        longest task comes first.
         """
         packed = [(row, None) for row in _packed(self.tasks)]
-        alone = [([crowd[0]], crowd) for crowd in self.crowds]
+        alone = [([group[0]], group) for group in self.groups]
         return sorted([*packed, *alone], key=lambda row: (_longest(row[0]), len(row[1] or ())), reverse=True)
 
 
 def _of_coroutine(name: str, members: _Members, number: int, place: int) -> list[_Lane]:
     """
-    The lanes of a coroutine: the one with the longest task first, the others below it.
+    Return the lanes of a coroutine: the one with the longest task first, the others below it.
 
     Args:
         name: the coroutine's.
         members: its tasks.
-        number: the first lane's id; the others count on.
-        place: the same of its ``tid``.
+        number: the id of the first lane; the others count on.
+        place: the ``tid`` of the first lane; the others count on.
     """
     found = []
-    for rank, (row, crowd) in enumerate(members.rows()):
-        lane = f"{name}, lane {rank + 1}" + (f" ({len(crowd)} alike)" if crowd else "")
+    for rank, (row, group) in enumerate(members.rows()):
+        lane = f"{name}, lane {rank + 1}" + (f" ({len(group)} alike)" if group else "")
         track = Track(
             "lane", number + rank,
             name=lane if rank else f"{name} ({members.size()} tasks)",
@@ -162,13 +164,13 @@ def _of_coroutine(name: str, members: _Members, number: int, place: int) -> list
             parent=number if rank else -1, level=1 if rank else 0,
             start=row[0].start, end=max(task.end for task in row),
         )  # fmt: skip
-        found.append(_Lane(track, row, crowd))
+        found.append(_Lane(track, row, group))
     return found
 
 
 def _packed(tasks: Iterable[Track]) -> list[list[Track]]:
     """
-    Tasks in rows without an overlap: each in the first row that is free when it begins.
+    Return tasks in rows without an overlap: each task in the first row that is free when it begins.
     """
     rows: list[list[Track]] = []
     busy: list[tuple[int, int]] = []
@@ -196,27 +198,28 @@ def _longest(tasks: list[Track]) -> int:
 
 def _coroutine(task: Track) -> str:
     """
-    What a task runs: the last word of its name, of that which it had before it was named by its request.
-    One that has but a name counts with those like it.
+    Return the coroutine of a task: the last word of its own name, also where it is named after a request.
+
+    Tasks whose name has no coroutine count as one coroutine if their names differ in numbers alone.
     """
     whole = str(dict(task.args).get("task", task.name))
     name, space, coroutine = whole.rpartition(" ")
     return coroutine if name and space else _DIGITS.sub("*", whole)
 
 
-class _Shared:
+class _DrawingWithLanes:
     """
-    A drawing with lanes.
+    A drawing whose short tasks are on lanes.
 
     Attributes:
-        tracks: in each loop first the tasks that kept theirs, then the lanes.
+        tracks: of each loop first the tasks that kept their track, then the lanes.
     """
 
     def __init__(self, drawing: Drawing, lanes: list[_Lane]) -> None:
         self._drawing = drawing
         self._lanes = lanes
-        self._lane_of = {task.id: lane for lane in lanes for task in lane.crowd or lane.tasks}
-        self._undrawn = {task.id for lane in lanes for task in (lane.crowd or ())[1:]}
+        self._lane_of = {task.id: lane for lane in lanes for task in lane.group or lane.tasks}
+        self._undrawn = {task.id for lane in lanes for task in (lane.group or ())[1:]}
         self.tracks = list(self._arranged())
 
     def _arranged(self) -> Iterator[Track]:
@@ -237,7 +240,7 @@ class _Shared:
         tasks = {task.id: task for lane in self._lanes for task in lane.tasks if _life(task)}
         find = self._lane_of.get
         undrawn = self._undrawn
-        make = tuple.__new__  # what Slice() comes to, in half the time
+        make = tuple.__new__  # does what Slice() does, in half the time
         for each in self._drawing.slices():
             track, start, end, depth, frame = each
             lane = find(track.id)
@@ -253,10 +256,10 @@ class _Shared:
             yield _whole(task, self._lane_of[task.id])
 
     def begins_and_ends(self) -> Iterator[BeginEnd]:
-        turns = [_Turns(lane) for lane in self._lanes]
+        writers = [_LaneWriter(lane) for lane in self._lanes]
         places = {
             task.id: (each, place)
-            for each, lane in zip(turns, self._lanes, strict=True)
+            for each, lane in zip(writers, self._lanes, strict=True)
             for place, task in enumerate(lane.tasks)
         }
         make = tuple.__new__  # as in `slices`
@@ -268,11 +271,11 @@ class _Shared:
                     yield each
                 continue
             lane, place = found
-            if place != lane.turn:
+            if place != lane.current:
                 yield from lane.until(place)
             lane.open += -1 if frame is None else 1
             yield make(BeginEnd, (lane.track, time, frame))
-        yield from chain.from_iterable(each.until(each.last) for each in turns)
+        yield from chain.from_iterable(each.until(each.last) for each in writers)
 
     def flows(self) -> Iterator[Flow]:
         for flow in self._drawing.flows():
@@ -296,36 +299,36 @@ def _whole(task: Track, lane: _Lane) -> Slice:
     return Slice(lane.track, task.start, task.end, 0, lane.frame(task))
 
 
-class _Turns:
+class _LaneWriter:
     """
-    A lane while its begins and ends are written: whose turn it is.
+    Writes the tasks of a lane, one after the other, as begins and ends.
 
     Attributes:
         track: the lane's.
-        turn: the place of the task whose turn it is; -1: nobody's yet.
+        current: the place of the task that is being written; -1: none yet.
         last: the place behind the last task.
-        open: how many slices of that task are open.
+        open: how many slices of the current task are open.
     """
 
     def __init__(self, lane: _Lane) -> None:
         self._lane, self.track, self._tasks = lane, lane.track, lane.tasks
-        self.turn, self.last, self.open = -1, len(lane.tasks), 0
+        self.current, self.last, self.open = -1, len(lane.tasks), 0
 
     def until(self, place: int) -> Iterator[BeginEnd]:
         """
-        The end of the task whose turn it was, the whole of those of which nothing is drawn, and the begin
-        of this one.
+        Yield the end of the current task, the begins and ends of tasks without slices, and the begin of the
+        task at this place, which becomes the current one.
 
         Raises:
-            ValueError: its turn is over.
+            ValueError: the task at this place was written before.
         """
-        if place < self.turn:
+        if place < self.current:
             raise ValueError(f"slices of {self._tasks[place].name!r} come after those of a later task")
-        while self.turn < place:
-            if self.turn >= 0 and _life(self._tasks[self.turn]):
+        while self.current < place:
+            if self.current >= 0 and _life(self._tasks[self.current]):
                 for _ in range(self.open + 1):
-                    yield BeginEnd(self.track, self._tasks[self.turn].end, None)
-            self.turn, self.open = self.turn + 1, 0
-            if self.turn < self.last and _life(self._tasks[self.turn]):
-                task = self._tasks[self.turn]
+                    yield BeginEnd(self.track, self._tasks[self.current].end, None)
+            self.current, self.open = self.current + 1, 0
+            if self.current < self.last and _life(self._tasks[self.current]):
+                task = self._tasks[self.current]
                 yield BeginEnd(self.track, task.start, self._lane.frame(task))

@@ -1,12 +1,12 @@
 """
-Requests on the tracks of the tasks that served them.
+Requests as slices, on the tracks of the tasks that served them.
 
-A request is the outermost slice of its time. A task that served one request and did little else, as most
-servers make one for each, is named by it; a task that serves a connection keeps its name.
+A request is the outermost slice of its time. A task that served one request and did little else has the name
+of the request, since most servers make a task for each; a task that serves a connection keeps its name.
 
-A sampled stack stands from when a look was due until the next one, and a request begins and ends in between.
-What was seen within it can be neither before nor after it, for the middleware that tells of requests is on
-that stack: so it is drawn only within one.
+A sampled stack is drawn from one tick to the next, and a request begins and ends in between. A stack within a
+request has the middleware that notes requests on it. So such a stack is drawn within a request alone, neither
+before nor after it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from fgtrace._model.values import Frame, Request
 from fgtrace._recording.recording import Recording
 from fgtrace._timeline.stack_resolver import DrawnStack, Resolver
 
-__all__ = ["Outer", "RequestSlices"]
+__all__ = ["OuterStacks", "RequestSlices"]
 
-#: At these times (ns) a track's outermost steps become these.
-Outer = Sequence[tuple[int, DrawnStack]]
+#: By time (ns): from then on these are the outermost frames of a track.
+OuterStacks = Sequence[tuple[int, DrawnStack]]
 
 
 class RequestSlices:
@@ -42,7 +42,12 @@ class RequestSlices:
 
     def name(self, track: int, start: int, end: int) -> str:
         """
-        The request that names a task which lived so long (ns); ``""``: none does.
+        Return the name of the request after which a task is named, or ``""``.
+
+        Args:
+            track: the task's.
+            start: when the task was first seen, ns.
+            end: when it was last seen.
         """
         requests = self._by_track.get(track)
         if not requests:
@@ -55,7 +60,7 @@ class RequestSlices:
 
     def depth(self, track: int, stack: int) -> int:
         """
-        Within how many requests a stack is, on a track that has any.
+        Return within how many requests a stack is; 0 on a track that serves none.
         """
         if track not in self._by_track:
             return 0
@@ -66,14 +71,14 @@ class RequestSlices:
             found = self._depths[stack] = sum(codes[code].wraps == "request" for code, _ in elements)
         return found
 
-    def outer(self, track: int, resolver: Resolver) -> Outer:
+    def outer(self, track: int, resolver: Resolver) -> OuterStacks:
         """
-        What is drawn around a track's paths, by time.
+        Return the stacks of requests that surround those of a track, by time.
         """
         requests = self._by_track.get(track)
         if not requests:
             return ()
-        # a request within another ends before it; where both begin or end at once, the order is kept
+        # an inner request ends before the outer one; where both begin or end at once, the order is kept
         changes = [(each.start, 1, place) for place, each in enumerate(requests)]
         changes += [(each.end, 0, -place) for place, each in enumerate(requests) if each.end >= 0]
         found, open_ = [], {}
@@ -81,7 +86,7 @@ class RequestSlices:
             if begins:
                 request = requests[place]
                 frame = Frame(request.name, "request", args=request.args)
-                open_[place] = resolver.shared_step(frame)
+                open_[place] = resolver.shared_frame(frame)
             else:
                 open_.pop(-place, None)
             found.append((time, tuple(open_.values())))

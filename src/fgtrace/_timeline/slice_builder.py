@@ -1,15 +1,18 @@
 """
-One track while it is drawn: paths in, the numbers of slices out.
+Makes the slices of one track: stacks by time in, slices as numbers out.
 
-Order: a track's slices come by start, the outermost first, for of two slices with the same start
-and duration a viewer takes the first as the parent. A slice is complete only when it ends, so
-its followers wait in line. A line that grows too long is let out early, save those that begin
-together with a slice that is still open: memory is bounded by a chunk for each track, and what
-matters about the order is kept.
+Theory of operation: each stack is compared with the one before, from the outermost frame inwards. Frames that
+are the same go on; the slices of the others end, and those of the new frames begin.
 
-A format that writes a slice's begin and its end apart needs no line, but strict order: that is
-``in_time``. Then a long line is let out whole, what is open with the end `OPEN`; its end comes
-later, behind all that happened before, as a record that starts at `BEGUN`.
+Order: the slices of a track come by start, outer ones before inner ones, since of two slices with the same
+start and duration a viewer takes the first as the parent. A slice is complete only when it ends, so the
+slices behind it wait in a queue. When the queue becomes too long, slices leave it early, except for those
+that begin together with a slice that is still open. So memory is bounded by a chunk for each track, and the
+order is kept where it matters.
+
+A format that writes the begin and the end of a slice separately needs no complete slices, but all begins and
+ends by time: that is ``by_time``. Then a long queue is emptied, and open slices leave it with the end `OPEN`.
+The end of such a slice comes later, behind all that happened before, as a record whose start is `BEGUN`.
 """
 
 from __future__ import annotations
@@ -18,132 +21,136 @@ from array import array
 from operator import is_
 
 from fgtrace._model.values import Track
-from fgtrace._timeline.request_slices import Outer
+from fgtrace._timeline.request_slices import OuterStacks
 from fgtrace._timeline.stack_resolver import DrawnStack
 
 __all__ = ["BEGUN", "OPEN", "SliceBuilder"]
 
-#: Slices of one track that may wait in line for an outer one to end.
-LONGEST_LINE = 4096
-#: The same where they need not wait.
-SHORT_LINE = 256
-#: Numbers of a slice in the line.
+#: Slices of one track that may wait in the queue for an outer one to end.
+LONGEST_QUEUE = 4096
+#: The same with ``by_time``, where they need not wait for it.
+SHORT_QUEUE = 256
+#: Numbers of a slice in the queue.
 FIELDS = 4
-#: The end of a slice that has none yet.
+#: The end of a slice that is open.
 OPEN = -1
-#: The start in a record that says only when the innermost slice that was let out open has ended.
+#: The start in a record that says when the innermost slice that left the queue open has ended.
 BEGUN = -1
-#: The place of a slice that was let out open.
+#: The place of a slice that left the queue open.
 _OUT = -1
 
 
 class SliceBuilder:
     """
-    One track while it is drawn: its last path, the open slices, and the line.
+    Makes the slices of one track, and keeps its last stack, its open slices, and the queue.
 
-    A slice in the making is four numbers in the line: start, end, depth and the number of its
-    frame. Numbers, not objects: what waits in line would otherwise be what the garbage collector
-    counts, and it would search the program's whole heap for as long as it is large.
+    A slice in the queue is four numbers: start, end, depth and the number of its frame. It is no object,
+    since the garbage collector counts objects: while many of them wait, it would search the whole heap of the
+    program again and again.
 
     Args:
-        track: its track.
-        in_time: let slices out that are open; see the module.
-        outer: what is drawn around the paths, by time.
+        track: the track.
+        by_time: whether slices leave the queue while they are open; see the module.
+        outer: the stacks that surround those of the track, by time.
     """
 
-    __slots__ = ("changes", "depth", "in_time", "inner", "line", "open", "outer", "path", "track")
+    __slots__ = ("by_time", "changes", "depth", "drawn", "inner", "open", "outer", "queue", "track")
 
-    def __init__(self, track: Track, *, in_time: bool = False, outer: Outer = ()) -> None:
+    def __init__(self, track: Track, *, by_time: bool = False, outer: OuterStacks = ()) -> None:
         self.track = track
         self.outer: DrawnStack = ()
         self.inner: DrawnStack = ()
         self.depth = 0
         self.changes = list(reversed(outer))
-        self.in_time = in_time
-        self.path: DrawnStack = ()
+        self.by_time = by_time
+        self.drawn: DrawnStack = ()
         self.open: list[int] = []
-        self.line: array[int] = array("q")
+        self.queue: array[int] = array("q")
 
-    def advance(self, time: int, path: DrawnStack, depth: int = 0) -> array[int] | None:
+    def advance(self, time: int, drawn: DrawnStack, depth: int = 0) -> array[int] | None:
         """
-        From this time on the track has this path; the part of the line that can go is returned.
+        Give the track a new stack from this time on, and return the slices that can leave the queue (None:
+        none).
 
         Args:
             time: ns.
-            path: what is drawn within ``outer``.
-            depth: it is drawn only where so much is around it.
+            drawn: the stack, within ``outer``; empty: the track shows nothing.
+            depth: the stack is shown only while at least this many outer frames surround it.
         """
         if not (self.outer or self.changes):
-            return self._draw(time, path)
+            return self._draw(time, drawn)
         ready = array("q")
         while self.changes and self.changes[-1][0] <= time:
             at, self.outer = self.changes.pop()
             if self.inner and at < time:
                 inner = self.inner if self.depth <= len(self.outer) else ()
                 ready.extend(self._draw(at, (*self.outer, *inner)) or ())
-        self.inner, self.depth = path, depth
-        inner = () if self._comes_later() else path
-        ready.extend(self._draw(time, (*self.outer, *inner) if path else ()) or ())
+        self.inner, self.depth = drawn, depth
+        inner = () if self._comes_later() else drawn
+        ready.extend(self._draw(time, (*self.outer, *inner) if drawn else ()) or ())
         return ready or None
 
     def _comes_later(self) -> bool:
         """
-        Whether what the path is within is still to come: a late look is noted as of when it was due.
+        Return whether the outer frames that surround the stack begin later: the sample of a late tick is
+        noted as of when the tick was due.
         """
         return self.depth > len(self.outer) and bool(self.changes) and len(self.changes[-1][1]) >= self.depth
 
-    def _draw(self, time: int, path: DrawnStack) -> array[int] | None:
-        kept = _kept(self.path, path)
+    def _draw(self, time: int, drawn: DrawnStack) -> array[int] | None:
+        kept = _kept(self.drawn, drawn)
         for place in reversed(self.open[kept:]):
             if place == _OUT:
-                self.line.extend((BEGUN, time, 0, 0))
+                self.queue.extend((BEGUN, time, 0, 0))
             else:
-                self.line[place + 1] = time
+                self.queue[place + 1] = time
         del self.open[kept:]
-        ready = self._release(time) if self.line else None
-        self.path = path
-        for depth in range(kept, len(path)):
-            self.open.append(len(self.line))
-            self.line.extend((time, OPEN, depth, path[depth].number))
+        ready = self._release(time) if self.queue else None
+        self.drawn = drawn
+        for depth in range(kept, len(drawn)):
+            self.open.append(len(self.queue))
+            self.queue.extend((time, OPEN, depth, drawn[depth].number))
         return ready
 
     def _release(self, time: int) -> array[int] | None:
         """
-        All of the line where nothing is open; where it grew too long, what may go early.
+        Return the whole queue if no slice is open; if the queue is too long, the slices that may leave it
+        early.
         """
-        line = self.line
+        queue = self.queue
         if not self.open:
-            self.line = array("q")
-            return line
-        if len(line) <= (SHORT_LINE if self.in_time else LONGEST_LINE) * FIELDS:
+            self.queue = array("q")
+            return queue
+        if len(queue) <= (SHORT_QUEUE if self.by_time else LONGEST_QUEUE) * FIELDS:
             return None
-        if self.in_time:
+        if self.by_time:
             return self._release_open(time)
-        starts = {line[place] for place in self.open}
+        starts = {queue[place] for place in self.open}
         ready, rest = array("q"), array("q")
-        for place in range(0, len(line), FIELDS):
-            (rest if line[place] in starts else ready).extend(line[place : place + FIELDS])
+        for place in range(0, len(queue), FIELDS):
+            (rest if queue[place] in starts else ready).extend(queue[place : place + FIELDS])
         self.open = [place for place in range(0, len(rest), FIELDS) if rest[place + 1] == OPEN]
-        self.line = rest
+        self.queue = rest
         return ready
 
     def _release_open(self, time: int) -> array[int] | None:
         """
-        All of the line; but not while something begins, which may yet turn out to be of no length.
+        Return the whole queue, unless a slice begins at this time: that one may still turn out to have no
+        length.
         """
-        line, last = self.line, self.open[-1]
-        if last != _OUT and line[last] == time:
+        queue, last = self.queue, self.open[-1]
+        if last != _OUT and queue[last] == time:
             return None
-        self.line = array("q")
+        self.queue = array("q")
         self.open = [_OUT] * len(self.open)
-        return line
+        return queue
 
 
 def _kept(old: DrawnStack, new: DrawnStack) -> int:
     """
-    How many steps of a path go on.
+    Return how many frames of a stack go on in the next one.
     """
-    same = list(map(is_, old, new))  # most steps are the very same, and this is C's speed
+    same = list(map(is_, old, new))  # most frames are the same objects, and `map` compares them in C
     if False not in same:
         return len(same)
     for kept in range(same.index(False), len(same)):

@@ -1,14 +1,14 @@
 """
-Gives a stack its face: names, lines, the native call at its leaf, and the state.
+Finds what a stack shows: the names and lines of its frames, the native call at its leaf, and its state.
 
-Cold: it runs after the trace. Everything is made once for each (stack, detail) and kept, since
-a trace shows the same few stacks over and over.
+All this is done after the trace, once for each (stack, detail), and kept: a trace shows the same few stacks
+over and over.
 
-A path is a tuple of steps, outermost first. A step says what is drawn (the number of a `Frame`),
-what makes it the same rectangle as before (``key``: the function; with ``lines`` also the line),
-and from where it calls the next one (``at``: the source range of the instruction). The range and
-not the offset, since one ``await`` is several instructions. When it differs, the callee that is
-seen is another call, even where it is the same function.
+A drawn stack is a tuple of drawn frames, outermost first. A drawn frame says what is shown (the number of a
+`Frame`), what makes it the same rectangle as before (``key``: the function; with ``lines`` also the line),
+and from where it calls the next frame (``at``: the source range of the instruction). It is the range and not
+the offset, since one ``await`` is several instructions. When the range differs, the next frame is another
+call, even if it is the same function.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["DEEPEST", "DrawnFrame", "DrawnStack", "Resolver", "frame_name"]
 #: Viewers nest 512 slices and show far fewer.
 DEEPEST = 128
 
-#: Paths and verdicts that are kept: a trace shows the same few again and again, a strange one many.
+#: Stacks and verdicts that are kept. Most traces show the same few over and over, odd ones very many.
 MOST_KEPT = 20_000
 
-#: Modules whose frames, and all frames further out, are not the program's: they started it.
+#: Modules that start the program: their frames, and all frames further out, are not the program's.
 _LAUNCHERS = ("fgtrace.cli.",)
 _PACKAGE = __name__.partition(".")[0]
 _TESTING = _PACKAGE + ".testing"
@@ -38,7 +38,7 @@ _TESTING = _PACKAGE + ".testing"
 
 class DrawnFrame(NamedTuple):
     """
-    One frame of a path; see the module.
+    A frame of a drawn stack; see the module.
     """
 
     key: object
@@ -47,26 +47,27 @@ class DrawnFrame(NamedTuple):
 
 
 DrawnStack = tuple[DrawnFrame, ...]
-Located = tuple[int, int]  # index of the code, offset of the instruction
+#: The index of a function's code, and the offset of an instruction.
+Located = tuple[int, int]
 
 
 def frame_name(name: FrameName) -> str:
     """
-    ``module.qualname``, as a slice is named.
+    Return the name of a slice of a function: ``module.qualname``.
     """
     return f"{name.module}.{name.qualname}" if name.module else name.qualname
 
 
 class Resolver:
     """
-    Makes the path of an observation.
+    Makes the drawn stack of an observation.
 
     Args:
-        recording: where the stacks are.
+        recording: has the stacks.
         options: ``state_frames``, ``include_self``, ``lines`` and ``rules`` matter.
 
     Attributes:
-        frames: what is drawn, by number.
+        frames: what drawn frames show, by their number.
     """
 
     def __init__(self, recording: Recording, options: Options) -> None:
@@ -74,47 +75,52 @@ class Resolver:
         self._options = options
         self._rules = Rules(options.rules if isinstance(options.rules, tuple) else ())
         self._maps: dict[int, CodeMap] = {}
-        self._steps: dict[Located, DrawnFrame] = {}
-        self._paths: dict[tuple[str, int, int], DrawnStack] = {}
+        self._frames_at: dict[Located, DrawnFrame] = {}
+        self._stacks: dict[tuple[str, int, int], DrawnStack] = {}
         self._verdicts: dict[tuple[str, tuple[int, ...], str, int], Verdict] = {}
-        self._extra: dict[Frame, DrawnFrame] = {}
+        self._shared: dict[Frame, DrawnFrame] = {}
         self._own: set[int] = set()
-        self._asked = 0
+        self._checked = 0
         self.frames: list[Frame] = []
 
-    def path(self, kind: str, stack: int, detail: int) -> DrawnStack:
+    def drawn_stack(self, kind: str, stack: int, detail: int) -> DrawnStack:
         """
-        The path of a track of this kind with this stack and detail.
+        Return what a track shows.
+
+        Args:
+            kind: of the track, ``"task"`` or ``"thread"``.
+            stack: the index of its stack.
+            detail: the index of its waiter (of a task) or of its thread sample.
         """
         key = (kind, stack, detail)
-        found = self._paths.get(key)
+        found = self._stacks.get(key)
         if found is None:
-            if len(self._paths) >= MOST_KEPT:
-                self._paths.clear()
-            found = self._paths[key] = self._make(kind, stack, detail)
+            if len(self._stacks) >= MOST_KEPT:
+                self._stacks.clear()
+            found = self._stacks[key] = self._make(kind, stack, detail)
         return found
 
     def _make(self, kind: str, stack: int, detail: int) -> DrawnStack:
         whole = self._recording.elements(stack)
         located = self.visible(whole)
         wait = self._recording.waiters[detail] if kind == "task" else Waiter("running")
-        at_leaf = located[-1:] == whole[-1:]  # else it calls us, and that is left out
+        at_leaf = located[-1:] == whole[-1:]  # else the leaf is the tracer's own
         callee = self._callee(located) if at_leaf and wait.kind == "running" else ""
         verdict = self._verdict(kind, tuple(code for code, _ in located), callee, detail)
-        steps = self.steps(located)
+        frames = self.drawn_frames(located)
         if callee:
-            steps.append(self.shared_step(Frame(callee, "native")))
-        return self.with_state(steps, self._state(verdict, located, wait))
+            frames.append(self.shared_frame(Frame(callee, "native")))
+        return self.with_state(frames, self._state(verdict, located, wait))
 
-    def steps(self, located: list[Located]) -> list[DrawnFrame]:
+    def drawn_frames(self, located: list[Located]) -> list[DrawnFrame]:
         """
-        The steps of visible frames, the middle left out where they are too many.
+        Return the drawn frames of visible frames, without the middle where they are too many.
         """
-        return self._elided([self._step(each) for each in located])
+        return self._elided([self._drawn_frame(each) for each in located])
 
     def _verdict(self, kind: str, codes: tuple[int, ...], callee: str, detail: int) -> Verdict:
         """
-        The state: the same for all stacks of the same functions, wherever in them they are.
+        Return the verdict on a stack; stacks of the same functions have the same, at whatever lines they are.
         """
         key = (kind, codes, callee, detail)
         found = self._verdicts.get(key)
@@ -131,10 +137,11 @@ class Resolver:
 
     def visible(self, located: list[Located]) -> list[Located]:
         """
-        Leave out the tracer's own frames, unless they are asked for.
+        Return the frames of a stack without the tracer's own, unless the options ask for these.
 
-        What started the program is left out with all that is further out, what the program
-        called of us with all that is further in; a wrapper or a middleware only by itself.
+        With a frame that started the program all frames further out are left out, and with a function of
+        fgtrace that the program called all frames further in. Of a wrapper or a middleware only its own frame
+        is.
         """
         if self._options.include_self or self._own_codes().isdisjoint([code for code, _ in located]):
             return located
@@ -151,17 +158,17 @@ class Resolver:
 
     def _own_codes(self) -> set[int]:
         """
-        The functions that are the tracer's own.
+        Return the functions that are the tracer's own.
         """
         codes = self._recording.codes
-        for index in range(self._asked, len(codes)):
+        for index in range(self._checked, len(codes)):
             if _is_own(codes[index].name):
                 self._own.add(index)
-        self._asked = len(codes)
+        self._checked = len(codes)
         return self._own
 
-    def _step(self, located: Located) -> DrawnFrame:
-        found = self._steps.get(located)
+    def _drawn_frame(self, located: Located) -> DrawnFrame:
+        found = self._frames_at.get(located)
         if found is None:
             code, offset = located
             entry = self._recording.codes[code]
@@ -169,7 +176,7 @@ class Resolver:
             line = at.line if at is not None else entry.line
             frame = Frame(frame_name(entry.name), "python", entry.file, line)
             key = (code, line) if self._options.lines else code
-            found = self._steps[located] = DrawnFrame(key, at, self._number(frame))
+            found = self._frames_at[located] = DrawnFrame(key, at, self._number(frame))
         return found
 
     def _number(self, frame: Frame) -> int:
@@ -189,25 +196,25 @@ class Resolver:
         entry = self._recording.codes[code]
         return self._map(code, entry.code).callee(offset) if entry.code is not None else ""
 
-    def shared_step(self, frame: Frame) -> DrawnFrame:
+    def shared_frame(self, frame: Frame) -> DrawnFrame:
         """
-        A step that is the same whenever its frame is: a state, or a native call.
+        Return the drawn frame of a state, a native call, or whatever else is the same wherever it is shown.
         """
-        found = self._extra.get(frame)
+        found = self._shared.get(frame)
         if found is None:
-            found = self._extra[frame] = DrawnFrame(frame, None, self._number(frame))
+            found = self._shared[frame] = DrawnFrame(frame, None, self._number(frame))
         return found
 
-    def _elided(self, steps: list[DrawnFrame]) -> list[DrawnFrame]:
+    def _elided(self, frames: list[DrawnFrame]) -> list[DrawnFrame]:
         """
-        Cut the middle out of a stack that is too deep to draw.
+        Return the frames of a stack without the middle if it is too deep to draw.
         """
-        if len(steps) <= DEEPEST:
-            return steps
+        if len(frames) <= DEEPEST:
+            return frames
         head = DEEPEST // 2
         tail = DEEPEST - head - 1
-        frame = Frame(f"<{len(steps) - head - tail} frames elided>", "elided")
-        return [*steps[:head], self.shared_step(frame), *steps[-tail:]]
+        frame = Frame(f"<{len(frames) - head - tail} frames elided>", "elided")
+        return [*frames[:head], self.shared_frame(frame), *frames[-tail:]]
 
     def _state(self, verdict: Verdict, located: list[Located], wait: Waiter) -> Frame:
         args: list[tuple[str, str | int]] = [("on", verdict.on)] if verdict.on else []
@@ -215,19 +222,19 @@ class Resolver:
             args.append(("task", self._recording.tracks[wait.task].name))
         if verdict.site < 0 or verdict.site >= len(located):
             return Frame(verdict.state, "state", args=tuple(args))
-        site = self.frames[self._step(located[verdict.site]).number]
+        site = self.frames[self._drawn_frame(located[verdict.site]).number]
         return Frame(verdict.state, "state", site.file, site.line, tuple(args))
 
-    def with_state(self, steps: list[DrawnFrame], state: Frame) -> DrawnStack:
+    def with_state(self, frames: list[DrawnFrame], state: Frame) -> DrawnStack:
         """
-        A path of steps and a state, which stands where the options say.
+        Return the drawn stack of frames and a state, which stands where the options say.
         """
         where = self._options.state_frames
         if where == "root":
-            steps.insert(0, self.shared_step(state))
+            frames.insert(0, self.shared_frame(state))
         elif where == "leaf":
-            steps.append(self.shared_step(state))
-        return tuple(steps)
+            frames.append(self.shared_frame(state))
+        return tuple(frames)
 
 
 def _is_own(name: FrameName) -> bool:

@@ -1,10 +1,9 @@
 """
-The timeline: a recording in, slices out. Pure: no clock, no bytes.
+What a viewer shows of a recording: tracks, slices, arrows, counters and flags.
 
-Theory of operation: for each track, the path of an observation is compared with the one before,
-from the outermost step inwards. What is the same goes on; what is not ends, and the rest of the
-new path begins. So equal samples merge, and slices nest by construction. Order and memory: see
-`fgtrace._timeline.slice_builder`. Where steps were noted, `fgtrace._timeline.exact_timeline` draws.
+Theory of operation: each observation gives its track a new stack, and the track's `SliceBuilder` compares
+that with the one before. So equal samples merge, and slices always nest. Where steps were noted,
+`fgtrace._timeline.exact_timeline` makes the slices.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from fgtrace._model.values import LOCK_HELD, Counter, Flow, Frame, Instant, Slic
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import GONE, Recording
 from fgtrace._timeline.exact_timeline import ExactDrawing
-from fgtrace._timeline.identical_tasks import alike_in
+from fgtrace._timeline.identical_tasks import groups_of_identical_tasks
 from fgtrace._timeline.slice_builder import BEGUN, OPEN, SliceBuilder
 from fgtrace._timeline.stack_resolver import Resolver
 from fgtrace._timeline.tracks import LOOP_PID, loop_order, make_tracks
@@ -29,13 +28,13 @@ PROGRESS_EVERY = 4096
 
 class Timeline:
     """
-    What a viewer draws, made of one recording.
+    What a viewer shows of one recording; a `Drawing`.
 
     Args:
         recording: complete; its times are ns on the trace's clock, from 0.
         options: see `Options`.
         end: the trace's end, ns.
-        pid: the process that was traced.
+        pid: the id of the process that was traced.
 
     Attributes:
         tracks: all tracks, in display order.
@@ -57,23 +56,23 @@ class Timeline:
 
     def on_progress(self, progress: Callable[[int, int], None]) -> None:
         """
-        Call this with the observations drawn and their total, now and then.
+        Have a function called now and then, with the observations drawn and their total.
         """
         self._progress = progress
 
     def identical_tasks(self) -> list[list[Track]]:
         """
-        Tasks in groups of which exactly the same is drawn: see `fgtrace._timeline.identical_tasks`.
+        Return groups of tasks that have the same slices: see `fgtrace._timeline.identical_tasks`.
         """
-        return alike_in(self._recording, self.tracks)
+        return groups_of_identical_tasks(self._recording, self.tracks)
 
     def slices(self) -> Iterator[Slice]:
         """
-        The slices, one by one.
+        Yield all slices.
         """
         frames = self._resolver.frames
-        make = tuple.__new__  # what Slice() comes to, in half the time
-        for track, ready in self._parts(in_time=False):
+        make = tuple.__new__  # does what Slice() does, in half the time
+        for track, ready in self._ready_slices(by_time=False):
             values = iter(ready)
             for start, end, depth, number in zip(values, values, values, values, strict=True):
                 if start != end:
@@ -82,12 +81,12 @@ class Timeline:
 
     def begins_and_ends(self) -> Iterator[BeginEnd]:
         """
-        The same slices, as their begins and ends: see `fgtrace._model.drawing`.
+        Yield the same slices as begins and ends: see `fgtrace._model.drawing`.
         """
         frames = self._resolver.frames
         stacks: dict[int, list[int]] = {}
         make = tuple.__new__  # as in `slices`
-        for track, ready in self._parts(in_time=True):
+        for track, ready in self._ready_slices(by_time=True):
             stack = stacks.setdefault(track.id, [])
             values = iter(ready)
             for start, end, _, number in zip(values, values, values, values, strict=True):
@@ -108,11 +107,11 @@ class Timeline:
 
     def flows(self) -> Iterator[Flow]:
         """
-        An arrow from each parent to its child's first slice, where the parent has one then; with
-        exact awaits also one from what woke a task to the step that it made next.
+        Yield an arrow from each parent to its child's first slice, where the parent has a slice then; with
+        exact awaits also one from what woke a task to the task's next step.
 
-        To be asked after `slices` or `begins_and_ends`: an arrow without a slice at both its ends is an
-        error.
+        It must be called after `slices` or `begins_and_ends`, which note when the first slices begin: an
+        arrow without a slice at both its ends is an error in a viewer.
         """
         for track in self.tracks:
             parent = self._by_id.get(track.parent)
@@ -126,18 +125,18 @@ class Timeline:
 
     def instants(self) -> Iterator[Instant]:
         """
-        The moments of which something is said. To be asked after `slices` or `begins_and_ends`.
+        Yield the flags; to be called after `slices` or `begins_and_ends`.
         """
         yield from self._exact.instants if self._exact is not None else ()
         for waiting, holder in self._recording.holders:
             found = [track for track in self._living if self._recording.tracks[track.id].name == waiting]
-            if len(found) == 1:  # else it is not known which of that name
+            if len(found) == 1:  # of several tasks of one name it is not known which waits
                 yield Instant(LOCK_HELD, found[0], max(found[0].start, self.end - 1), (("by", holder),))
 
     @property
     def _living(self) -> list[Track]:
         """
-        The tasks that are there as the trace ends.
+        Return the tasks that live as the trace ends.
         """
         return [track for track in self.tracks if track.kind == "task" and track.end == self.end]
 
@@ -146,50 +145,51 @@ class Timeline:
 
     def counters(self) -> Iterator[Counter]:
         """
-        The length of each loop's ready queue.
+        Yield the lengths of each loop's ready queue.
         """
         values = iter(self._recording.counters)
         pids = {loop: LOOP_PID + place for place, loop in enumerate(loop_order(self._recording))}
         for time, loop, value in zip(values, values, values, strict=True):
             yield Counter(pids[loop], "ready queue", max(0, time), value)
 
-    def _parts(self, *, in_time: bool) -> Iterator[tuple[Track, array[int]]]:
+    def _ready_slices(self, *, by_time: bool) -> Iterator[tuple[Track, array[int]]]:
         """
-        What can go, track by track: see `SliceBuilder`.
+        Yield slices that are ready, each time those of one track: see `SliceBuilder`.
         """
-        for track, ready in self._drawn(in_time=in_time):
+        for track, ready in self._draw(by_time=by_time):
             if ready:
                 self._first.setdefault(track.id, ready[0])
             yield track, ready
 
-    def _drawn(self, *, in_time: bool) -> Iterator[tuple[Track, array[int]]]:
+    def _draw(self, *, by_time: bool) -> Iterator[tuple[Track, array[int]]]:
         if self._found.loops or self._recording.collections:
             self._exact = ExactDrawing(self._recording, self.options, self._found, self._resolver, self.end)
-            yield from self._exact.parts(self._progress, in_time=in_time)
+            yield from self._exact.ready_slices(self._progress, by_time=by_time)
             return
-        lanes: dict[int, SliceBuilder] = {}
+        builders: dict[int, SliceBuilder] = {}
         tracks = self._recording.tracks
-        path, depth, serves = self._resolver.path, self._found.requests.depth, bool(self._recording.requests)
+        drawn_stack, depth = self._resolver.drawn_stack, self._found.requests.depth
+        has_requests = bool(self._recording.requests)
         for drawn, (time, track, stack, detail) in enumerate(self._recording.read()):
-            lane = lanes.get(track)
-            if lane is None:
-                lane = lanes[track] = self._lane(track, in_time=in_time)
+            builder = builders.get(track)
+            if builder is None:
+                builder = builders[track] = self._builder(track, by_time=by_time)
             if stack == GONE:
-                ready = lane.advance(time, ())
-                del lanes[track]
+                ready = builder.advance(time, ())
+                del builders[track]
             else:
-                around = depth(track, stack) if serves else 0
-                ready = lane.advance(time, path(tracks[track].kind, stack, detail), around)
+                around = depth(track, stack) if has_requests else 0
+                ready = builder.advance(time, drawn_stack(tracks[track].kind, stack, detail), around)
             if ready:
-                yield lane.track, ready
+                yield builder.track, ready
             if self._progress is not None and drawn % PROGRESS_EVERY == 0:
                 self._progress(drawn, self._recording.observations)
-        for lane in lanes.values():
-            yield lane.track, lane.advance(self.end, ()) or array("q")
+        for builder in builders.values():
+            yield builder.track, builder.advance(self.end, ()) or array("q")
 
-    def _lane(self, track: int, *, in_time: bool) -> SliceBuilder:
+    def _builder(self, track: int, *, by_time: bool) -> SliceBuilder:
         outer = self._found.requests.outer(track, self._resolver)
-        return SliceBuilder(self._by_id[track], in_time=in_time, outer=outer)
+        return SliceBuilder(self._by_id[track], by_time=by_time, outer=outer)
 
     def _gaps(self) -> list[Slice]:
         track = next((track for track in self.tracks if track.kind == "tracer"), None)

@@ -1,12 +1,12 @@
 """
 The tracks of a trace, in the order in which a viewer shows them.
 
-Threads come first, by native id; then each event loop, its tasks as a tree: a task stands below
-the one that started it, siblings by first sight and then by name, numbers in it as numbers. With
-exact awaits a loop's own two tracks stand above its tasks.
+Threads come first, by native id; then each event loop with its tasks as a tree. A task stands below the one
+that started it; siblings are sorted by when they were first seen and then by name, in which numbers count as
+numbers. With exact awaits a loop's own two tracks stand above its tasks.
 
-Process and thread ids must fit in 32 bits, or a viewer merges tracks without a word. A loop gets
-a process id above the largest that Linux gives (2 to the 22nd), its tasks count from 1.
+Process and thread ids must fit in 32 bits, or a viewer merges tracks without an error. A loop has a process
+id above the largest that Linux gives (2 to the 22nd); its tasks are numbered from 1.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from fgtrace._model.values import Track
 from fgtrace._recording.recording import Recording, TrackEntry
 from fgtrace._timeline.request_slices import RequestSlices
 
-__all__ = ["LOOP_PID", "Tracks", "loop_name", "loop_order", "make_tracks", "natural"]
+__all__ = ["LOOP_PID", "Tracks", "loop_name", "loop_order", "make_tracks", "natural_key"]
 
+#: The process id of the first event loop; the others count on.
 LOOP_PID = 4_194_304
-#: Above what Linux gives to threads.
+#: Thread ids from here on are above those that Linux gives.
 _SPARE_TID = 1 << 30
 _DIGITS = re.compile(r"(\d+)")
 
-#: A track's id with what is known of it.
+#: A track's id, and its entry in the recording.
 _Entry = tuple[int, TrackEntry]
 
 
@@ -36,8 +37,9 @@ class Tracks(NamedTuple):
     """
     All tracks of a recording.
 
-    ``shown``: in display order. ``by_id``: threads and tasks. ``loops`` and ``callbacks``: those of
-    the loops with exact awaits, by the loop's index. ``requests``: the requests.
+    ``shown`` has all of them in display order, ``by_id`` threads and tasks, ``loops`` and ``callbacks`` the
+    two tracks of each loop with exact awaits, by the loop's index. ``requests`` has the requests that tasks
+    served.
     """
 
     shown: list[Track]
@@ -49,19 +51,19 @@ class Tracks(NamedTuple):
 
 def loop_name(index: int, thread: str) -> str:
     """
-    ``asyncio loop 1 (MainThread)``: loops are counted from 1 for people.
+    Return the name of a loop, such as ``asyncio loop 1 (MainThread)``; index 0 is loop 1.
     """
     return f"asyncio loop {index + 1}" + (f" ({thread})" if thread else "")
 
 
 def make_tracks(recording: Recording, end: int, pid: int) -> Tracks:
     """
-    The tracks of a recording.
+    Return the tracks of a recording.
 
     Args:
         recording: complete.
-        end: the end of the trace, and so of the tracks that live on.
-        pid: the process that was traced.
+        end: the trace's end, ns; tracks that live on end with it.
+        pid: the id of the process that was traced.
     """
     threads, loops = [], defaultdict[int, list[_Entry]](list)
     for index, entry in enumerate(recording.tracks):
@@ -80,9 +82,9 @@ def make_tracks(recording: Recording, end: int, pid: int) -> Tracks:
         found.shown.extend(_tasks(loops[index], name, LOOP_PID + place, end, requests))
     found.by_id.update((track.id, track) for track in found.shown if track.kind in ("thread", "task"))
     if recording.gaps:
-        # tasks are of other processes
-        taken = {track.tid for track in found.shown if track.kind == "thread"}
-        tid = next(tid for tid in range(1, len(taken) + 2) if tid not in taken)
+        # a thread id that no thread has; tasks belong to other processes
+        used = {track.tid for track in found.shown if track.kind == "thread"}
+        tid = next(tid for tid in range(1, len(used) + 2) if tid not in used)
         number = len(recording.tracks) + 2 * len(recording.loops)
         found.shown.append(Track("tracer", number, "fgtrace: gaps", tid=tid, pid=pid, end=end))
     return found
@@ -90,9 +92,9 @@ def make_tracks(recording: Recording, end: int, pid: int) -> Tracks:
 
 def _loop(index: int, recording: Recording, model: Track) -> tuple[Track, Track]:
     """
-    The two tracks of a loop with exact awaits, numbered behind the threads and tasks.
+    Return the two tracks of a loop with exact awaits, whose numbers are behind those of threads and tasks.
 
-    The first has the process's own id, as a main thread has: viewers show that one first.
+    The thread id of the first is the process id, as that of a main thread is: viewers show that one first.
     """
     entry = recording.loops[index]
     number = len(recording.tracks) + 2 * index
@@ -103,7 +105,8 @@ def _loop(index: int, recording: Recording, model: Track) -> tuple[Track, Track]
 
 def loop_order(recording: Recording) -> list[int]:
     """
-    The loops in display order: the main thread's first, then by first sight.
+    Return the loops in display order: that of the main thread first, then in the order in which they were
+    seen.
     """
     loops = recording.loops
     return sorted(range(len(loops)), key=lambda index: (loops[index].thread != "MainThread", index))
@@ -112,9 +115,8 @@ def loop_order(recording: Recording) -> list[int]:
 def _threads(threads: list[_Entry], end: int, pid: int) -> list[Track]:
     found: dict[int, Track] = {}
     for index, entry in sorted(threads, key=lambda each: (each[1].tid, each[0])):
-        tid = (
-            entry.tid if entry.tid and entry.tid not in found else _SPARE_TID + index
-        )  # the system's came again
+        is_free = entry.tid and entry.tid not in found  # the system may have given it to a second thread
+        tid = entry.tid if is_free else _SPARE_TID + index
         found[tid] = Track(
             kind="thread", id=index, name=entry.name, tid=tid, pid=pid,
             start=max(0, entry.start), end=_end(entry, end), args=tuple(entry.args.items()),
@@ -139,14 +141,15 @@ def _tasks(tasks: list[_Entry], group: str, pid: int, end: int, requests: Reques
 
 def _in_tree_order(tasks: list[_Entry]) -> Iterator[tuple[int, int, TrackEntry]]:
     """
-    (level, id, entry), parents before their children; without recursion, chains can be long.
+    Yield (level, id, entry) with parents before their children. There is no recursion, since chains can be
+    long.
     """
     here = {index for index, _ in tasks}
     children: dict[int, list[_Entry]] = defaultdict(list)
     for index, entry in tasks:
         children[entry.parent if entry.parent in here else -1].append((index, entry))
     for siblings in children.values():
-        siblings.sort(key=lambda each: (each[1].start, natural(each[1].name), each[0]), reverse=True)
+        siblings.sort(key=lambda each: (each[1].start, natural_key(each[1].name), each[0]), reverse=True)
     line = [(0, *each) for each in children[-1]]
     while line:
         level, index, entry = line.pop()
@@ -154,9 +157,9 @@ def _in_tree_order(tasks: list[_Entry]) -> Iterator[tuple[int, int, TrackEntry]]
         line.extend((level + 1, *each) for each in children.get(index, ()))
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
+def natural_key(name: str) -> list[tuple[int, int, str]]:
     """
-    A key by which Task-2 comes before Task-10.
+    Return a key that sorts Task-2 before Task-10.
     """
     return [
         (0, int(part), "") if part.isdigit() and part.isascii() else (1, 0, part)

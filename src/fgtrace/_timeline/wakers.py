@@ -1,5 +1,5 @@
 """
-Who woke whom: names for it, and the callbacks of late, since a waker may be one of them.
+What woke a step: its name and kind. A waker may be a callback, so recent callbacks are remembered.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from fgtrace._timeline.stack_resolver import frame_name
 
 __all__ = ["Wakers"]
 
-#: Callbacks of a loop that are remembered: a waker lies a few handles back, seldom very many.
+#: Callbacks of a loop that are remembered: a waker mostly ran a few handles ago, seldom many more.
 MOST_CALLBACKS = 8192
 
-_WORDS = {SOON: "callback", TIMER: "timer", SELECTOR: "selector", THREADSAFE: "thread"}
+#: Source of a callback -> the kind of waker that it is.
+_KINDS = {SOON: "callback", TIMER: "timer", SELECTOR: "selector", THREADSAFE: "thread"}
 
 
-class _Late:
+class _RecentCallbacks:
     """
-    A loop's callbacks of late: parallel lists, by start.
+    The recent callbacks of a loop, as parallel lists by start.
     """
 
     def __init__(self) -> None:
@@ -31,54 +32,61 @@ class _Late:
 
 class Wakers:
     """
-    Tells what woke a step.
+    Finds what woke a step.
 
     Args:
-        recording: where names are.
+        recording: has the names.
     """
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._late: dict[int, _Late] = {}
+        self._recent: dict[int, _RecentCallbacks] = {}
 
-    def callback(self, loop: int, start: int, end: int, function: int) -> None:
+    def add_callback(self, loop: int, start: int, end: int, function: int) -> None:
         """
-        A loop ran a callback.
+        Add a callback that a loop ran.
+
+        Args:
+            loop: the loop's index.
+            start: ns.
+            end: ns.
+            function: the index of the callback's function.
         """
-        late = self._late.setdefault(loop, _Late())
-        late.starts.append(start)
-        late.ends.append(end)
-        late.functions.append(function)
-        if len(late.starts) >= 2 * MOST_CALLBACKS:
-            for each in (late.starts, late.ends, late.functions):
+        recent = self._recent.setdefault(loop, _RecentCallbacks())
+        recent.starts.append(start)
+        recent.ends.append(end)
+        recent.functions.append(function)
+        if len(recent.starts) >= 2 * MOST_CALLBACKS:
+            for each in (recent.starts, recent.ends, recent.functions):
                 del each[:MOST_CALLBACKS]
 
     def function(self, waker: int, time: int) -> int:
         """
-        The function of the callback that a waker is, which ran at this time; -1: not known.
+        Return the index of the function of a waker that is a callback and ran at this time; -1: not known.
         """
         found = source_of(waker)
-        late = self._late.get(found[0]) if found is not None else None
-        if late is None:
+        recent = self._recent.get(found[0]) if found is not None else None
+        if recent is None:
             return -1
-        place = bisect_right(late.starts, time) - 1
-        return late.functions[place] if place >= 0 and time < late.ends[place] else -1
+        place = bisect_right(recent.starts, time) - 1
+        return recent.functions[place] if place >= 0 and time < recent.ends[place] else -1
 
-    def word(self, waker: int) -> str:
+    def kind(self, waker: int) -> str:
         """
-        What kind of waker it is, as an arrow is named: ``wakes`` for a task, ``""`` for nobody.
+        Return the kind of a waker, which is an arrow's name: ``wakes`` for a task, ``""`` where there is
+        none.
         """
         found = source_of(waker)
         if found is not None:
-            return _WORDS[found[1]]
+            return _KINDS[found[1]]
         return "wakes" if waker < CALLBACK else "thread" if waker == THREAD else ""
 
     def name(self, waker: int, time: int) -> str:
         """
-        The waker's name: the task's, ``timer``, ``selector``, ``thread``, ``callback NAME``.
+        Return the name of a waker: a task's name, ``timer``, ``selector``, ``thread`` or ``callback NAME``.
         """
         if waker < CALLBACK:
             return self._recording.tracks[waker].name
-        word = self.word(waker)
-        function = self.function(waker, time) if word == "callback" else -1
-        return f"{word} {frame_name(self._recording.callbacks[function].name)}" if function >= 0 else word
+        kind = self.kind(waker)
+        function = self.function(waker, time) if kind == "callback" else -1
+        return f"{kind} {frame_name(self._recording.callbacks[function].name)}" if function >= 0 else kind

@@ -157,7 +157,7 @@ def _where(captured: CapturedTrace, seen: list[_StackKey], stacks: dict[_StackKe
     return _chain(
         [
             resolver.frames[step.number]
-            for step in resolver.path(_kind(captured.recording, track), stack, detail)
+            for step in resolver.drawn_stack(_kind(captured.recording, track), stack, detail)
         ]
     )
 
@@ -169,10 +169,11 @@ def of_task(task: Any, options: Options) -> Culprit:
     scratch = Recording()
     elements, _ = Walker(scratch).chain(task.get_coro())
     resolver = Resolver(scratch, options)
-    steps = resolver.path("task", scratch.intern_stack(elements), scratch.intern_waiter(Waiter("future")))
+    waiter = scratch.intern_waiter(Waiter("future"))
+    stack = resolver.drawn_stack("task", scratch.intern_stack(elements), waiter)
     requests = open_requests_now(lambda each: 0 if each is task else -1, partial(note_failure, Stats()))
     who = _who("task", task.get_name(), next(iter(requests), None))
-    return Culprit(who, _chain([resolver.frames[step.number] for step in steps]))
+    return Culprit(who, _chain([resolver.frames[each.number] for each in stack]))
 
 
 def of_error(context: dict[str, Any]) -> Culprit:

@@ -15,7 +15,7 @@ from fgtrace._formats.read.own_annotations import whole
 from fgtrace._formats.read.slice_store import SliceStore
 from fgtrace._formats.read.trace_file import BadTrace, TraceFile
 from fgtrace._model.values import Slice, Track
-from fgtrace._timeline.lanes import CROWD, FACTS
+from fgtrace._timeline.lanes import FACTS, IDENTICAL
 
 __all__ = ["LaneTasks", "lanes_to_tasks"]
 
@@ -144,7 +144,7 @@ def _tasks(each: Slice) -> list[Track]:
         ValueError: it has no annotation of them.
     """
     said = dict(each.frame.args)
-    crowd = said.pop(CROWD, None)
+    crowd = said.pop(IDENTICAL, None)
     if crowd is None:
         facts = [[*(said.pop(key, None) for key in FACTS.values()), each.frame.name]]
     else:

@@ -1,9 +1,9 @@
 """
-The paths of tasks whose steps are known: woken by whom, and what a step runs between two stacks.
+The stacks that a task with exact awaits shows while it waits, is runnable, or runs a step.
 
-Of a step without samples two things are known: the stack before, and the stack with which it
-suspended. The frames that both have in common (the same functions at the same depth) were there
-all the time, so these are drawn.
+Of a step without samples two things are known: the stack before it, and the stack with which it suspended.
+The frames that both have in common (the same functions at the same depth) were there all the time, so the
+step shows these.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from fgtrace._model.values import Frame, FrameName
 from fgtrace._recording.recording import EMPTY, GONE, Recording
 from fgtrace._timeline.stack_resolver import MOST_KEPT, DrawnFrame, DrawnStack, Located, Resolver, frame_name
 
-__all__ = ["StepPaths"]
+__all__ = ["StepStacks"]
 
-#: What calls a callback: with the C core nothing of the first is on the stack.
+#: The functions that call a callback; with the C core the first is not on the stack.
 _CALLERS = {
     FrameName("asyncio.events", "Handle._run"),
     FrameName("asyncio.base_events", "BaseEventLoop._run_once"),
@@ -23,13 +23,13 @@ _CALLERS = {
 _RUNNING = Frame(RUNNING, "state")
 
 
-class StepPaths:
+class StepStacks:
     """
-    Makes the paths, each once.
+    Makes the stacks that tasks show, each once.
 
     Args:
-        recording: where the stacks are.
-        resolver: gives frames their face.
+        recording: has the stacks.
+        resolver: finds names and lines of their frames.
     """
 
     def __init__(self, recording: Recording, resolver: Resolver) -> None:
@@ -40,13 +40,25 @@ class StepPaths:
 
     def waiting(self, stack: int, detail: int, root: str) -> DrawnStack:
         """
-        The path of a task that suspended so; ``root`` names its coroutine where nothing is known.
+        Return what a suspended task shows.
+
+        Args:
+            stack: the stack with which it suspended.
+            detail: the index of its waiter.
+            root: the name of its coroutine, which is shown where the stack is not known.
         """
-        return self._resolver.path("task", stack, detail) if stack > EMPTY else self.runnable(stack, "", root)
+        if stack > EMPTY:
+            return self._resolver.drawn_stack("task", stack, detail)
+        return self.runnable(stack, "", root)
 
     def runnable(self, stack: int, woken_by: str, root: str) -> DrawnStack:
         """
-        The path of a task that was woken and waits for its turn; woken by ``""``: not known.
+        Return what a task shows that was woken and waits for its turn.
+
+        Args:
+            stack: the stack with which it suspended.
+            woken_by: the name of its waker; ``""``: not known.
+            root: the name of its coroutine.
         """
         key = (woken_by, root if stack <= EMPTY else "", stack)
         found = self._woken.get(key)
@@ -54,14 +66,19 @@ class StepPaths:
             if len(self._woken) >= MOST_KEPT:
                 self._woken.clear()
             args = (("woken by", woken_by),) if woken_by else ()
-            steps = self._resolver.steps(self._located(stack)) or self._own(root)
+            frames = self._resolver.drawn_frames(self._located(stack)) or self._root_alone(root)
             state = Frame(RUNNABLE, "state", args=args)
-            found = self._woken[key] = self._resolver.with_state(steps, state)
+            found = self._woken[key] = self._resolver.with_state(frames, state)
         return found
 
     def running(self, before: int, after: int, root: str) -> DrawnStack:
         """
-        The path of a step between two stacks; `EMPTY` before its first, `GONE` after its last.
+        Return what a task shows while it runs a step.
+
+        Args:
+            before: the stack before the step; `EMPTY`: it is the first.
+            after: the stack with which the step suspended; `GONE`: it was the last.
+            root: the name of the task's coroutine.
         """
         key = (root, before, after)
         found = self._kept.get(key)
@@ -73,12 +90,12 @@ class StepPaths:
 
     def text(self, stack: int) -> str:
         """
-        A stack in one line: ``main > handle > parse``.
+        Return a stack as one line of text: ``main > handle > parse``.
         """
         located = self._located(stack)
         names = [self._recording.codes[code].name for code, _ in located]
         callers = [place for place, name in enumerate(names) if name in _CALLERS]
-        inner = names[callers[-1] + 1 :] if callers else names  # what the loop is, everybody knows
+        inner = names[callers[-1] + 1 :] if callers else names  # the frames of the loop say nothing new
         return " > ".join(frame_name(name) for name in inner)
 
     def _between(self, before: int, after: int, root: str) -> DrawnStack:
@@ -92,12 +109,14 @@ class StepPaths:
             located = old[:shared]
         else:
             located = (old or new)[:1]
-        return self._resolver.with_state(self._resolver.steps(located) or self._own(root), _RUNNING)
+        return self._resolver.with_state(
+            self._resolver.drawn_frames(located) or self._root_alone(root), _RUNNING
+        )
 
     def _located(self, stack: int) -> list[Located]:
         if stack in (EMPTY, GONE):
             return []
         return self._resolver.visible(self._recording.elements(stack))
 
-    def _own(self, root: str) -> list[DrawnFrame]:
-        return [self._resolver.shared_step(Frame(root))] if root else []
+    def _root_alone(self, root: str) -> list[DrawnFrame]:
+        return [self._resolver.shared_frame(Frame(root))] if root else []
