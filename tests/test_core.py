@@ -376,7 +376,7 @@ def test_calibration_fails(
     )
     monkeypatch.setattr(_core_sampler, "load_core", lambda: liar)
     monkeypatch.setattr(_native, "_found", {})
-    monkeypatch.setattr(_cores, "_told", [])
+    monkeypatch.setattr(_cores, "_logged", [])
     with pytest.raises(ConfigError, match="the C core cannot serve"):
         make_sampler(Options())
     monkeypatch.delenv(VARIABLE)

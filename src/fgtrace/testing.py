@@ -17,7 +17,7 @@ class FakeClock:
 
     Args:
         late: by how many ns each wait overruns, in turn; later ones do not.
-        costs: what each look costs, in ns of processor time, in turn; later ones cost nothing.
+        costs: what each tick costs, in ns of processor time, in turn; later ones cost nothing.
         stop_at: the clock stops itself at this time, in ns; None: only `stop` ends it.
     """
 
@@ -63,7 +63,7 @@ class FakeClock:
 
     def cost(self) -> int:
         """
-        Processor time: a look reads it before and after.
+        Return the processor time (ns); a tick reads it before and after.
         """
         self._asked += 1
         if self._asked % 2 == 0:

@@ -269,7 +269,7 @@ static PyMethodDef own_methods[] = {
 
 static PyTypeObject core_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "fgtrace._core.Core",
-    .tp_doc = "The hot half of one trace; see fgtrace._core_sampler.",
+    .tp_doc = "The hot half of one trace; see fgtrace._sampling.core_sampler.",
     .tp_basicsize = sizeof(Core),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_new = core_new,

@@ -11,7 +11,7 @@ hash_key(void *keys, uint32_t item)
     return hash_of((uint64_t)(uintptr_t)key->type ^ (uint64_t)key->track << 8 ^ key->kind);
 }
 
-/* The number of a wait, as `Recording.wait` gives it out. */
+/* The number of a wait, as `Recording.intern_waiter` gives it out. */
 uint32_t
 waits_number(Tasks *tasks, uint32_t kind, PyTypeObject *type, uint32_t track)
 {

@@ -1,5 +1,5 @@
 """
-Which sampler serves: the one over the C core, or its Python twin.
+The choice of a sampler: the C core's, or its twin in Python where the core cannot serve.
 """
 
 from __future__ import annotations
@@ -17,18 +17,22 @@ from fgtrace.errors import ConfigError
 
 __all__ = ["VARIABLE", "make_sampler", "tell_running_loop"]
 
-#: The environment variable that forces one.
+#: The environment variable that forces one of the two: ``c`` or ``python``.
 VARIABLE = "FGTRACE_CORE"
 
-_told: list[str] = []
+_logged: list[str] = []
 
 
 def make_sampler(options: Options) -> Sampler:
     """
-    A sampler with these options, not yet started.
+    Return a sampler that is not yet started: the C core's if there is one that fits, else the one in Python.
+
+    Args:
+        options: see `Options`.
 
     Raises:
-        ConfigError: the environment asks for a core that there is not.
+        ConfigError: the environment variable `VARIABLE` asks for a core that cannot serve, or has another
+            value than ``c`` and ``python``.
     """
     wanted = os.environ.get(VARIABLE, "")
     if wanted not in ("", "c", "python"):
@@ -40,13 +44,13 @@ def make_sampler(options: Options) -> Sampler:
     except CoreError as error:
         if wanted == "c":
             raise ConfigError(VARIABLE, wanted, f"the C core cannot serve: {error}") from error
-        _tell(str(error))
+        _log_once(str(error))
         return PythonSampler(options)
 
 
 def tell_running_loop(sampler: Sampler) -> None:
     """
-    Name the loop that runs here: a compiled one leaves no trace in the frames.
+    Tell a sampler of the loop that runs in this thread: a compiled loop leaves no frame by which to find it.
     """
     events = sys.modules.get("asyncio.events")
     loop = events._get_running_loop() if events is not None else None
@@ -54,12 +58,12 @@ def tell_running_loop(sampler: Sampler) -> None:
         sampler.finder.add(threading.get_ident(), loop)
 
 
-def _tell(reason: str) -> None:
+def _log_once(reason: str) -> None:
     """
-    One log line a process, where anybody listens.
+    Log a reason once a process, if the program has imported logging.
     """
-    if reason not in _told and "logging" in sys.modules:
-        _told.append(reason)
+    if reason not in _logged and "logging" in sys.modules:
+        _logged.append(reason)
         sys.modules["logging"].getLogger("fgtrace").info(
             "the C core cannot serve, its Python twin does: %s", reason
         )

@@ -1,12 +1,11 @@
 """
-The time, and the ticker that says when to look.
+The time, the grid of ticks, and the budget that ticks may use.
 
-Theory of operation: ticks lie on a fixed grid, ``start + k * period``, so that the rate is true
-over any length of time. A tick that comes more than a period late (the interpreter was held by
-a C call, the machine slept) stands for all ticks that it missed: they are counted, and the
-stretch is a gap of the trace. The budget is a bucket that fills by ``max_overhead`` of the wall
-clock and is emptied by what each tick took; while it is overdrawn, ticks are skipped, which is
-counted and is a gap as well.
+Theory of operation: ticks lie on a fixed grid, ``start + k * period``, so that the rate is true over any
+length of time. A tick that comes more than a period late (a C call held the GIL, the machine slept) stands
+for all ticks that it missed: they are counted, and the stretch is a gap of the trace. The budget is a bucket
+that fills by ``max_overhead`` of the wall clock and is emptied by what each tick took. While it is overdrawn,
+ticks are skipped; these are counted and are a gap as well.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ from fgtrace._model.values import Gap
 
 __all__ = ["Clock", "SystemClock", "Tick", "Ticker"]
 
-#: What a trace may overdraw at once: the first look at everything costs more than later ones.
+#: What ticks may overdraw at once (ns): the first tick costs more than later ones, since all is new.
 BURST_NS = 10_000_000
 
 
 class Clock(Protocol):
     """
-    What the ticker needs of a clock; `fgtrace.testing.FakeClock` is another one.
+    Tell the time, and wait; `fgtrace.testing.FakeClock` is another one.
     """
 
     def now(self) -> int:
         """
-        Nanoseconds on a clock that never goes back.
+        Return nanoseconds on a clock that never goes back.
         """
 
     def wait(self, until: int) -> bool:
         """
-        Wait until that time; True, and at once, if the clock was stopped.
+        Wait until a time (ns), and return False; return True at once when the clock is stopped.
         """
 
     def stop(self) -> None:
@@ -46,21 +45,21 @@ class Clock(Protocol):
 
     def resume(self) -> None:
         """
-        Let it be waited for again after `stop`.
+        Allow waits again after `stop`.
         """
 
     def cost(self) -> int:
         """
-        Nanoseconds of processor time that the calling thread has used.
+        Return the nanoseconds of processor time that the calling thread has used.
         """
 
 
 class SystemClock:
     """
-    The system's monotonic clock.
+    Tell the system's monotonic time.
 
-    The wait is a lock that nobody frees but `stop`: it costs one system call and no list of
-    waiters, as ``threading.Event`` does.
+    The wait is a lock that only `stop` frees: it costs one system call, and has no list of waiters as
+    ``threading.Event`` has.
     """
 
     def __init__(self) -> None:
@@ -86,10 +85,10 @@ class SystemClock:
 
 class Tick(NamedTuple):
     """
-    One moment to look.
+    Describe one tick, in ns on the clock.
 
-    ``time`` is when it is, ``since`` the time from which what is seen holds: the same, or for a
-    late tick the time at which it was due. ``gap`` tells of missed ticks.
+    ``time`` is when it is taken. ``since`` is the time from which on its samples hold: the same, or for a
+    late tick the time at which it was due. ``gap`` tells of missed ticks before it.
     """
 
     time: int
@@ -99,12 +98,16 @@ class Tick(NamedTuple):
 
 class Ticker:
     """
-    When to look, and what it cost.
+    Say when the next tick is due, and count what ticks cost.
 
     Args:
         hz: ticks a second.
         max_overhead: the share of the wall clock that the ticks may take.
         clock: the time.
+
+    Attributes:
+        start: the time of `restart`. ended: the time of the last tick of the trace; until then ``start``.
+        taken, missed: numbers of ticks. spent, longest: what all ticks and the longest one cost, ns.
     """
 
     def __init__(self, hz: float, max_overhead: float, clock: Clock) -> None:
@@ -120,13 +123,13 @@ class Ticker:
 
     def restart(self) -> None:
         """
-        The trace begins now, and so does the grid.
+        Begin the grid now.
         """
         self.start = self.ended = self._due = self._last = self.clock.now()
 
     def next(self) -> Tick | None:
         """
-        Wait for the next tick; None when the clock was stopped.
+        Wait for the next tick, and return it; None when the clock was stopped.
         """
         due = self._next_due()
         if self.clock.wait(due):
@@ -135,14 +138,14 @@ class Ticker:
 
     def last(self) -> int:
         """
-        The time of a tick at once, off the grid: the end of the trace.
+        Return the time of a last tick, taken at once and off the grid: the end of the trace.
         """
         self.ended = self.clock.now()
         return self.ended
 
     def charge(self, cost: int) -> None:
         """
-        Tell what the tick just taken cost, in ns.
+        Count a tick that was taken, and charge its cost (ns) to the budget.
         """
         self.taken += 1
         self.spent += cost
@@ -151,7 +154,7 @@ class Ticker:
 
     def _next_due(self) -> int:
         """
-        The next point of the grid at which the budget is no longer overdrawn.
+        Return the next point of the grid at which the budget is no longer overdrawn.
         """
         if self._bucket >= 0:
             return self._due

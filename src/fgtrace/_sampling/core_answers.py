@@ -1,7 +1,8 @@
 """
-What the C core cannot judge: uncommon waiters, chains through compiled coroutines, tasks that are of Python.
+Answers to the C core's questions: uncommon waiters, chains through compiled coroutines, tasks that are made
+in Python.
 
-All of that is policy that the Python collectors have, so they are used, on what lives yet.
+All of that is policy that the Python collectors have, so they are used, on the tasks that are still alive.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ AS_IT_IS = -2
 
 class Answerer:
     """
-    Reads what the core could not, from what lives yet.
+    Answer what the core could not read itself.
+
+    Args:
+        recording: the core's.
+        tasks: the module ``asyncio.tasks``.
+        finder: knows the running loops.
+        options: ``labels`` matter.
     """
 
     def __init__(
@@ -45,25 +52,32 @@ class Answerer:
 
     def sample(self, now: int) -> None:
         """
-        Look at the tasks that are of Python.
+        Sample the tasks that are made in Python, at ``now`` (ns on the trace's clock).
         """
         self._foreign.sample(now, sys._current_frames())
 
     def track_of(self, task: Any) -> int:
         """
-        A task's track, -1 where it was not seen.
+        Return a task's track, -1 where it was not seen.
         """
         return self._foreign.track_of(task)
 
     def close(self, now: int) -> None:
         """
-        The trace ends.
+        End the trace at ``now`` (ns on its clock).
         """
         self._foreign.close(now)
 
     def answer(self, kind: int, task: Any, waiter: Any, row: int, _time: int, track: int) -> None:
         """
-        Answer one question of the core's, if it is still one.
+        Answer one of the core's questions, if the task is still where it was when the core asked.
+
+        Args:
+            kind: what is asked: `WAIT`, `CHAIN`, `OWNER` or `LABELS`.
+            task: the task.
+            waiter: the future that it waited for; None where there was none.
+            row: the row that the answer amends.
+            track: the task's.
         """
         if kind == OWNER:
             self._adopt(self._core.track_of(owner_of(task)), [track])
@@ -99,7 +113,7 @@ class Answerer:
 
 class CoreTaskCollector(TaskCollector):
     """
-    The Python collector, writing into a recording whose hot half is in C.
+    Sample tasks in Python, into a recording whose tables the C core has.
     """
 
     _recording: CoreRecording
@@ -115,13 +129,13 @@ class CoreTaskCollector(TaskCollector):
 
     def _ready(self, now: int) -> None:
         """
-        The core counts the ready queues.
+        Do nothing: the core notes the lengths of ready queues.
         """
 
 
 class _ForeignCollector(CoreTaskCollector):
     """
-    Looks at the tasks that are of Python: a subclass of ``_PyTask``, another library's.
+    Sample the tasks that are made in Python: a subclass of ``_PyTask``, another library's.
     """
 
     def __init__(self, recording: CoreRecording, tasks: ModuleType, **rest: Any) -> None:

@@ -1,9 +1,9 @@
 """
-The C core, if it is there and fits, and what it must be told of asyncio.
+The C core: loading it, and finding out what it must know of asyncio.
 
-Where a task's and a future's fields are, no header says. So they are looked for in a live task whose
-fields are known: a step of a coroutine of our own, driven by a loop that only writes down what it is
-asked for. What is found is checked; where it does not come out, the Python twin serves.
+No header says at which offsets a task and a future have their fields. So they are looked for in a live task
+whose fields are known: the first step of a coroutine of ours, driven by a loop that only keeps what it was
+asked to call. What is found is checked; if anything is not as expected, the twin in Python serves.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class CoreError(Exception):
 
 def load_core() -> Any:
     """
-    The extension module.
+    Return the extension module.
 
     Raises:
-        CoreError: it was not built, or for another interpreter.
+        CoreError: it was not built, or it was built for another version of Python.
     """
     try:
         core = importlib.import_module("fgtrace._core")  # type checkers see the Python twin
@@ -79,15 +79,15 @@ class _StubLoop:
 
 def calibrate(core: Any, tasks: ModuleType) -> Fields:
     """
-    Offsets, in bytes, of a task's and a future's fields, and the type of what steps a task; run it in a
-    thread that runs no loop.
+    Return the offsets, in bytes, of a task's and a future's fields, and the type of asyncio's wrapper of a
+    step. It must run in a thread that runs no loop.
 
     Args:
         core: the extension module.
         tasks: the module ``asyncio.tasks``.
 
     Raises:
-        CoreError: a field is not where exactly one word is as it must be.
+        CoreError: a field was not found exactly once, or asyncio's tasks are made in Python.
     """
     future_type = tasks.futures.Future
     if "_asyncio" not in (tasks.Task.__module__, future_type.__module__):
@@ -184,10 +184,10 @@ _found: dict[int, Fields] = {}
 
 def fields_of(core: Any, tasks: ModuleType) -> Fields:
     """
-    What `calibrate` finds, once a process, in a thread of its own.
+    Return what `calibrate` finds; it runs once a process, in a thread of its own.
 
     Raises:
-        CoreError: as there, or whatever else went wrong.
+        CoreError: as `calibrate`, or anything else went wrong.
     """
     import threading
 
@@ -210,7 +210,8 @@ def fields_of(core: Any, tasks: ModuleType) -> Fields:
 
 def marked_codes(tasks: ModuleType) -> Iterator[tuple[CodeType, int]]:
     """
-    Functions that tell what kind of future a task waits for, each with what it tells.
+    Yield the functions that tell what kind of future a task waits for, each with the flag that says what it
+    tells.
     """
     for code in plain_codes(tasks):
         yield code, PLAIN
@@ -231,10 +232,10 @@ def _inner(code: CodeType, name: str) -> Iterator[CodeType]:
 
 def opaque_types() -> tuple[type, ...]:
     """
-    CPython's own awaitables whose first field is the next link of a chain.
+    Return the types of CPython's own awaitables whose first field is the next link of a chain.
 
-    The thread's hooks for asynchronous generators are a running loop's: it would count ours among its own,
-    and close it in a task.
+    The thread's hooks for asynchronous generators are set aside meanwhile: a running loop would count ours
+    among its own, and close it in a task.
     """
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)
@@ -263,7 +264,7 @@ def _opaque_types() -> tuple[type, ...]:
 
 def end_types(tasks: ModuleType) -> tuple[type, ...]:
     """
-    What a chain ends in where a future is awaited.
+    Return the types in which a chain ends where a future is awaited.
     """
     kind = type(tasks.futures.Future(loop=_StubLoop()).__await__())
     return (kind,) if kind.__name__ == "FutureIter" else ()

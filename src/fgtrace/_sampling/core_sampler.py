@@ -1,10 +1,10 @@
 """
-The sampler over the C core: it answers what the core asks, and fetches what it noted.
+The sampler over the C core: the core takes the ticks, and Python answers its questions and fetches its notes.
 
-The core keeps the time and takes the ticks without Python (see clock.c). A thread of ours sleeps until
-there is something that only Python can do: read a waiter of an uncommon kind, follow a chain through a
-compiled coroutine or a greenlet, look at tasks that are of Python themselves. All of that is policy that
-the Python collectors have, so they are used.
+The core keeps the time and takes ticks without Python (`src/core/clock/`). The sampler's thread sleeps until
+there is something that only Python can do: to judge a waiter of an uncommon kind, to follow a chain through a
+compiled coroutine or a greenlet, to sample tasks that are made in Python. All of that is policy that the
+Python collectors have, so they are used.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from fgtrace._sampling.stats import Stats
 
 __all__ = ["CoreSampler"]
 
-#: Of a tick's share of `max_overhead`, what the look at the tasks may take; and its bounds, in ns.
-TASKS_SHARE, SHORTEST_LOOK, LONGEST_LOOK = 0.6, 20_000, 300_000
+#: The part of a tick's share of `max_overhead` that sampling tasks may take; and its bounds, ns.
+TASKS_SHARE, SHORTEST_ROUND, LONGEST_ROUND = 0.6, 20_000, 300_000
 #: Bytes of a node of the core's tree with its place in the index.
 NODE_BYTES = 28
-#: Looks that a trace with exact awaits begins with, at most: 100,000 tasks take some hundred.
-MOST_LOOKS = 2000
+#: Ticks with which a trace with exact awaits begins, at most: 100,000 tasks take some hundred.
+MOST_FIRST_TICKS = 2000
 
 
 class CoreSampler(Sampler):
     """
-    Takes the ticks of one trace with the C core.
+    Take the ticks of one trace with the C core.
 
     Args:
         options: see `Options`.
@@ -68,7 +68,7 @@ class CoreSampler(Sampler):
             max_overhead=options.max_overhead,
             most_nodes=max(1024, options.max_memory // 2 // NODE_BYTES),
             tick_budget=round(
-                min(LONGEST_LOOK, max(SHORTEST_LOOK, self._period * options.max_overhead * TASKS_SHARE))
+                min(LONGEST_ROUND, max(SHORTEST_ROUND, self._period * options.max_overhead * TASKS_SHARE))
             ),
             threads=options.threads,
             tasks=options.tasks,
@@ -79,21 +79,24 @@ class CoreSampler(Sampler):
         super().__init__(options, CoreRecording(self._core, options.max_memory), Stats(core="c"))
         self.recording.thread_samples += THREAD_SAMPLES
         self._answerer: Answerer | None = None
-        self._all: TaskCollector | None = None  # where the core cannot look at the tasks
-        self._marks: Hooks | None = None  # where very many tasks ask for them
-        self._asked = False
+        self._instead: TaskCollector | None = None  # samples the tasks where the core cannot
+        self._marks: Hooks | None = None  # with very many tasks: these tell which of them ran
+        self._tried_marks = False
         self._exact: Hooks | None = None
         self._collections = GcCallback(self._core.note_collection)
         self._step: type = type(None)  # asyncio's wrapper of a task's step
         if options.awaits == "exact":
-            for name in ("asyncio.base_events", "asyncio.tasks"):  # that they come is likely enough
+            for name in (
+                "asyncio.base_events",
+                "asyncio.tasks",
+            ):  # the program is likely to import them anyway
                 importlib.import_module(name)
         if options.tasks:
             self._attach()
 
     def _attach(self) -> None:
         """
-        Tell the core of asyncio, once that is there.
+        Tell the core of asyncio, once the program has imported it.
         """
         tasks = sys.modules.get("asyncio.tasks")
         if tasks is None or not hasattr(tasks, "_GatheringFuture") or self._answerer is not None:
@@ -115,12 +118,13 @@ class CoreSampler(Sampler):
 
     def _begin_exact(self) -> None:
         """
-        From now on have every step noted. What runs just now in this thread is under way.
+        Have every step noted from now on, if the options ask for exact awaits. The step that runs in this
+        thread is open.
         """
         if self._options.awaits != "exact" or self._answerer is None:  # no asyncio yet: see `_attach_late`
             return
         self._core.look(0)
-        for _ in range(MOST_LOOKS):  # all tasks that are there: a step may be any one's
+        for _ in range(MOST_FIRST_TICKS):  # until all tasks are known: the next step may be any task's
             if not self._core.stats()["behind"]:
                 break
             self._core.look(0)
@@ -134,7 +138,7 @@ class CoreSampler(Sampler):
         else:
             self._exact = hooks
             self._collections.start()
-            self._assume()
+            self._note_running_step()
 
     def _most_steps(self) -> int:
         return self._options.max_memory // 2 if self.recording.spills else -1
@@ -146,13 +150,13 @@ class CoreSampler(Sampler):
             unhook_steps(hooks)
 
     def _track_of(self, task: Any) -> int:
-        if self._all is not None:
-            return self._all.track_of(task)
+        if self._instead is not None:
+            return self._instead.track_of(task)
         return -1 if self._answerer is None else self._answerer.track_of(task)
 
-    def _assume(self) -> None:
+    def _note_running_step(self) -> None:
         """
-        What runs in this thread is under way.
+        Tell the core of the step that runs in this thread: it was not seen to begin.
         """
         events, tasks = sys.modules["asyncio.events"], sys.modules["asyncio.tasks"]
         loop = events._get_running_loop()
@@ -160,11 +164,11 @@ class CoreSampler(Sampler):
             task = tasks.current_task(loop)
             if task is not None:
                 self._module.assume(loop, task)
-                loop.call_soon(end_of_step)  # what runs next tells when this step has ended
+                loop.call_soon(end_of_step)  # where this runs, the step has ended
 
     def _prepare(self) -> None:
         """
-        Tell the core of loops that are known to run: a compiled one does not say in which thread.
+        Tell the core of loops that are known to run: a compiled loop does not say in which thread.
         """
         for ident, loop in self.finder.found().items() if self._answerer is not None else ():
             index = self._core.loop(loop)
@@ -211,6 +215,9 @@ class CoreSampler(Sampler):
         self.recording.fetch_tables()
 
     def _guarded(self, do: Any) -> None:
+        """
+        Run a function while no snapshot is made. If it fails, the core samples tasks no more.
+        """
         try:
             with self._fetching:
                 do()
@@ -220,23 +227,27 @@ class CoreSampler(Sampler):
 
     def _answer(self, now: int, *, is_last: bool = False) -> None:
         """
-        Do what waits to be done.
+        Do what only Python can do: answer the core's questions, sample what it cannot, and make room in it.
+
+        Args:
+            now: the time, ns from the start.
+            is_last: whether this belongs to the last tick.
         """
         stats = self._core.stats()
-        if self._answerer is None and self._all is None and self._options.tasks and not is_last:
+        if self._answerer is None and self._instead is None and self._options.tasks and not is_last:
             self._attach_late()
         if self._answerer is not None:
-            for ask in self._core.take_asks():
-                self._answerer.answer(*ask)
+            for question in self._core.take_asks():
+                self._answerer.answer(*question)
             if stats["foreign"]:
                 self._answerer.sample(now)
-        if stats["broken"] is not None and self._all is None:
+        if stats["broken"] is not None and self._instead is None:
             self._failed("core", CoreError(stats["broken"]))
             self._hand_over()
-        if self._all is not None:
-            self._all.sample(now, sys._current_frames())
-        elif stats["tasks"] > self._many_tasks and not (self._asked or self._exact or self._is_paused):
-            self._asked = True
+        if self._instead is not None:
+            self._instead.sample(now, sys._current_frames())
+        elif stats["tasks"] > self._many_tasks and not (self._tried_marks or self._exact or self._is_paused):
+            self._tried_marks = True
             self._marks = hook_steps(self._module, self._step)
             self._core.mark_steps(self._marks is not None)
         if self._exact is not None:
@@ -255,18 +266,18 @@ class CoreSampler(Sampler):
 
     def _hand_over(self) -> None:
         """
-        From now on Python looks at the tasks.
+        Have Python sample the tasks from now on.
         """
         self._core.detach()
         self.recording.drain()
-        self._all = CoreTaskCollector(self.recording, finder=self.finder, labels=self._options.labels)
+        self._instead = CoreTaskCollector(self.recording, finder=self.finder, labels=self._options.labels)
 
     def _last(self) -> None:
         self.end = now = self._core.finish()
         self._answer(now, is_last=True)
         self.recording.drain()
-        if self._all is not None:
-            self._all.close(now)
+        if self._instead is not None:
+            self._instead.close(now)
         if self._answerer is not None:
             self._answerer.close(now)
             self._note_holders(self.recording)

@@ -1,13 +1,13 @@
 """
-Forks of the program: our threads are out of the way while one happens.
+Forks of the program: the threads of fgtrace are ended while one happens.
 
-A process with several threads is warned of from Python 3.12 on when it forks, a program whose
-warnings are errors would fail, and a lock that our thread held would stay locked in the child. So
-whoever has a thread is paused before a fork and resumed in the parent. In the child it is forgotten:
-the child is not traced.
+From Python 3.12 on a process with several threads is warned when it forks, a program whose warnings are
+errors would fail, and a lock that one of our threads held would stay locked in the child. So every owner of a
+thread is paused before a fork and resumed in the parent. In the child it is forgotten: the child is not
+traced.
 
-The hooks are set once, when the first trace starts, since ``os.register_at_fork`` knows no way back;
-with no trace at work they do nothing.
+The hooks are set when the first trace starts, and stay, since ``os.register_at_fork`` has no counterpart.
+While no trace runs they do nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Pausable", "ignore_forks", "pause_at_forks", "wait_for_end"]
 
 class Pausable(Protocol):
     """
-    What has a thread.
+    Own a thread that can be ended for a while.
     """
 
     def pause(self) -> None:
@@ -38,11 +38,11 @@ class Pausable(Protocol):
 
     def resume(self) -> None:
         """
-        Go on after `pause`.
+        Begin the thread again after `pause`.
         """
 
 
-#: In the order in which they began: who starts and stops others is paused before them.
+#: In the order in which they began: an owner that starts and stops others is paused before them.
 _at_work: weakref.WeakKeyDictionary[Pausable, None] = weakref.WeakKeyDictionary()
 _paused: list[Pausable] = []
 _hooked: list[bool] = []
@@ -50,7 +50,7 @@ _hooked: list[bool] = []
 
 def pause_at_forks(one: Pausable) -> None:
     """
-    Pause this one while the program forks.
+    Have an owner of a thread paused while the program forks, from now on.
     """
     if not _hooked and hasattr(os, "register_at_fork"):
         _hooked.append(True)
@@ -60,16 +60,19 @@ def pause_at_forks(one: Pausable) -> None:
 
 def ignore_forks(one: Pausable) -> None:
     """
-    Its thread is gone for good.
+    Have an owner paused no more: its thread has ended for good.
     """
     _at_work.pop(one, None)
 
 
 def wait_for_end(native_id: int | None) -> None:
     """
-    Wait until a joined thread is gone for the system as well, which Python asks before it warns.
+    Wait until a joined thread is gone for the system, too, which Python asks before it warns of a fork.
 
-    It is on its last instructions; should it not be gone after 10 ms, a warning is the lesser evil.
+    The thread is at its last instructions. If it is not gone after 10 ms, a warning is the lesser evil.
+
+    Args:
+        native_id: the thread's.
     """
     path = f"/proc/self/task/{native_id}"
     for _ in range(100):

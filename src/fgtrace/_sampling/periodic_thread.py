@@ -1,5 +1,5 @@
 """
-A thread of ours that does a small thing again and again, and is out of the way while the program forks.
+A thread of fgtrace that does a small thing again and again, and is ended while the program forks.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = ["PeriodicThread"]
 
 class PeriodicThread:
     """
-    Calls a function once a period, from `start` to `stop`.
+    Call a function once a period, from `start` to `stop`.
 
     Args:
-        name: of the thread.
+        name: the thread's name.
         period: seconds.
-        do: what to call.
-        failed: is told of what it raises; then it is called no more.
+        do: the function.
+        failed: is called with the exception that the function raises; after that the thread ends.
 
     Attributes:
-        period: may be changed meanwhile.
+        period: may be changed while the thread runs.
     """
 
     def __init__(
@@ -42,28 +42,28 @@ class PeriodicThread:
         self._is_over = False
         from queue import Empty, SimpleQueue  # costs 1 ms to import, and few processes need it
 
-        self._calls: SimpleQueue[None] = SimpleQueue()  # whose put may interrupt itself
-        self._nobody = suppress(Empty)
+        self._calls: SimpleQueue[None] = SimpleQueue()  # a signal handler may call `put` within a `put`
+        self._or_period = suppress(Empty)
         self._switch = threading.Lock()  # between the program's forks and `stop`
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """
-        Begin.
+        Begin the thread.
         """
         self._begin()
         pause_at_forks(self)
 
     def wake(self) -> None:
         """
-        Have it called soon; a signal handler may do so, too.
+        Have the function called soon. A signal handler may do this, too.
         """
         if self._calls.empty():
             self._calls.put(None)
 
     def stop(self) -> None:
         """
-        End; returns when the thread is gone, unless it is the one that asks.
+        End the thread, and return when it is gone; at once if the thread itself asks.
         """
         with self._switch:
             ignore_forks(self)
@@ -71,7 +71,7 @@ class PeriodicThread:
 
     def pause(self) -> None:
         """
-        The program forks.
+        End the thread for a while, since the program forks.
         """
         self._switch.acquire()
         thread = self._end()
@@ -80,7 +80,7 @@ class PeriodicThread:
 
     def resume(self) -> None:
         """
-        It has forked.
+        Begin the thread again after `pause`.
         """
         with suppress(RuntimeError):  # the interpreter ends, and allows no new thread
             self._begin()
@@ -91,7 +91,7 @@ class PeriodicThread:
         hidden = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(hidden,), name=self._name, daemon=True)
         self._thread.start()
-        hidden.wait()  # else a tick could see it among the program's
+        hidden.wait()  # else a tick could show this thread among the program's
 
     def _end(self) -> threading.Thread | None:
         self._is_over = True
@@ -108,7 +108,7 @@ class PeriodicThread:
         hidden.set()
         try:
             while not self._is_over:
-                with self._nobody:
+                with self._or_period:
                     self._calls.get(timeout=self.period)
                 if not self._is_over:
                     self._do()

@@ -1,9 +1,9 @@
 """
 The sampler in Python: a tick is one round through the collectors.
 
-Its thread waits for the clock, has each collector look at what the program does, and measures what that
-cost. A collector that fails is unplugged. It is the twin of `fgtrace._sampling.core_sampler`, and serves
-where the C core cannot.
+Its thread waits for the clock, has each collector sample the program, and measures what that cost. A
+collector that fails is unplugged. It is the twin of `fgtrace._sampling.core_sampler`, and serves where the C
+core cannot.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ __all__ = ["PythonSampler"]
 
 class PythonSampler(Sampler):
     """
-    Takes the ticks of one trace in a thread of its own.
+    Take the ticks of one trace in a thread of its own.
 
     Args:
         options: see `Options`.
-        clock: the time.
-        recording: to write to.
+        clock: the time; None: the system's.
+        recording: is filled; None: a new one.
         collectors: instead of those that the options ask for.
     """
 
@@ -58,6 +58,10 @@ class PythonSampler(Sampler):
         self._collectors = self._plug_in(options) if collectors is None else list(collectors)
 
     def _plug_in(self, options: Options) -> list[Collector]:
+        """
+        Return the collectors that the options ask for, in the order in which a tick calls them. Here a new
+        one is added.
+        """
         found: list[Collector] = []
         if options.awaits == "exact":
             self._exact = ExactTaskCollector(
@@ -67,7 +71,7 @@ class PythonSampler(Sampler):
             self._tasks = self._exact
         elif options.tasks:
             self._tasks = TaskCollector(self.recording, finder=self.finder, labels=options.labels)
-        if self._tasks is not None:  # first: what a task does is over sooner than what a thread does
+        if self._tasks is not None:  # first, since what a task does is over sooner than what a thread does
             found.append(self._tasks)
         if options.threads:
             hidden = () if options.include_self else own_threads
@@ -76,7 +80,7 @@ class PythonSampler(Sampler):
 
     def start(self) -> None:
         super().start()
-        shorten_switch_interval()  # only now: where no thread can be started, nothing is left to undo
+        shorten_switch_interval()  # at last: if no thread could be started, there is nothing to undo
 
     def stop(self) -> None:
         self._end_exact()
@@ -102,10 +106,10 @@ class PythonSampler(Sampler):
 
     def tick(self, now: int) -> None:
         """
-        Let every collector look once.
+        Take a tick: have every collector sample once.
 
         Args:
-            now: ns from the start.
+            now: the time that the samples hold from, ns from the start.
         """
         cost = self.ticker.clock.cost()
         frames = sys._current_frames()  # the documented way to see all threads
@@ -114,7 +118,7 @@ class PythonSampler(Sampler):
                 collector.sample(now, frames)
             except Exception as error:  # the observer is a guest
                 self._unplug(collector, error)
-        del frames  # what they refer to is the program's, and goes when the program lets it go
+        del frames  # frames keep objects of the program alive
         self.ticker.charge(self.ticker.clock.cost() - cost)
 
     def _prepare(self) -> None:
@@ -155,7 +159,7 @@ class PythonSampler(Sampler):
 
     def _fetch(self) -> None:
         """
-        Nothing is noted elsewhere.
+        Do nothing: all is noted in the recording itself.
         """
 
     def _figures(self) -> Figures:

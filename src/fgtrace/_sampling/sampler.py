@@ -1,12 +1,12 @@
 """
-A sampler takes the ticks of one trace: this is its life, and what its two kinds share.
+A sampler takes the ticks of one trace: here is its life, and what its two kinds share.
 
-`start`, `stop`, `pause` and `resume` around a fork, `snapshot` and `measure` are the same for both; how a
-tick is taken is not. `fgtrace._sampling.python_sampler` takes it in Python, in a thread of its own;
-`fgtrace._sampling.core_sampler` leaves it to the C core and answers what that cannot judge.
+`start`, `stop`, `pause` and `resume` around a fork, `snapshot` and `measure` are the same for both. What
+differs is how a tick is taken: `fgtrace._sampling.python_sampler` takes it in Python, in a thread of its own;
+`fgtrace._sampling.core_sampler` leaves it to the C core, and answers what the core cannot judge.
 
-The program is never harmed: what fails in a sampler is left out from then on, logged once, and noted in the
-trace.
+What fails in a sampler is left out from then on, logged, and noted in the trace; the program goes on
+unharmed.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ __all__ = ["Figures", "Sampler"]
 
 class Figures(NamedTuple):
     """
-    What the ticks of a sampler came to: ticks ``taken`` and ``missed``, ``rounds`` in which every task was
-    visited, and the processor time ``spent`` on all ticks and on the ``longest`` one (ns).
+    Hold what the ticks of a sampler came to.
+
+    ``taken`` and ``missed`` are numbers of ticks. ``rounds`` is how often every task was sampled. ``spent``
+    and ``longest`` are the processor time of all ticks and of the longest one, ns.
     """
 
     taken: int
@@ -45,16 +47,16 @@ class Figures(NamedTuple):
 
 class Sampler(ABC):
     """
-    Takes the ticks of one trace, from `start` to `stop`.
+    Take the ticks of one trace, from `start` to `stop`.
 
     Args:
         options: see `Options`.
-        recording: what is noted, and where.
-        stats: which core is at work.
+        recording: is filled.
+        stats: are kept up to date by `measure`; they say which core is at work.
 
     Attributes:
-        finder: knows the running loops; the trace tells it of the one it was started in.
-        requests: the requests that tasks serve.
+        finder: knows the running loops; a trace tells it of the loop in which it was started.
+        requests: notes the requests that tasks handle.
     """
 
     def __init__(self, options: Options, recording: Recording, stats: Stats) -> None:
@@ -64,14 +66,14 @@ class Sampler(ABC):
         self.requests = RequestNotes(recording, self._track_of, self.now, self._failed)
         self._options = options
         self._is_paused = False
-        self._switch = threading.Lock()  # between the program's forks and `stop`
-        self._fetching = threading.Lock()  # between our thread and `snapshot`
+        self._switch = threading.Lock()  # a fork of the program and `stop` exclude each other
+        self._fetching = threading.Lock()  # our thread and `snapshot` exclude each other
 
     # what a trace asks of it
 
     def start(self) -> None:
         """
-        Begin to take ticks; with exact awaits, to note steps and garbage collections as they happen.
+        Begin to take ticks; with exact awaits, begin to note steps and garbage collections as they happen.
         """
         self._prepare()
         self._begin_exact()
@@ -86,12 +88,12 @@ class Sampler(ABC):
 
     def stop(self) -> None:
         """
-        Take a last tick, and end; returns when the threads are gone.
+        Take a last tick, and end; return when the threads are gone.
         """
         with self._switch:
             ignore_forks(self)
             self._halt()
-            if self._thread.ident is None:  # see `resume`: the last tick is taken here
+            if self._thread.ident is None:  # `resume` got no thread: the last tick is taken in this one
                 self._finish()
             else:
                 self._thread.join()
@@ -101,7 +103,7 @@ class Sampler(ABC):
 
     def snapshot(self) -> tuple[Recording, int]:
         """
-        Return what was recorded so far, and until when (ns from the start), while it goes on.
+        Return a copy of the recording so far, and its end (ns from the start), while the trace goes on.
         """
         with self._fetching:
             self._fetch()
@@ -130,7 +132,7 @@ class Sampler(ABC):
     @property
     def awaits(self) -> str:
         """
-        How tasks were seen: ``exact``, ``sampled``, and by which loop's doing; complete after `stop`.
+        How tasks were recorded, see `describe_awaits`; complete after `stop`.
         """
         return describe_awaits(self._options, self.recording)
 
@@ -145,7 +147,7 @@ class Sampler(ABC):
     @abstractmethod
     def end(self) -> int:
         """
-        The time of the last tick, ns from the start; 0 until `stop`.
+        The time of the last tick of the trace, ns from the start; 0 before `stop`.
         """
 
     @abstractmethod
@@ -157,8 +159,8 @@ class Sampler(ABC):
     @abstractmethod
     def open_steps(self, now: int) -> bytes:
         """
-        Return the steps that are under way, as if they ended now (ns from the start): with exact awaits, and
-        as `fgtrace._recording.step_records` has them.
+        Return the steps that are open, as if they ended at ``now`` (ns from the start); empty without exact
+        awaits. They are packed as in `fgtrace._recording.step_records`.
         """
 
     # around a fork of the program: see `fgtrace._sampling.forks`
@@ -175,14 +177,14 @@ class Sampler(ABC):
 
     def resume(self) -> None:
         """
-        Go on after `pause`.
+        Begin the threads again after `pause`.
         """
         self._is_paused = False
         with suppress(RuntimeError):  # the interpreter ends, and allows no new thread
             self._begin()
         self._switch.release()
 
-    # our own thread
+    # the sampler's own thread
 
     def _begin(self) -> None:
         is_hidden = threading.Event()
@@ -190,7 +192,7 @@ class Sampler(ABC):
             target=self._run, args=(is_hidden,), name="fgtrace sampler", daemon=True
         )
         self._thread.start()
-        is_hidden.wait()  # else a tick could see our thread among the program's
+        is_hidden.wait()  # else a tick could show this thread among the program's
 
     def _run(self, is_hidden: threading.Event) -> None:
         ident = _thread.get_ident()
@@ -208,7 +210,7 @@ class Sampler(ABC):
 
     def _note_holders(self, recording: Recording) -> None:
         """
-        Note who holds the locks that tasks wait for now, as the trace ends.
+        Note which tasks hold the locks that other tasks wait for now, as the trace ends.
         """
         try:
             recording.holders = find_holders(self.finder, sys._current_frames())
@@ -226,19 +228,19 @@ class Sampler(ABC):
     @abstractmethod
     def _begin_exact(self) -> None:
         """
-        Have steps and garbage collections noted from now on, if the options ask for it.
+        Have steps and garbage collections noted from now on, if the options ask for exact awaits.
         """
 
     @abstractmethod
     def _end_exact(self) -> None:
         """
-        Have them noted no more.
+        Have steps and garbage collections noted no more.
         """
 
     @abstractmethod
     def _serve(self) -> None:
         """
-        Take ticks, or serve what takes them, until `_halt`: in our own thread.
+        Take ticks, or serve the core that takes them, until `_halt`; in the sampler's own thread.
         """
 
     @abstractmethod
@@ -256,13 +258,13 @@ class Sampler(ABC):
     @abstractmethod
     def _settle(self) -> None:
         """
-        Leave the program as it was, and the recording complete: no thread of ours is at work any more.
+        Leave the interpreter as it was, and complete the recording; no thread of the sampler runs any more.
         """
 
     @abstractmethod
     def _fetch(self) -> None:
         """
-        Have in the recording all that was noted so far.
+        Have all that was noted so far in the recording.
         """
 
     @abstractmethod

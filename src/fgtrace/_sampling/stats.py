@@ -18,17 +18,17 @@ class Stats:
     What a trace did, and what it cost.
 
     Attributes:
-        ticks_asked: ticks that a clock which is never late would have taken.
-        ticks_taken, ticks_missed: how many of them there were, and how many not.
+        ticks_asked: the ticks that a clock which is never late would have taken.
+        ticks_taken, ticks_missed: how many of these were taken, and how many were not.
         hz: the true rate, ticks a second.
-        hz_tasks: how often a second every task was looked at; below ``hz`` where there are so many
-            that a tick looks at a part of them.
+        hz_tasks: how often a second every task was sampled; below ``hz`` where there are so many tasks that a
+            tick samples a part of them.
         overhead: the share of the wall clock that the ticks took.
         pause_max: the longest tick, in seconds.
         observations, steps, tracks: the size of the recording.
-        cut: stacks that were cut because the tables were full (see ``max_memory``).
-        core: ``"c"`` or ``"python"``: which collectors were at work.
-        failed: collectors that were unplugged, with the reason.
+        cut: the number of stacks that were cut because the tables were full (see ``max_memory``).
+        core: ``"c"`` or ``"python"``: which core was at work.
+        failed: the parts that failed and were left out, each with the reason.
     """
 
     ticks_asked: int = 0
@@ -48,7 +48,8 @@ class Stats:
 
 def describe_awaits(options: Options, recording: Recording) -> str:
     """
-    ``exact``, ``sampled``, or ``exact; sampled (uvloop)`` where some loops could be sampled only.
+    Return how tasks were recorded: ``exact``, ``sampled``, or ``exact; sampled (uvloop)`` where some loops
+    allow samples only.
     """
     if options.awaits != "exact":
         return "sampled"
@@ -59,7 +60,7 @@ def describe_awaits(options: Options, recording: Recording) -> str:
 
 def dropped_counts(recording: Recording) -> dict[str, str]:
     """
-    What there was too much of to keep it all.
+    Return what there was too much of to keep it all, each with a text that says how much.
     """
     counts = {"collections": recording.collections_dropped, "requests": recording.requests_dropped}
     return {name: f"{count} were too many to keep" for name, count in counts.items() if count}
@@ -67,11 +68,16 @@ def dropped_counts(recording: Recording) -> dict[str, str]:
 
 def note_failure(stats: Stats, name: str, error: Exception) -> None:
     """
-    Note in the trace, and log once, that a part of it failed.
+    Note in a trace that a part of it failed, and log it.
+
+    Args:
+        stats: the trace's.
+        name: the part.
+        error: why it failed.
     """
-    import logging  # costs 10 ms to import, and is needed when something failed
+    import logging  # costs 10 ms to import, and is needed only now
 
     stats.failed[name] = f"{type(error).__name__}: {error}"
     logger = logging.getLogger("fgtrace")
-    if logger.hasHandlers():  # else nobody configured logging, and it would print to stderr
+    if logger.hasHandlers():  # without one the message would go to stderr
         logger.warning("%s failed, the trace goes on without: %s", name, error, exc_info=error)

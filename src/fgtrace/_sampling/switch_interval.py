@@ -1,15 +1,15 @@
 """
-How long the sampler's thread waits for the interpreter.
+The switch interval of the interpreter, which is how long the sampler's thread waits for the GIL.
 
-A Python thread that wants the GIL asks for it only after the switch interval (5 ms by default). Until
-then it is a waiter, and each time the program gives the GIL away for a moment (an event loop does so
-at every turn), the system wakes the waiter in vain. At 99 ticks a second there was a waiter for half
-of the time: a saturated event loop ran 1.2 times slower, with the ticks themselves taking 5 %. With an
-interval of 1 ms it was not slower by more than the noise, and ticks come 1 ms late at the worst, not 5.
+A Python thread that wants the GIL asks for it only after the switch interval (5 ms by default). Until then it
+waits, and each time the program gives the GIL away for a moment (an event loop does so at every turn), the
+system wakes the waiting thread in vain. At 99 ticks a second a thread waited for half of the time: a
+saturated event loop ran 1.2 times slower, while the ticks themselves took 5 %. With an interval of 1 ms it
+was not slower by more than the noise, and ticks come 1 ms late at the worst, not 5.
 
-So while a trace runs the interval is 1 ms, unless it was shorter. It is the one setting of the
-interpreter that a trace changes; with the last trace it is as before, unless the program has set it
-meanwhile: then it is the program's.
+So while a trace runs the interval is 1 ms, unless it was shorter. It is the only setting of the interpreter
+that a trace changes. The last trace to end sets it back, unless the program has set it meanwhile: then the
+program's value stays.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _setting = _Setting()
 
 def shorten_switch_interval() -> None:
     """
-    A sampler starts.
+    Shorten the interval, for one sampler more.
     """
     with _setting.lock:
         _setting.wanted += 1
@@ -50,7 +50,7 @@ def shorten_switch_interval() -> None:
 
 def restore_switch_interval() -> None:
     """
-    A sampler ended.
+    Set the interval back, if this was the last sampler.
     """
     with _setting.lock:
         _setting.wanted -= 1
@@ -60,12 +60,12 @@ def restore_switch_interval() -> None:
 
 def forget_interval() -> None:
     """
-    This is the child of a fork, where no sampler is.
+    Set the interval back in the child of a fork, which has no sampler.
     """
     if _setting.wanted:
         _restore()
     _setting.wanted = 0
-    _setting.lock = threading.Lock()  # the old one may be held by a thread that is not here
+    _setting.lock = threading.Lock()  # a thread that is not in this process may hold the old one
 
 
 def _restore() -> None:
