@@ -48,11 +48,11 @@ def test_counted(patch: Patch) -> None:
     """
     It is put once, and taken back with the last that wanted it.
     """
-    assert [patch.put(make), patch.put(make)] == [True, True]
+    assert [patch.apply(make), patch.apply(make)] == [True, True]
     assert Owner().method() == "ours(stock)"
-    patch.take_back()
+    patch.revert()
     assert Owner().method() == "ours(stock)"
-    patch.take_back()
+    patch.revert()
     assert Owner.__dict__["method"] is stock
 
 
@@ -65,9 +65,9 @@ def test_wrapped_before(patch: Patch) -> None:
         return f"theirs({stock(self)})"
 
     Owner.method = theirs  # type: ignore[method-assign]
-    assert patch.put(make)
+    assert patch.apply(make)
     assert Owner().method() == "ours(theirs(stock))"
-    patch.take_back()
+    patch.revert()
     assert Owner.__dict__["method"] is theirs
 
 
@@ -75,21 +75,21 @@ def test_wrapped_meanwhile(patch: Patch) -> None:
     """
     What lies over ours stays, and as long as it does ours is not put again.
     """
-    patch.put(make)
+    patch.apply(make)
     ours = Owner.__dict__["method"]
 
     def theirs(self: Owner) -> str:
         return f"theirs({ours(self)})"
 
     Owner.method = theirs  # type: ignore[method-assign]
-    patch.take_back()
+    patch.revert()
     assert Owner.__dict__["method"] is theirs
-    assert patch.put(make) is False
+    assert patch.apply(make) is False
     assert Owner().method() == "theirs(ours(stock))"
     Owner.method = ours  # type: ignore[method-assign]
-    assert patch.put(make)
+    assert patch.apply(make)
     assert Owner().method() == "ours(stock)"
-    patch.take_back()
+    patch.revert()
     assert Owner.__dict__["method"] is stock
 
 
@@ -97,25 +97,25 @@ def test_put_back_by_somebody(patch: Patch) -> None:
     """
     Where somebody puts the stock method over ours, it can be put again.
     """
-    patch.put(make)
+    patch.apply(make)
     Owner.method = stock  # type: ignore[method-assign, assignment]
-    patch.take_back()
+    patch.revert()
     assert Owner.__dict__["method"] is stock
-    assert patch.put(make)
+    assert patch.apply(make)
     assert Owner().method() == "ours(stock)"
-    patch.take_back()
+    patch.revert()
 
 
 def test_forgotten(patch: Patch) -> None:
     """
     In the child of a fork all is as before at once.
     """
-    patch.put(make)
-    patch.put(make)
+    patch.apply(make)
+    patch.apply(make)
     forget_patches()
     assert Owner.__dict__["method"] is stock
-    assert patch.put(make)
-    patch.take_back()
+    assert patch.apply(make)
+    patch.revert()
     assert Owner.__dict__["method"] is stock
 
 
@@ -123,10 +123,10 @@ def test_no_such_method(patch: Patch) -> None:
     """
     A method that the class does not define is not put.
     """
-    assert Patch(type("Heir", (Owner,), {}), "method").put(make) is False
+    assert Patch(type("Heir", (Owner,), {}), "method").apply(make) is False
     _all.pop()
-    assert patch.put(make)
-    patch.take_back()
+    assert patch.apply(make)
+    patch.revert()
 
 
 class Proxy:

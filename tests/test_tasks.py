@@ -362,7 +362,7 @@ def test_gone_before_the_first_look() -> None:
     loop = asyncio.new_event_loop()
     gone = weakref.ref(asyncio.Future[None](loop=loop))
     known = asyncio.Future[None](loop=loop)
-    TaskCollector(recording)._sweep(1, [gone, weakref.ref(known)])
+    TaskCollector(recording)._end_missing(1, [gone, weakref.ref(known)])
     loop.close()
     assert gone() is None
     assert not recording.rows

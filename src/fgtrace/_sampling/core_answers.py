@@ -15,7 +15,7 @@ from fgtrace._options.options import Options
 from fgtrace._recording.core_recording import KINDS, CoreRecording
 from fgtrace._sampling.collect.await_chain import Walker, is_running
 from fgtrace._sampling.collect.task_discovery import LoopFinder, TaskSource
-from fgtrace._sampling.collect.tasks import TaskCollector, labels_of, root_name
+from fgtrace._sampling.collect.tasks import TaskCollector, coroutine_name, labels_of
 from fgtrace._sampling.collect.waiters import WaiterReader, owner_of
 
 __all__ = ["Answerer", "CoreTaskCollector"]
@@ -80,12 +80,12 @@ class Answerer:
             track: the task's.
         """
         if kind == OWNER:
-            self._adopt(self._core.track_of(owner_of(task)), [track])
+            self._note_parents(self._core.track_of(owner_of(task)), [track])
         elif kind == LABELS:
             self._recording.note_labels(track, labels_of(task, self._options.labels))
         elif task._fut_waiter is waiter:
             if kind == CHAIN:
-                self._recording.note_root(track, root_name(task.get_coro()))
+                self._recording.note_root(track, coroutine_name(task.get_coro()))
             if waiter is None and is_running(task.get_coro()):
                 self._core.amend(task, row, AS_IT_IS, RUNNING)
             else:
@@ -97,7 +97,7 @@ class Answerer:
         if waiter is not None and not waiter.done():
             wait, behind = self._reader.read(waiter, leaf)
             tracks = [self._core.track_of(each) for each in behind]
-            self._adopt(track, tracks)
+            self._note_parents(track, tracks)
             detail = self._core.wait_number(
                 KINDS.index(wait), type(waiter), tracks[0] if len(tracks) == 1 else -1
             )
@@ -105,7 +105,7 @@ class Answerer:
         if task._fut_waiter is waiter:  # else it ran while we looked
             self._core.amend(task, row, stack, detail)
 
-    def _adopt(self, above: int, children: list[int]) -> None:
+    def _note_parents(self, above: int, children: list[int]) -> None:
         for child in children:
             if above >= 0 and child >= 0:
                 self._recording.note_parent(above, child)
@@ -118,7 +118,7 @@ class CoreTaskCollector(TaskCollector):
 
     _recording: CoreRecording
 
-    def _number(self, loop: Any) -> int:
+    def _add_loop(self, loop: Any) -> int:
         found: int = self._recording.core.loop(loop)
         self._recording.drain()
         return found
@@ -127,7 +127,7 @@ class CoreTaskCollector(TaskCollector):
         found = super().track_of(task)
         return self._recording.core.track_of(task) if found < 0 else found
 
-    def _ready(self, now: int) -> None:
+    def _note_ready_queues(self, now: int) -> None:
         """
         Do nothing: the core notes the lengths of ready queues.
         """
@@ -142,7 +142,7 @@ class _ForeignCollector(CoreTaskCollector):
         super().__init__(recording, **rest)
         self._tasks = tasks
 
-    def _references(self, frames: dict[int, FrameType]) -> list[Any]:
+    def _find_tasks(self, frames: dict[int, FrameType]) -> list[Any]:
         if self._source is None:
             self._source = TaskSource(self._finder, self._tasks)
             self._reader = WaiterReader(self._tasks)

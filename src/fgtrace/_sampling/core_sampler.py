@@ -29,7 +29,8 @@ from fgtrace._sampling.core_calibration import (
     marked_codes,
     opaque_types,
 )
-from fgtrace._sampling.exact.core_hooks import Hooks, end_of_step, hook_steps, unhook_steps
+from fgtrace._sampling.exact.core_hooks import Hooks, hook_steps, unhook_steps
+from fgtrace._sampling.exact.open_steps import end_of_first_step
 from fgtrace._sampling.own_threads import own_threads
 from fgtrace._sampling.sampler import Figures, Sampler
 from fgtrace._sampling.stats import Stats
@@ -86,10 +87,8 @@ class CoreSampler(Sampler):
         self._collections = GcCallback(self._core.note_collection)
         self._step: type = type(None)  # asyncio's wrapper of a task's step
         if options.awaits == "exact":
-            for name in (
-                "asyncio.base_events",
-                "asyncio.tasks",
-            ):  # the program is likely to import them anyway
+            # the program is likely to import them anyway
+            for name in ("asyncio.base_events", "asyncio.tasks"):
                 importlib.import_module(name)
         if options.tasks:
             self._attach()
@@ -164,13 +163,13 @@ class CoreSampler(Sampler):
             task = tasks.current_task(loop)
             if task is not None:
                 self._module.assume(loop, task)
-                loop.call_soon(end_of_step)  # where this runs, the step has ended
+                loop.call_soon(end_of_first_step)  # where this runs, the step has ended
 
     def _prepare(self) -> None:
         """
         Tell the core of loops that are known to run: a compiled loop does not say in which thread.
         """
-        for ident, loop in self.finder.found().items() if self._answerer is not None else ():
+        for ident, loop in self.finder.running_loops().items() if self._answerer is not None else ():
             index = self._core.loop(loop)
             if index >= 0:
                 self._core.place(index, ident)

@@ -302,7 +302,7 @@ class FlightRecorder:
         generation = _Generation(self.config, self._length)
         tell_running_loop(generation.sampler)
         for known in self._generations:
-            for ident, loop in known.sampler.finder.found().items():
+            for ident, loop in known.sampler.finder.running_loops().items():
                 generation.sampler.finder.add(ident, loop)
         generation.sampler.start()
         self._generations.append(generation)

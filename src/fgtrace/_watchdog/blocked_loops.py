@@ -106,7 +106,7 @@ class BlockedLoopDetector:
         """
         now = time.perf_counter()
         frames = sys._current_frames()  # the documented way to see all threads
-        running = self._finder.found() if now < self._next_search else self._finder.search(frames)
+        running = self._finder.running_loops() if now < self._next_search else self._finder.search(frames)
         if now >= self._next_search:
             self._next_search = now + SEARCH_EVERY
             self._loops = {ident: known for ident, known in self._loops.items() if ident in running}

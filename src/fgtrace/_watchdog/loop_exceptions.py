@@ -50,7 +50,7 @@ class LoopExceptions:
             owner = getattr(sys.modules.get(module), name, None)
             if isinstance(owner, type) and owner not in self._owners:
                 patch = _patches.setdefault(owner, Patch(owner, _NAME, inherits=True))
-                if patch.put(_wrap):
+                if patch.apply(_wrap):
                     self._owners.append(owner)
 
     def stop(self) -> None:
@@ -59,7 +59,7 @@ class LoopExceptions:
         """
         _listeners.remove(self._listener)
         while self._owners:
-            _patches[self._owners.pop()].take_back()
+            _patches[self._owners.pop()].revert()
 
 
 def _wrap(before: Callable[..., Any]) -> Callable[..., Any]:

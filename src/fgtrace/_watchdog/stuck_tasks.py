@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from fgtrace._sampling.collect.task_discovery import LoopFinder
-from fgtrace._sampling.collect.tasks import no_reference, weakly
+from fgtrace._sampling.collect.tasks import no_reference, weak_reference
 
 __all__ = ["StuckTask", "StuckTaskDetector"]
 
@@ -65,7 +65,7 @@ class StuckTaskDetector:
                 reference = weakref.ref(task)
                 seen, since, is_reported = before.get(reference, (no_reference, now, False))
                 if seen() is not waiter:
-                    seen, since, is_reported = weakly(waiter), now, False
+                    seen, since, is_reported = weak_reference(waiter), now, False
                 if not is_reported and now - since >= self._threshold:
                     is_reported = True
                     yield StuckTask(task, now - since)

@@ -1,15 +1,14 @@
 """
-Walks frames and await chains, and returns them as the recording's elements.
+Frames and await chains as elements of a recording's stacks.
 
 Traps, each met in real programs
-- ``Task.get_stack()`` of a suspended task gives its outermost frame only. The chain is
-  ``cr_await`` / ``gi_yieldfrom`` / ``ag_await``, link by link.
-- A fifth of real chains are broken by an object that has none of these: the ``asend`` of an
-  async generator, ``coroutine_wrapper``, ``anext_awaitable``, Cython's. What they hold is found
-  by ``gc.get_referents``.
-- Cython's coroutines have ``cr_await`` and a ``__qualname__``, but no code object worth the name.
-- SQLAlchemy runs its synchronous half in a greenlet, which the coroutine of ``greenlet_spawn``
-  refers to: its frames belong between that coroutine and what it awaits.
+- ``Task.get_stack()`` of a suspended task gives its outermost frame only. The chain is ``cr_await``,
+  ``gi_yieldfrom`` or ``ag_await``, link by link.
+- A fifth of real chains are broken by an object that has none of these: the ``asend`` of an async generator,
+  ``coroutine_wrapper``, ``anext_awaitable``, Cython's. What they hold is found by ``gc.get_referents``.
+- Cython's coroutines have ``cr_await`` and a ``__qualname__``, but no code object that tells anything.
+- SQLAlchemy runs its synchronous half in a greenlet, to which the coroutine of ``greenlet_spawn`` refers: its
+  frames belong between that coroutine and what it awaits.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from fgtrace._recording.recording import OFFSET_BITS, Recording
 
 __all__ = ["Walker", "is_running"]
 
-#: No real chain is as long; a chain that bites its own tail is.
+#: Links that are followed at most: no real chain has as many, but a chain that is a circle has.
 LONGEST_CHAIN = 2000
 
-#: Where a frame and the next link are, and whether the type is a compiler's own (Cython's).
+#: The attributes that have the frame and the next link, and whether the type is a compiler's own (Cython's).
 _Kind = tuple[str, str, bool]
 _NAMES = (("cr_frame", "cr_await"), ("ag_frame", "ag_await"), ("gi_frame", "gi_yieldfrom"))
 _PYTHONS_OWN: dict[type, _Kind] = {
@@ -48,7 +47,7 @@ _RUNNING = ("cr_running", "gi_running", "ag_running")
 
 def is_running(coro: Any) -> bool:
     """
-    Whether a coroutine, of whichever kind, is on a thread's stack just now.
+    Return whether a coroutine, of whichever kind, is on a thread's stack just now.
     """
     if type(coro) is CoroutineType:
         return coro.cr_running
@@ -58,7 +57,10 @@ def is_running(coro: Any) -> bool:
 
 class Walker:
     """
-    Turns frames into elements (see `fgtrace._recording.recording`), noting functions at first sight.
+    Turn frames and await chains into elements of stacks, and note functions that are first seen.
+
+    Args:
+        recording: has the table of functions; see `fgtrace._recording.recording` for an element.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -69,7 +71,7 @@ class Walker:
 
     def element(self, frame: FrameType) -> int:
         """
-        The element of one frame.
+        Return the element of one frame.
         """
         code = frame.f_code
         index = self._ids.get(id(code))
@@ -78,13 +80,15 @@ class Walker:
             if code.co_name == "greenlet_spawn":
                 self._spawners.add(index)
         offset = frame.f_lasti
-        return index << OFFSET_BITS | max(offset, 0)  # -1 before the first instruction
+        return index << OFFSET_BITS | max(offset, 0)  # it is -1 before the first instruction
 
     def frames(self, frame: FrameType | None, root: FrameType | None = None) -> list[int]:
         """
-        The elements of a frame and its callers, leaf first, up to and including ``root``.
+        Return the elements of a frame and its callers, leaf first.
 
-        Returns an empty list where ``root`` is given and is not among the callers.
+        Args:
+            frame: the leaf.
+            root: the last frame to include; None: all callers. If it is not among them, the result is empty.
         """
         found = []
         ids, element = self._ids, self.element
@@ -99,7 +103,7 @@ class Walker:
 
     def chain(self, coro: Any) -> tuple[list[int], Any]:
         """
-        What a suspended coroutine awaits, link by link.
+        Walk what a suspended coroutine awaits, link by link.
 
         Returns:
             The elements, leaf first, and the innermost coroutine.
@@ -108,7 +112,7 @@ class Walker:
         leaf = link = coro
         ids = self._ids
         for _ in range(LONGEST_CHAIN):
-            if type(link) is CoroutineType and not self._spawners:  # nearly all are: the short way
+            if type(link) is CoroutineType and not self._spawners:  # true of nearly all: the fast way
                 frame = link.cr_frame
                 if frame is None:
                     break
@@ -127,38 +131,38 @@ class Walker:
 
     def _follow(self, link: Any, leaf: Any, found: list[int]) -> tuple[Any, Any]:
         """
-        Note a link of any kind; the next one and the innermost coroutine so far are returned.
+        Append the element of a link of any kind, and return the next link and the innermost coroutine so far.
         """
-        kind = self._kinds.get(type(link)) or self._kind(link)
+        kind = self._kinds.get(type(link)) or self._find_kind(link)
         if kind is _OPAQUE or kind is _END:
-            return (_inside(link) if kind is _OPAQUE else None), leaf
+            return (_link_inside(link) if kind is _OPAQUE else None), leaf
         frame = getattr(link, kind[0], None)
         if kind[2]:
-            found.append(self._compiled(link, frame))
+            found.append(self._compiled_element(link, frame))
         elif frame is None:  # it has ended
             return None, link
         else:
             found.append(self.element(frame))
             if found[-1] >> OFFSET_BITS in self._spawners:
-                found.extend(self._spawned(link))
+                found.extend(self._greenlet_frames(link))
         return getattr(link, kind[1]), link
 
-    def _kind(self, link: Any) -> _Kind:
+    def _find_kind(self, link: Any) -> _Kind:
         """
-        How to follow a link of this type, found out at its first sight.
+        Return how to follow a link of this type, which is found out when the type is first seen.
         """
         type_ = type(link)
         kind = _OPAQUE
         if type_.__name__ == "FutureIter" or hasattr(type_, "_asyncio_future_blocking"):
             kind = _END
-        elif names := next((names for names in _NAMES if _tells(type_, names[1])), None):
+        elif names := next((names for names in _NAMES if _has_c_attribute(type_, names[1])), None):
             kind = (*names, True)
         self._kinds[type_] = kind
         return kind
 
-    def _spawned(self, coro: Any) -> list[int]:
+    def _greenlet_frames(self, coro: Any) -> list[int]:
         """
-        The frames of the greenlet that a coroutine drives, outermost first.
+        Return the frames of the greenlet that a coroutine drives, outermost first.
         """
         for held in gc.get_referents(coro):
             frame = getattr(held, "gr_frame", None) if hasattr(type(held), "gr_frame") else None
@@ -166,12 +170,12 @@ class Walker:
                 return self.frames(frame)[::-1]
         return []
 
-    def _compiled(self, coro: Any, frame: Any) -> int:
+    def _compiled_element(self, coro: Any, frame: Any) -> int:
         """
-        The element of a coroutine without a code object of ours: Cython's.
+        Return the element of a coroutine that has no code object of Python: Cython's.
         """
         qualname = getattr(coro, "__qualname__", "")
-        module = getattr(coro, "__module__", "")  # Cython 3.1 and newer; without it, the type's
+        module = getattr(coro, "__module__", "")  # of Cython 3.1 and newer; older ones give the type's
         if type(module) is not str or module == type(coro).__module__:
             module = frame.f_globals.get("__name__", "") if isinstance(frame, FrameType) else ""
         code = getattr(coro, "cr_code", None)
@@ -181,24 +185,24 @@ class Walker:
 
 
 def _is_link(kind: type) -> bool:
-    return any(_tells(kind, names[1]) for names in _NAMES)
+    return any(_has_c_attribute(kind, names[1]) for names in _NAMES)
 
 
-def _tells(kind: type, name: str) -> bool:
+def _has_c_attribute(kind: type, name: str) -> bool:
     """
-    Whether a type has an attribute of its own in C: a property would be the program's code.
+    Return whether a type has an attribute that is made in C: a property would be code of the program.
     """
     return type(getattr(kind, name, None)) in (MemberDescriptorType, GetSetDescriptorType)
 
 
-def _inside(link: Any) -> Any:
+def _link_inside(link: Any) -> Any:
     """
-    The coroutine that an opaque awaitable holds, or None at the end of the chain.
+    Return the coroutine that an opaque awaitable holds, or None at the end of the chain.
 
-    It may hold another opaque one first: ``anext`` with a default holds an ``asend``.
+    An awaitable may hold another opaque one first: ``anext`` with a default holds an ``asend``.
     """
     held = gc.get_referents(link)
-    for each in tuple(held):  # the attributes of an awaitable of the program's own
+    for each in tuple(held):  # an awaitable of the program's own has its attributes in a dict
         if type(each) is dict:
             held.extend(each.values())
     for each in held:

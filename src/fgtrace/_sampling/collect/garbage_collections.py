@@ -1,5 +1,5 @@
 """
-Notes the garbage collector's runs, so that a pause is not blamed on the code that it fell into.
+Runs of the garbage collector, noted so that a pause is not blamed on the code in which it fell.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _watching: list[GcCallback] = []
 
 class GcCallback:
     """
-    One entry in ``gc.callbacks``, from `start` to `stop`.
+    Keep a callback in ``gc.callbacks``, from `start` to `stop`.
 
     Args:
-        callback: what is called, as the module `gc` has it.
+        callback: is called as the module `gc` says.
     """
 
     def __init__(self, callback: Callable[[str, dict[str, Any]], object]) -> None:
@@ -30,7 +30,7 @@ class GcCallback:
 
     def start(self) -> None:
         """
-        Begin.
+        Begin to call it.
         """
         gc.callbacks.append(self._callback)
         _watching.append(self)
@@ -46,11 +46,11 @@ class GcCallback:
 
 class GcNotes:
     """
-    A callback that writes each run down; the C core has its own.
+    Note each run of the garbage collector, as a callback of `gc`; the C core has one of its own.
 
     Args:
-        recording: where to.
-        now: the time, ns on the trace's clock.
+        recording: is filled.
+        now: returns the time, ns on the trace's clock.
     """
 
     def __init__(self, recording: Recording, now: Callable[[], int]) -> None:
@@ -72,7 +72,7 @@ class GcNotes:
 
 def forget_gc_callbacks() -> None:
     """
-    In the child of a fork, where nothing is traced.
+    Remove all callbacks in the child of a fork, which is not traced.
     """
     for watch in tuple(_watching):
         watch.stop()

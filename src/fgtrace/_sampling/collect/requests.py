@@ -1,13 +1,13 @@
 """
-Requests by name: which task serves which request, from when to when.
+Requests: which task handles which request, from when to when.
 
-A middleware tells when a request begins and ends in its task, also while nothing is traced: a trace that
-starts in the midst of a request knows it too. That costs a small object and an entry in a table. What the
-request is called is asked when it ends and a trace runs, or when the trace ends: only then has the
+A middleware tells when a request begins and ends in its task, also while nothing is traced, so that a trace
+which starts in the midst of a request knows it. That costs a small object and an entry in a table. What the
+request is called is asked when it ends while a trace runs, or when the trace ends: only then has the
 framework found the route.
 
-The table has weak references: the object itself is the coroutine's that serves the request, so an orphaned
-one goes as it would have gone.
+The table has weak references. The object itself belongs to the coroutine that handles the request, so an
+orphaned coroutine is collected as it would have been.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from fgtrace._recording.recording import Recording
 
 __all__ = ["OpenRequest", "RequestNotes", "begin_request", "end_request", "open_requests_now"]
 
-#: Characters of a name or an argument.
+#: Characters that are kept of a name or an argument.
 LONGEST_TEXT = 200
-#: What is asked for a request's name, its path, and its headers ``X-Request-ID`` and ``traceparent``.
+#: Returns a request's name, its path, and its headers ``X-Request-ID`` and ``traceparent``.
 Describe = Callable[[Any], tuple[str, str, str, str]]
 
 _open_requests: dict[int, Callable[[], OpenRequest | None]] = {}
@@ -34,7 +34,13 @@ _listening: tuple[RequestNotes, ...] = ()
 
 class OpenRequest:
     """
-    A request that a task serves.
+    Hold a request that a task is handling.
+
+    Attributes:
+        task: a weak reference to the task.
+        start: when it began, ``time.perf_counter_ns()``.
+        describe, subject: see `begin_request`.
+        trace_id: OpenTelemetry's; ``""`` where none is known.
     """
 
     __slots__ = ("__weakref__", "describe", "start", "subject", "task", "trace_id")
@@ -49,15 +55,15 @@ class OpenRequest:
 
 def begin_request(task: Any, describe: Describe, subject: Any) -> OpenRequest:
     """
-    From now on this task serves a request.
+    Note that a task handles a request from now on.
 
     Args:
         task: the current one.
-        describe: see `Describe`; it is given ``subject``.
+        describe: returns the request's name and headers, see `Describe`; it is given ``subject``.
         subject: the request, as the framework has it.
 
     Returns:
-        What `end_request` takes; it must live in the coroutine that serves.
+        The request, for `end_request`. The coroutine that handles it must keep this object.
     """
     serving = OpenRequest(task, describe, subject)
     if _listening:
@@ -68,7 +74,7 @@ def begin_request(task: Any, describe: Describe, subject: Any) -> OpenRequest:
 
 def end_request(serving: OpenRequest) -> None:
     """
-    It was served.
+    Note that a request has been handled.
     """
     del _open_requests[id(serving)]
     if _listening:
@@ -82,35 +88,35 @@ def open_requests_now(
     track_of: Callable[[Any], int], failed: Callable[[str, Exception], None]
 ) -> list[Request]:
     """
-    The requests that are being served, without a trace; their times are those of `time.perf_counter_ns`.
+    Return the requests that are being handled, without a trace; times are those of `time.perf_counter_ns`.
 
     Args:
-        track_of: as of `RequestNotes`.
-        failed: as of `RequestNotes`.
+        track_of: returns a task's track, -1 where it was not seen; such tasks are left out.
+        failed: is told what failed.
     """
     return RequestNotes(Recording(), track_of, time.perf_counter_ns, failed).open_requests()
 
 
 def _trace_id() -> str:
     """
-    OpenTelemetry's trace id of what runs here, where the program has imported that.
+    Return OpenTelemetry's trace id of what runs here, if the program has imported OpenTelemetry.
     """
     module = sys.modules.get("opentelemetry.trace")
     try:
         context = module.get_current_span().get_span_context() if module is not None else None
         return format(context.trace_id, "032x") if context is not None and context.is_valid else ""
-    except Exception:  # another library's, of whatever version: the request goes on, without the id
+    except Exception:  # of another library, in any version: the request goes on without the id
         return ""
 
 
 class RequestNotes:
     """
-    Notes the requests of one trace, from `start` to `stop`.
+    Note the requests of one trace, from `start` to `stop`.
 
     Args:
-        recording: where to.
-        track_of: a task's track, -1 where it was not seen.
-        now: the time, ns on the trace's clock.
+        recording: is filled.
+        track_of: returns a task's track, -1 where it was not seen.
+        now: returns the time, ns on the trace's clock.
         failed: is told what failed.
     """
 
@@ -129,7 +135,7 @@ class RequestNotes:
 
     def start(self) -> None:
         """
-        Begin.
+        Begin to note requests.
         """
         global _listening  # noqa: PLW0603 - exchanged as a whole, since loops of other threads read it
         self._zero = time.perf_counter_ns() - self._now()
@@ -137,7 +143,7 @@ class RequestNotes:
 
     def stop(self) -> None:
         """
-        End, and note what is under way.
+        End, and note the requests that are open.
         """
         if self._forget():
             for request in self.open_requests():
@@ -145,7 +151,7 @@ class RequestNotes:
 
     def open_requests(self) -> list[Request]:
         """
-        The requests that are being served, by their begins.
+        Return the requests that are being handled, in the order in which they began.
         """
         serving = [reference() for reference in tuple(_open_requests.values())]
         found = [self._request(each, -1) for each in serving if each is not None]
@@ -153,7 +159,7 @@ class RequestNotes:
 
     def note(self, serving: OpenRequest, end: int) -> None:
         """
-        Note a request that ended.
+        Note a request that ended at ``end`` (`time.perf_counter_ns`).
         """
         request = self._request(serving, end)
         if request is not None:
@@ -161,7 +167,7 @@ class RequestNotes:
 
     def _request(self, serving: OpenRequest, end: int) -> RequestRow | None:
         """
-        A request, if its task has a track.
+        Return a request as a row, if its task has a track; ``end`` is -1 for an open one.
         """
         try:
             task = serving.task()

@@ -1,17 +1,16 @@
 """
-Looks at every asyncio task of every running loop: its whole await chain, and what it waits for.
+Every asyncio task of every running loop: its await chain, and what it waits for.
 
-Theory of operation: a task whose waiter is the same future as at the last tick, and not done,
-has not run, so nothing of it changed: that comparison is all that an idle task costs. Otherwise
-the chain is walked and the waiter read. A task without a waiter is on a thread's stack
-(`is_running`) or waits for its turn.
+Theory of operation: a task whose waiter is the same future as at the last tick, and is not done, has not run,
+so nothing of it changed. That comparison is all that an idle task costs. Otherwise the chain is walked and
+the waiter is read. A task without a waiter is on a thread's stack (`is_running`), or is runnable.
 
-Identity: free lists hand the address of a dead future to the next one, and a strong reference to
-a waiter or a task would keep it alive. So both are held weakly, and compared as objects.
+Identity: a free list hands the address of a dead future to the next one, and a strong reference to a waiter
+or a task would keep it alive. So both are known by weak reference, and compared as objects.
 
-Known weakness: between two ticks a task may have woken and begun another wait; ticks see the
-second only. And the interpreter may switch threads in the middle of a tick that takes longer
-than the switch interval, so the waiter is read again after each walk, and a torn walk is dropped.
+Known weakness: between two ticks a task may have woken and begun another wait; ticks see only the second. And
+the interpreter may switch threads in the middle of a tick that takes longer than the switch interval, so the
+waiter is read again after each walk, and a torn walk is dropped.
 """
 
 from __future__ import annotations
@@ -36,23 +35,30 @@ __all__ = [
     "SeenLoop",
     "SeenTask",
     "TaskCollector",
+    "coroutine_name",
     "labels_of",
     "no_reference",
-    "rename",
-    "root_name",
-    "weakly",
+    "note_name",
+    "weak_reference",
 ]
 
 
 def no_reference() -> None:
     """
-    Stands for the reference to the waiter of a task that has none.
+    Stand for the weak reference to a waiter where there is none: it returns None.
     """
 
 
 class SeenTask:
     """
-    What was last seen of one task.
+    Hold what was last sampled of one task.
+
+    Attributes:
+        track: its track.
+        waiter: a weak reference to its waiter.
+        stack, detail: its last observation.
+        done: whether no tick needs to sample it: it has ended, or its steps are noted.
+        exact: whether its steps are noted.
     """
 
     __slots__ = ("detail", "done", "exact", "stack", "track", "waiter")
@@ -68,7 +74,13 @@ class SeenTask:
 
 class SeenLoop:
     """
-    What was last seen of one event loop.
+    Hold what was last sampled of one event loop.
+
+    Attributes:
+        index: its index in the recording.
+        loop: a weak reference to it.
+        ready: the length of its ready queue.
+        thread: the ident of the thread in which it runs, 0 until known.
     """
 
     __slots__ = ("index", "loop", "ready", "thread")
@@ -82,11 +94,11 @@ class SeenLoop:
 
 class TaskCollector:
     """
-    Notes every task's await chain and what it waits for.
+    Sample every task's await chain and its waiter.
 
     Args:
-        recording: where to.
-        finder: knows running loops; the trace tells it of the one it was started in.
+        recording: is filled.
+        finder: knows running loops; the trace tells it of the loop in which it was started.
         labels: context variables to note, where the interpreter shows a task's context.
     """
 
@@ -113,7 +125,7 @@ class TaskCollector:
         self._runnable = recording.intern_waiter(Waiter("runnable"))
 
     def sample(self, now: int, frames: dict[int, FrameType]) -> None:
-        references = self._references(frames)
+        references = self._find_tasks(frames)
         seen = self._seen
         known = len(seen)
         changed = []
@@ -130,23 +142,23 @@ class TaskCollector:
             elif (waiter is not None and entry.waiter() is waiter and not waiter.done()) or entry.done:
                 continue
             changed.append((entry, task, waiter))
-        for entry, task, waiter in changed:  # now that every task has its track: a wait may name any
-            self._changed(now, entry, task, waiter, frames)
+        for entry, task, waiter in changed:  # now that every task has its track: a waiter may be any task
+            self._sample_task(now, entry, task, waiter, frames)
         if len(references) != self._count or len(seen) != known:
             self._count = len(references)
-            self._sweep(now, references)
-        self._ready(now)
+            self._end_missing(now, references)
+        self._note_ready_queues(now)
 
     def close(self, now: int) -> None:
         for reference, entry in self._seen.items():
             task = reference()
             if task is not None:
-                rename(self._recording.tracks[entry.track], task)
+                note_name(self._recording.tracks[entry.track], task)
 
-    def _references(self, frames: dict[int, FrameType]) -> list[Callable[[], Any]]:
+    def _find_tasks(self, frames: dict[int, FrameType]) -> list[Callable[[], Any]]:
         if self._source is None:
             tasks = sys.modules.get("asyncio.tasks")
-            if tasks is None or not hasattr(tasks, "_GatheringFuture"):  # not there, or half imported
+            if tasks is None or not hasattr(tasks, "_GatheringFuture"):  # it is not imported, or only in part
                 return []
             self._source = TaskSource(self._finder, tasks)
             self._reader = WaiterReader(tasks)
@@ -154,12 +166,12 @@ class TaskCollector:
 
     def _first_seen(self, now: int, reference: Callable[[], Any], task: Any) -> SeenTask | None:
         """
-        Give a task its track; None where it is done, or its loop has not been seen to run.
+        Give a task its track, and return it; None where the task is done, or its loop was not seen to run.
 
-        Nor has a task one that is just being collected: its weak references are gone, so from
-        Python 3.14 on, where there is a list of tasks, it looks like a new one.
+        None, too, for a task that is just being collected: its weak references are gone, so from Python 3.14
+        on, where tasks are in a list, it looks like a new one.
         """
-        loop = self._loop(task.get_loop())
+        loop = self._seen_loop(task.get_loop())
         if loop is None or task.done() or gc.is_finalized(task) or gc.is_finalized(task.get_coro()):
             return None
         entry = TrackEntry("task", task.get_name(), now, loop=loop.index)
@@ -168,58 +180,58 @@ class TaskCollector:
         found = self._seen[reference] = SeenTask(self._recording.add_track(entry))
         return found
 
-    def _changed(
+    def _sample_task(
         self, now: int, entry: SeenTask, task: Any, waiter: Any, frames: dict[int, FrameType]
     ) -> None:
         coro = task.get_coro()
         if waiter is None and (coro is None or task.done()):
-            self._gone(now, entry, task)
+            self._end_track(now, entry, task)
             return
         if waiter is None and is_running(coro):
-            elements, detail = self._on_thread(task, coro, frames), self._running
+            elements, detail = self._frames_on_thread(task, coro, frames), self._running
         else:
             elements, leaf = self._walker.chain(coro)
             ready = waiter is None or waiter.done()
-            detail = self._runnable if ready else self._wait(task, waiter, leaf)
-            if task._fut_waiter is not waiter:  # torn: it ran while we looked
+            detail = self._runnable if ready else self._intern_waiter(task, waiter, leaf)
+            if task._fut_waiter is not waiter:  # torn: the task ran meanwhile
                 return
         track = self._recording.tracks[entry.track]
-        rename(track, task)  # now: when it has ended it may be gone, and its name with it
+        note_name(track, task)  # now: when the task has ended, it may be gone with its name
         if not track.root:
-            track.root = root_name(coro)
-            self._adopt(owner_of(task), [task])
+            track.root = coroutine_name(coro)
+            self._note_parents(owner_of(task), [task])
         self._note(now, entry, elements, detail, waiter)
 
     def _note(self, now: int, entry: SeenTask, elements: list[int], detail: int, waiter: Any) -> None:
-        entry.waiter = no_reference if waiter is None else weakly(waiter)
+        entry.waiter = no_reference if waiter is None else weak_reference(waiter)
         stack = self._recording.intern_stack(elements)
         if stack != entry.stack or detail != entry.detail:
             entry.stack, entry.detail = stack, detail
             self._recording.observe(now, entry.track, stack, detail)
 
-    def _on_thread(self, task: Any, coro: Any, frames: dict[int, FrameType]) -> list[int]:
+    def _frames_on_thread(self, task: Any, coro: Any, frames: dict[int, FrameType]) -> list[int]:
         """
-        A running task's frames: those on its thread, from its own coroutine to the leaf.
+        Return a running task's frames: those on its thread, from its own coroutine to the leaf.
         """
         root = getattr(coro, "cr_frame", None) or getattr(coro, "gi_frame", None)
         if not isinstance(root, FrameType):
             return []
-        loop = self._loop(task.get_loop())
+        loop = self._seen_loop(task.get_loop())
         first = loop.thread if loop is not None else 0
         for ident in sorted(frames, key=lambda ident: ident != first):
             found = self._walker.frames(frames[ident], root)
             if found:
                 if loop is not None and ident != first:
-                    self._settle(loop, ident)
+                    self._set_thread(loop, ident)
                 return found
         # The thread is inside a greenlet, whose frames do not lead back to the coroutine.
         inner = self._walker.frames(frames[first]) if "greenlet" in sys.modules and first in frames else []
         return [*inner, self._walker.element(root)]
 
-    def _wait(self, task: Any, waiter: Any, leaf: Any) -> int:
+    def _intern_waiter(self, task: Any, waiter: Any, leaf: Any) -> int:
         kind, behind = self._reader.read(waiter, leaf)
         if behind:
-            self._adopt(task, behind)
+            self._note_parents(task, behind)
         key = (kind, type(waiter), self.track_of(behind[0]) if len(behind) == 1 else -1)
         found = self._waits.get(key)
         if found is None:
@@ -229,14 +241,14 @@ class TaskCollector:
 
     def track_of(self, task: Any) -> int:
         """
-        A task's track, -1 where it was not seen.
+        Return a task's track, -1 where it was not seen.
         """
         entry = self._seen.get(weakref.ref(task))
         return -1 if entry is None else entry.track
 
-    def _adopt(self, parent: Any, children: Sequence[Any]) -> None:
+    def _note_parents(self, parent: Any, children: Sequence[Any]) -> None:
         """
-        Note whose children tasks are: once, and never of a task that came later.
+        Note the parent of tasks, if both sides were seen.
         """
         above = -1 if parent is None else self.track_of(parent)
         if above < 0:
@@ -246,22 +258,22 @@ class TaskCollector:
             if track >= 0:
                 self._recording.note_parent(above, track)
 
-    def _loop(self, loop: Any) -> SeenLoop | None:
+    def _seen_loop(self, loop: Any) -> SeenLoop | None:
         reference = weakref.ref(loop)
         found = self._loops.get(reference)
         if found is None and self._is_shown(loop):
-            found = self._loops[reference] = SeenLoop(self._number(loop), loop)
-            self._settle(found, self._thread_of(loop))
+            found = self._loops[reference] = SeenLoop(self._add_loop(loop), loop)
+            self._set_thread(found, self._thread_of(loop))
         return found
 
     def _is_shown(self, loop: Any) -> bool:
         """
-        Whether a loop that was not seen before is one that has tasks to show.
+        Return whether a loop that was not seen before has tasks to show.
         """
         running: bool = loop.is_running()
         return running
 
-    def _number(self, loop: Any) -> int:
+    def _add_loop(self, loop: Any) -> int:
         type_ = type(loop)
         return self._recording.add_loop(LoopEntry(f"{type_.__module__}.{type_.__qualname__}"))
 
@@ -269,17 +281,17 @@ class TaskCollector:
         ident = getattr(loop, "_thread_id", None)
         if type(ident) is int:
             return ident
-        return next((ident for ident, known in self._finder.found().items() if known is loop), 0)
+        return next((ident for ident, known in self._finder.running_loops().items() if known is loop), 0)
 
-    def _settle(self, loop: SeenLoop, ident: int) -> None:
+    def _set_thread(self, loop: SeenLoop, ident: int) -> None:
         loop.thread = ident
         thread = threading._active.get(ident)  # type: ignore[attr-defined]  # see threads.py
         if thread is not None:
             self._recording.loops[loop.index].thread = thread.name
 
-    def _ready(self, now: int) -> None:
+    def _note_ready_queues(self, now: int) -> None:
         """
-        Note the length of each loop's ready queue.
+        Note the length of each loop's ready queue, if it changed.
         """
         for known in list(self._loops.values()):
             ready = getattr(known.loop(), "_ready", None)
@@ -287,26 +299,26 @@ class TaskCollector:
                 known.ready = len(ready)
                 self._recording.note_ready_queue(now, known.index, known.ready)
 
-    def _sweep(self, now: int, references: list[Callable[[], Any]]) -> None:
+    def _end_missing(self, now: int, references: list[Callable[[], Any]]) -> None:
         """
-        End the tracks of tasks that are no longer there.
+        End the tracks of tasks that no longer exist.
         """
         try:
             here = set(references)
-        except TypeError:  # one that is gone before anybody looked at it has no hash
+        except TypeError:  # a dead reference that was never hashed has no hash
             here = {each for each in references if _is_hashable(each)}
         for reference in self._seen.keys() - here:
             entry = self._seen.pop(reference)
             if not entry.done:
-                self._gone(now, entry, reference())
+                self._end_track(now, entry, reference())
 
-    def _gone(self, now: int, entry: SeenTask, task: Any) -> None:
+    def _end_track(self, now: int, entry: SeenTask, task: Any) -> None:
         entry.done = True
         entry.waiter = no_reference
         track = self._recording.tracks[entry.track]
         track.end = now
         if task is not None:
-            rename(track, task)
+            note_name(track, task)
         self._recording.observe(now, entry.track, GONE, 0)
 
 
@@ -318,9 +330,10 @@ def _is_hashable(reference: Callable[[], Any]) -> bool:
     return True
 
 
-def weakly(waiter: Any) -> Callable[[], Any]:
+def weak_reference(waiter: Any) -> Callable[[], Any]:
     """
-    A weak reference; where a future of the program's own allows none, it is looked at each tick.
+    Return a weak reference to a waiter. A future of the program's own may allow none: then its task is
+    sampled at each tick.
     """
     try:
         return weakref.ref(waiter)
@@ -330,7 +343,8 @@ def weakly(waiter: Any) -> Callable[[], Any]:
 
 def labels_of(task: Any, labels: Sequence[ContextVar[Any]]) -> dict[str, str | int]:
     """
-    The values of context variables in a task's context, where the interpreter shows it.
+    Return the values of context variables in a task's context, where the interpreter shows it; texts and
+    integers only.
     """
     if not hasattr(task, "get_context"):
         return {}
@@ -339,17 +353,17 @@ def labels_of(task: Any, labels: Sequence[ContextVar[Any]]) -> dict[str, str | i
     return {name: value for name, value in found.items() if type(value) in (str, int)}
 
 
-def root_name(coro: Any) -> str:
+def coroutine_name(coro: Any) -> str:
     """
-    The coroutine's own name: it is the wrapped function's where a decorator made it.
+    Return a coroutine's own name, which is the wrapped function's where a decorator made it.
     """
     name = getattr(coro, "__qualname__", "")
     return name if type(name) is str and name else type(coro).__name__
 
 
-def rename(track: TrackEntry, task: Any) -> None:
+def note_name(track: TrackEntry, task: Any) -> None:
     """
-    Note a task's name, and the first one where it was renamed.
+    Note a task's name, and keep the first one if it was renamed.
     """
     name = task.get_name()
     if name != track.name:

@@ -1,10 +1,10 @@
 """
-Looks at every thread: its frames, and whether its CPU clock moved.
+Every thread: its frames, and whether its CPU clock moved.
 
-The CPU clock is what tells a thread that works from one that waits, whatever its frames say.
-Its id is made from the thread's native id (Linux: ``~tid << 3 | 6``, the kernel's encoding of
-"this thread, scheduler time"), not asked of ``pthread_getcpuclockid``: that call reads the
-memory of a thread that may be gone by then, while the kernel answers a stale id with an error.
+The CPU clock tells a thread that works from one that waits, whatever its frames say. Its id is computed from
+the thread's native id (Linux: ``~tid << 3 | 6``, the kernel's encoding of "this thread, scheduler time").
+``pthread_getcpuclockid`` would read the memory of a thread that may have ended by then, while the kernel
+answers a stale id with an error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from fgtrace._sampling.collect.await_chain import Walker
 
 __all__ = ["THREAD_SAMPLES", "ThreadCollector", "cpu_clock"]
 
-#: Of a tick's length: below it a CPU clock counts as still, from it on as busy.
+#: Parts of the time between two ticks: a CPU clock that moved less counts as still; one that moved so much
+#: or more, as busy.
 STILL = 0.02
 BUSY = 0.9
 
@@ -33,17 +34,17 @@ THREAD_SAMPLES = tuple(ThreadSample(cpu) for cpu in _CPU)
 ENDED, TOO_SOON, FROZEN = -1, -2, -3
 
 #: A thread that waits for the GIL wakes at each switch interval to ask for it, which takes it some
-#: microseconds. One whose clock did not move at all in so many intervals waits for something else.
+#: microseconds. A thread whose clock did not move at all in so many intervals waits for something else.
 FROZEN_AFTER = 2
 
-#: A look that comes sooner than this (ns) after the last one, as it does after a late tick, tells
-#: nothing: the tracer itself held the interpreter, and nobody's clock moved.
+#: A tick that comes sooner than this (ns) after the last one, as it does after a late tick, tells nothing:
+#: the tracer itself held the GIL, and no thread's clock moved.
 SOONEST = 500_000
 
 
 def cpu_clock(native_id: int) -> Callable[[], int] | None:
     """
-    A reader of a thread's CPU time in ns, or None where the system has none.
+    Return a function that reads a thread's CPU time in ns; None where the system has no such clock.
     """
     if not sys.platform.startswith("linux") or native_id <= 0:
         return None
@@ -53,7 +54,7 @@ def cpu_clock(native_id: int) -> Callable[[], int] | None:
 
 class SeenThread:
     """
-    What was last seen of one thread.
+    Hold what was last sampled of one thread.
     """
 
     __slots__ = ("clock", "cpu", "name", "path", "ran", "stack", "still", "thread", "time", "track")
@@ -75,19 +76,19 @@ class SeenThread:
 
 def _no_thread() -> None:
     """
-    Stands for the reference to the Thread object of a thread that has none.
+    Stand for the reference to the Thread object of a thread that has none.
     """
 
 
 class ThreadCollector:
     """
-    Notes every thread's frames and CPU clock.
+    Sample every thread's frames and CPU clock.
 
     Args:
-        recording: where to.
+        recording: is filled.
         hidden: idents of threads to leave out: the tracer's own.
-        clock_of: native id -> a reader of its CPU time.
-        clock: the time in ns at which a CPU clock is read; a late tick is noted as an earlier one.
+        clock_of: returns a reader of the CPU time (ns) of the thread with a native id.
+        clock: returns the time (ns) at which CPU clocks are read; a late tick is noted with an earlier time.
     """
 
     name = "threads"
@@ -120,34 +121,40 @@ class ThreadCollector:
                 known, thread = seen.get(ident), active.get(ident)
                 if known is None or known.thread() is not thread:
                     known = self._identify(now, ident, thread)
-                # not `name`: the property may be the program's own
+                # not `name`: the property may be code of the program
                 if thread is not None and thread._name is not known.name:
                     self._rename(known, thread._name)
-                value = _ran(known, time_, is_soon)
+                value = _cpu_since_last(known, time_, is_soon)
                 if value != ENDED:
                     ran[ident] = value
                     paths[ident] = self._walker.frames(frame)
         values = ran.values()
         if RAN in values or SOME in values:
             instead = STARVED
-            self._check(ran, (FROZEN,), STARVED)
+            self._check_runnable(ran, (FROZEN,), STARVED)
         else:
-            self._check(ran, (FROZEN, STOOD_STILL), UNKNOWN)
-            # A thread that came or went may have run: then there is no telling.
+            self._check_runnable(ran, (FROZEN, STOOD_STILL), UNKNOWN)
+            # A thread that came or went may have run, so it is not known what the others waited for.
             instead = TOO_SOON if UNKNOWN in values or len(seen) != len(ran) else STOOD_STILL
         for ident, value in ran.items():
             cpu = instead if value == STOOD_STILL else STOOD_STILL if value == FROZEN else value
             self._note(now, seen[ident], paths[ident], cpu)
         if len(seen) != len(ran):
             for ident in [ident for ident in seen if ident not in ran]:
-                self._gone(now, ident)
+                self._end_track(now, ident)
         self._looked = self._clock()
 
-    def _check(self, ran: dict[int, int], doubted: Container[int], then: int) -> None:
+    def _check_runnable(self, ran: dict[int, int], doubted: Container[int], then: int) -> None:
         """
-        A clock may also stand still because the system gave its time to others.
+        Correct the judgement of threads whose CPU clock stood still because the system gave their time to
+        others.
 
-        Asked once for each time that a clock stops.
+        The system is asked once for each time that a clock stops.
+
+        Args:
+            ran: ident -> what its clock did; is corrected.
+            doubted: the values that are in doubt.
+            then: the value for a thread that would run if it could.
         """
         for ident, value in ran.items():
             known = self._seen[ident]
@@ -158,7 +165,7 @@ class ThreadCollector:
 
     def close(self, now: int) -> None:
         """
-        Nothing is left to read: names are read at each look.
+        Do nothing: names are read at each tick.
         """
 
     def _note(self, now: int, known: SeenThread, path: list[int], ran: int) -> None:
@@ -174,11 +181,11 @@ class ThreadCollector:
 
     def _identify(self, now: int, ident: int, thread: threading.Thread | None) -> SeenThread:
         """
-        Whose ident this is, when its Thread object is another than it was.
+        Return whose ident this is, when its Thread object is another than it was.
 
-        ``threading`` knows a thread a little later than it begins, and forgets it a little
-        before it ends: that is still the same thread. A new one may have an old one's ident,
-        but not its native id, and its CPU clock is not the old one's.
+        ``threading`` knows a thread a little later than it begins, and forgets it a little before it ends:
+        that is still the same thread. A new thread may have an old one's ident, but it has another native id
+        and another CPU clock.
         """
         known = self._seen.get(ident)
         if known is not None:
@@ -188,7 +195,7 @@ class ThreadCollector:
             if thread is not None and thread.native_id == track.tid:
                 known.thread = weakref.ref(thread)
                 return known
-            self._gone(now, ident)
+            self._end_track(now, ident)
         return self._first_seen(now, ident, thread)
 
     def _first_seen(self, now: int, ident: int, thread: threading.Thread | None) -> SeenThread:
@@ -200,7 +207,7 @@ class ThreadCollector:
         known = self._seen[ident] = SeenThread(track, reference, self._clock_of(native or 0))
         return known
 
-    def _gone(self, now: int, ident: int) -> None:
+    def _end_track(self, now: int, ident: int) -> None:
         known = self._seen.pop(ident)
         track = self._recording.tracks[known.track]
         track.end = now
@@ -215,7 +222,8 @@ class ThreadCollector:
 
 def _native_id(ident: int) -> int | None:
     """
-    The native id of a thread that ``threading`` does not know, asked once, at first sight.
+    Return the native id of a thread that ``threading`` does not know. It is read once, when the thread is
+    first seen.
     """
     if not sys.platform.startswith("linux"):
         return None
@@ -225,9 +233,9 @@ def _native_id(ident: int) -> int | None:
         return None
 
 
-def _ran(known: SeenThread, now: int, is_soon: bool) -> int:  # noqa: FBT001
+def _cpu_since_last(known: SeenThread, now: int, is_soon: bool) -> int:  # noqa: FBT001
     """
-    What the thread's CPU clock did since the last look.
+    Return what the thread's CPU clock did since the last tick.
     """
     if known.clock is None:
         return UNKNOWN
@@ -235,8 +243,8 @@ def _ran(known: SeenThread, now: int, is_soon: bool) -> int:  # noqa: FBT001
         cpu = known.clock()
     except OSError:
         if known.time >= 0:
-            return ENDED  # if the ident is still in use, it is another thread's: see the next tick
-        known.clock = None  # a system that does not tell
+            return ENDED  # if the ident is still in use, it is another thread's, which the next tick sees
+        known.clock = None  # the system has no such clock
         return UNKNOWN
     elapsed, used = now - known.time, cpu - known.cpu
     first = known.time < 0
@@ -250,7 +258,7 @@ def _ran(known: SeenThread, now: int, is_soon: bool) -> int:  # noqa: FBT001
 
 def _judge(used: int, elapsed: int) -> int:
     """
-    What it means that a CPU clock moved so far in such a time.
+    Return what it means that a CPU clock moved by ``used`` ns in ``elapsed`` ns.
     """
     if used >= elapsed * BUSY:
         return RAN
@@ -262,7 +270,7 @@ def _judge(used: int, elapsed: int) -> int:
 
 def _wants_to_run(native_id: int) -> bool:
     """
-    Whether the system would run a thread if it had a processor free (10 us).
+    Return whether the system would run a thread if it had a processor free (the call takes 10 us).
     """
     try:
         file = os.open(f"/proc/self/task/{native_id}/stat", os.O_RDONLY)

@@ -1,9 +1,9 @@
 """
-Looks once at each new waiter: what kind of future it is, and whose.
+The waiter of a task: what kind of future it is, and which tasks are behind it.
 
-A future's type separates almost nothing (nine of ten are a plain ``asyncio.Future``); what it
-forwards does. That is visible only while it lives, so it is read in the hot half, once for each
-wait, and only from asyncio's own attributes: ``_callbacks``, ``_children``, closures by name.
+A future's type tells almost nothing (nine of ten are a plain ``asyncio.Future``); what it forwards does. That
+can be read only while the future lives, so it is read in the hot half, once for each wait, and only from
+asyncio's own attributes: ``_callbacks``, ``_children``, closures by name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fgtrace._model.values import WaiterKind
 
 __all__ = ["WaiterReader", "owner_of", "plain_codes"]
 
-#: A gather of ten thousand is judged by its first children.
+#: Children of a gather that are read at most.
 MOST_CHILDREN = 64
 
 _CHAIN = "_chain_future.<locals>._call_check_cancel"
@@ -28,14 +28,14 @@ _UVLOOP_SOCKET = "_SyncSocket"
 
 class WaiterReader:
     """
-    Tells what a task's waiter is.
+    Find out what a task's waiter is.
 
     Args:
         tasks: the module ``asyncio.tasks``.
     """
 
     def __init__(self, tasks: ModuleType) -> None:
-        self._task_types = tuple({tasks.Task, tasks._PyTask})  # the pure-Python twin, used by subclasses
+        self._task_types = tuple({tasks.Task, tasks._PyTask})  # the twin in Python, which subclasses use
         self._gathering = tasks._GatheringFuture
         self._lookers = {
             id(function.__code__)
@@ -46,17 +46,17 @@ class WaiterReader:
 
     def is_task(self, waiter: object) -> bool:
         """
-        Whether it is a task, of C or of Python.
+        Return whether a waiter is a task, native or made in Python.
         """
         return isinstance(waiter, self._task_types)
 
     def read(self, waiter: Any, leaf: Any) -> tuple[WaiterKind, list[Any]]:
         """
-        The kind of a waiter, and the tasks behind it.
+        Return the kind of a waiter, and the tasks behind it.
 
         Args:
             waiter: ``task._fut_waiter``.
-            leaf: the innermost coroutine of the chain that awaits it.
+            leaf: the innermost coroutine of the chain that awaits it; None where it is not known.
         """
         if self.is_task(waiter):
             return "task", [waiter]
@@ -78,13 +78,14 @@ class WaiterReader:
             if callback.__qualname__ == _CHAIN:
                 return "thread", []
             if callback.__qualname__ == _SHIELD:
-                inner = closure_of(callback, "inner")
+                inner = closure_value(callback, "inner")
                 return ("future", []) if inner is None or inner is waiter else self.read(inner, None)
         return "future", []
 
     def _common(self, futures: Iterable[Any]) -> tuple[WaiterKind, list[Any]]:
         """
-        The kind that all pending futures share, else ``task`` where one of them is a task.
+        Return the kind that all pending futures share, else ``task`` where one of them is a task; and the
+        tasks.
         """
         kinds, found = set(), []
         for _, future in zip(
@@ -100,7 +101,7 @@ class WaiterReader:
 
 def plain_codes(tasks: ModuleType) -> Iterator[CodeType]:
     """
-    Functions of asyncio that await a future of their own making: there is nothing to find out.
+    Yield the functions of asyncio that await a future of their own making: nothing is behind such a future.
     """
     yield tasks.sleep.__code__
     for module in ("asyncio.locks", "asyncio.queues", "asyncio.streams"):
@@ -112,7 +113,7 @@ def plain_codes(tasks: ModuleType) -> Iterator[CodeType]:
 
 def _held_futures(coro: Any, waiter: Any) -> Iterator[Any]:
     """
-    The futures among a coroutine's variables, alone or in a set, but for the waiter itself.
+    Yield the futures among a coroutine's variables, alone or in a set, but for the waiter itself.
     """
     for held in gc.get_referents(coro):
         if type(held) in (set, list, tuple):
@@ -127,7 +128,7 @@ def _is_future(value: object) -> bool:
 
 def _callbacks(future: Any) -> Iterator[FunctionType]:
     """
-    The plain functions among a future's done-callbacks.
+    Yield the plain functions among a future's done-callbacks.
     """
     for entry in getattr(future, "_callbacks", None) or ():
         callback = entry[0] if type(entry) is tuple else entry
@@ -135,9 +136,9 @@ def _callbacks(future: Any) -> Iterator[FunctionType]:
             yield callback
 
 
-def closure_of(function: FunctionType, name: str) -> Any:
+def closure_value(function: FunctionType, name: str) -> Any:
     """
-    The value that a closure holds under a name, or None.
+    Return the value that a closure holds under a name, or None.
     """
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
     try:
@@ -148,10 +149,10 @@ def closure_of(function: FunctionType, name: str) -> Any:
 
 def owner_of(task: Any) -> Any:
     """
-    The task whose task group a task belongs to, or None.
+    Return the task whose task group a task belongs to, or None.
 
-    A group sees its tasks' ends through a done-callback: asyncio's is a method of the group,
-    anyio's a closure over it.
+    A group is told of its tasks' ends by a done-callback: asyncio's is a method of the group, anyio's a
+    closure over it.
     """
     for entry in getattr(task, "_callbacks", None) or ():
         callback = entry[0] if type(entry) is tuple else entry
@@ -166,7 +167,7 @@ def _asyncio_group(callback: Any) -> Any:
 
 
 def _anyio_group(callback: Any) -> Any:
-    scope = getattr(closure_of(callback, "self"), "cancel_scope", None)
+    scope = getattr(closure_value(callback, "self"), "cancel_scope", None)
     return getattr(scope, "_host_task", None)
 
 

@@ -1,8 +1,8 @@
 """
-What a loop's handle calls: a step of a task, or a function that is to be named.
+What the handle of a loop calls: a step of a task, or a function with a name.
 
-Handles hold what the program gave them, so nothing is asked that could be the program's code: only
-attributes of types that are known to be C's.
+Handles hold objects that the program gave them, so nothing is read of these that could run code of the
+program: only attributes of types that are known to be made in C.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from fgtrace._recording.recording import CallbackEntry, Recording
 
 __all__ = ["CallbackTable", "StepCallbacks"]
 
-#: The module of asyncio's own types in C; until 3.11 they say that they are builtins.
+#: What asyncio's own types in C say is their module; until 3.11 they say that they are builtins.
 _OF_C = ("_asyncio", "builtins")
-#: Partials of partials that are opened.
+#: Partials within partials that are opened at most.
 DEEPEST = 16
 
 
 class StepCallbacks:
     """
-    Tells a step of a task from another callback.
+    Tell the step of a task from any other callback.
 
     Args:
         tasks: the module ``asyncio.tasks``.
@@ -39,7 +39,7 @@ class StepCallbacks:
 
     def task_of(self, callback: Any) -> Any:
         """
-        The task that a callback steps or wakes; None for any other.
+        Return the task that a callback steps or wakes; None for any other callback.
         """
         kind = type(callback)
         if kind is self._step_type:
@@ -56,7 +56,7 @@ class StepCallbacks:
 
     def is_step(self, callback: Any) -> bool:
         """
-        Whether a task's callback is a step and no wakeup: only a step is scheduled by a new task.
+        Return whether a task's callback is a step and not a wakeup: a new task schedules only a step.
         """
         return type(callback) is self._step_type or (
             type(callback) is MethodType and callback.__func__ is self._first
@@ -65,10 +65,10 @@ class StepCallbacks:
 
 class CallbackTable:
     """
-    Numbers the functions that a trace's loops call back.
+    Number the functions that a trace's loops call back.
 
     Args:
-        recording: where they are noted.
+        recording: has the table of them.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -77,7 +77,7 @@ class CallbackTable:
 
     def number(self, callback: Any) -> int:
         """
-        The index of a callback's function.
+        Return the index of a callback's function, adding it if new.
         """
         for _ in range(DEEPEST):
             if type(callback) is not partial:
@@ -90,7 +90,7 @@ class CallbackTable:
         found = self._known.get(key)
         if found is None:
             number = self._recording.add_callback(_entry(callback))
-            found = self._known[key] = (number, code)  # the code stays, and so its id
+            found = self._known[key] = (number, code)  # the code is kept, so its id stays its own
         return found[0]
 
 
@@ -104,7 +104,8 @@ def _entry(callback: Any) -> CallbackEntry:
 
 def _names(callback: Any) -> tuple[str, str]:
     """
-    Module and qualname of what is not a function of Python: C's own, else its type's.
+    Return the module and the qualified name of a callback that is no function of Python: C's own, else its
+    type's.
     """
     kind = type(callback)
     if issubclass(kind, BuiltinMethodType):

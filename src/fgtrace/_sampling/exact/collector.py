@@ -1,19 +1,18 @@
 """
-Notes every step of every task, as it begins and ends: the Python twin of exact awaits.
+Every step of every task, noted as it begins and ends: exact awaits in Python.
 
-Theory of operation: asyncio's loops run handles, one after the other, and a handle is a step of a task
-or a callback. The wrappers of
-`fgtrace._sampling.exact.python_hooks` tell when one begins and ends, and when one is
-scheduled: that is when its task was woken, by whoever is running in that thread just then. After a step
-its task is suspended, so its chain is walked and its waiter read at once. Ticks only find what there was
-before the trace, and sample the steps under way.
+Theory of operation: asyncio's loops run handles, one after the other, and a handle is a step of a task or a
+callback. The wrappers of `fgtrace._sampling.exact.python_hooks` tell when a handle begins and ends, and when
+it is scheduled. Scheduling is what wakes a task, so the waker is the step that is open in that thread. After
+a step its task is suspended, so its chain is walked and its waiter read at once. Ticks only find the tasks
+that were there before the trace, and sample the open steps.
 
-This runs in the program's threads, in the midst of its steps: it raises nothing into them, and if
-something of ours fails, it is unplugged. A finalizer or a signal handler may run in the middle of it,
-and schedule something: that is let through unseen, for tables are being changed.
+This runs in the program's threads, in the midst of their steps: it raises nothing into them, and it is
+unplugged if something of it fails. A finalizer or a signal handler may run in the middle of it and schedule
+something. Such a handle is left out, since the tables are being changed.
 
-What is under way when the trace begins was not seen to begin, and would not be seen to end. So a
-handle of ours is put into the loop's queue: where it runs, the step before it is over.
+The step that is open when the trace begins was not seen to begin, and its end would not be seen either. So a
+handle of ours is put into the loop's queue: where that runs, the step before it has ended.
 """
 
 from __future__ import annotations
@@ -31,29 +30,29 @@ from typing import Any
 from fgtrace._recording.recording import EMPTY, GONE, LoopEntry, Recording
 from fgtrace._recording.step_records import NOBODY, THREAD, pack_step
 from fgtrace._sampling.collect.await_chain import is_running
-from fgtrace._sampling.collect.tasks import SeenLoop, SeenTask, TaskCollector, rename
+from fgtrace._sampling.collect.tasks import SeenLoop, SeenTask, TaskCollector, note_name
 from fgtrace._sampling.exact.callback_names import CallbackTable, StepCallbacks
 from fgtrace._sampling.exact.open_steps import OpenStep, end_of_first_step, is_still_running, source_of_handle
 from fgtrace._sampling.exact.python_hooks import add_listener, remove_listener
 
 __all__ = ["ExactTaskCollector"]
 
-#: Handles that may wait in queues before those that never ran are looked for.
+#: Handles that may be queued before those that were collected without running are dropped.
 MANY_QUEUED = 1000
-#: A search for eager tasks that took longer (ns) is repeated only after so many times its length.
+#: A search for eager tasks that took longer than this (ns) is repeated only after so many times its length.
 LONGEST_SEARCH, SEARCH_SHARE = 50_000, 20
 
 
 class ExactTaskCollector(TaskCollector):
     """
-    As `TaskCollector`, with every step of the tasks of asyncio's own loops.
+    Sample tasks as `TaskCollector`, and note every step of the tasks of asyncio's own loops.
 
     Args:
-        recording: where to; several threads write into it.
-        now: the time, ns on the trace's clock.
+        recording: is filled, by several threads.
+        now: returns the time, ns on the trace's clock.
         hidden: idents of the tracer's own threads.
         failed: is told what failed.
-        rest: as of `TaskCollector`.
+        rest: see `TaskCollector`.
     """
 
     def __init__(
@@ -80,9 +79,9 @@ class ExactTaskCollector(TaskCollector):
 
     def begin(self) -> None:
         """
-        Steps are noted from now on; tasks that are there already are looked at.
+        Begin to note steps, and sample the tasks that are there.
         """
-        for name in ("asyncio.base_events", "asyncio.tasks"):  # that they come is likely enough
+        for name in ("asyncio.base_events", "asyncio.tasks"):  # the program is likely to import them anyway
             importlib.import_module(name)
         self._base: type = sys.modules["asyncio.base_events"].BaseEventLoop
         self._steps = StepCallbacks(sys.modules["asyncio.tasks"])
@@ -103,7 +102,7 @@ class ExactTaskCollector(TaskCollector):
 
     def end(self) -> None:
         """
-        Steps are noted no more.
+        Note steps no more.
         """
         self._is_open = False
         remove_listener(self)
@@ -112,7 +111,7 @@ class ExactTaskCollector(TaskCollector):
         super().sample(now, frames)
         for ident, step in list(self._open.items()):
             if step.seen is not None and ident in frames:
-                self._sample(now, ident, step, frames[ident])
+                self._sample_open_step(now, ident, step, frames[ident])
         self._check_loops()
         if len(self._queued) > MANY_QUEUED:
             for key, entry in list(self._queued.items()):
@@ -126,7 +125,8 @@ class ExactTaskCollector(TaskCollector):
 
     def open_steps(self, now: int) -> bytes:
         """
-        The steps that are under way, as if they ended now: see `fgtrace._recording.step_records`.
+        Return the steps that are open, as if they ended at ``now`` (ns): see
+        `fgtrace._recording.step_records`.
         """
         found = array("q")
         for innermost in list(self._open.values()):
@@ -141,7 +141,7 @@ class ExactTaskCollector(TaskCollector):
                 step = step.outer
         return found.tobytes()
 
-    # what the hooks tell
+    # called by the hooks
 
     def entered(self, handle: Any) -> None:
         start, ident = self._now(), threading.get_ident()
@@ -189,14 +189,14 @@ class ExactTaskCollector(TaskCollector):
     def _enter(self, handle: Any, ident: int, start: int) -> None:
         outer = self._open.get(ident)
         if outer is not None and outer.handle is None and not is_still_running(outer):
-            self._leave(ident, start)  # it ended before this one began
+            self._leave(ident, start)  # that step ended before this one began
             outer = None
-        loop = self._loop(handle._loop)
+        loop = self._seen_loop(handle._loop)
         callback = handle._callback
         if loop is None or callback is end_of_first_step:
             return
         if loop.thread != ident:
-            self._settle(loop, ident)
+            self._set_thread(loop, ident)
             self._finder.add(ident, handle._loop)
         queued = self._queued.pop(id(handle), None)
         if queued is None or queued[0]() is not handle:
@@ -213,7 +213,7 @@ class ExactTaskCollector(TaskCollector):
 
     def _is_known(self, step: OpenStep, task: Any) -> bool:
         """
-        Say whose step it is; False for a task that has ended.
+        Note whose step it is, and return True; False for a task that has ended.
         """
         reference = weakref.ref(task)
         seen = self._seen.get(reference)
@@ -222,16 +222,16 @@ class ExactTaskCollector(TaskCollector):
             seen = self._first_seen(time, reference, task)
             if seen is None:
                 return False
-            self._changed(time, seen, task, task._fut_waiter, {})
+            self._sample_task(time, seen, task, task._fut_waiter, {})
         track = self._recording.tracks[seen.track]
-        if track.start == step.ready:  # a name that it was given right after it was made is its first
+        if track.start == step.ready:  # a name given right after the task was made is its first one
             track.name = task.get_name()
         step.of_task(reference, seen)
         return True
 
     def _leave(self, ident: int, end: int) -> None:
         step = self._open.pop(ident, None)
-        if step is None:  # the trace has ended meanwhile
+        if step is None:  # the trace ended meanwhile
             return
         if step.outer is not None:
             self._open[ident] = step.outer
@@ -245,19 +245,19 @@ class ExactTaskCollector(TaskCollector):
             track = self._recording.tracks[seen.track]
             track.end = max(end, step.start)
             if task is not None:
-                rename(track, task)
+                note_name(track, task)
             self._seen.pop(step.reference, None)
 
     def _after(self, task: Any, seen: SeenTask) -> tuple[int, int]:
         """
-        The stack and the wait with which a task has suspended.
+        Return the stack and the waiter with which a task has suspended.
         """
         if task is None or task.done():
             return GONE, 0
         waiter = task._fut_waiter
         elements, leaf = self._walker.chain(task.get_coro())
         ready = waiter is None or waiter.done()
-        seen.detail = self._runnable if ready else self._wait(task, waiter, leaf)
+        seen.detail = self._runnable if ready else self._intern_waiter(task, waiter, leaf)
         seen.stack = self._recording.intern_stack(elements)
         return seen.stack, seen.detail
 
@@ -282,19 +282,19 @@ class ExactTaskCollector(TaskCollector):
 
     def _born(self, now: int, reference: Callable[[], Any], task: Any, creator: OpenStep | None) -> None:
         """
-        A task is new: it was made by the step that is under way here, and has not run.
+        Give a new task its track: the step that is open in this thread made it, and it has not run yet.
         """
         seen = self._first_seen(now, reference, task)
         if seen is not None:
             if creator is not None and creator.seen is not None:
                 self._recording.note_parent(creator.track, seen.track)
-            self._changed(now, seen, task, task._fut_waiter, {})
+            self._sample_task(now, seen, task, task._fut_waiter, {})
 
     def _find_eager(self, step: OpenStep, end: int) -> None:
         """
-        Tasks that began within a step and wait where it ends: no handle of theirs has run.
+        Find tasks that began within a step and wait as it ends: they have run without a handle.
 
-        Where asking for all tasks is slow, it is not asked after each step.
+        Where listing all tasks is slow, it is not done after each step.
         """
         began = self._now()
         if began < self._next_search or self._source is None:
@@ -306,29 +306,32 @@ class ExactTaskCollector(TaskCollector):
         now = self._now()
         self._next_search = now + (now - began) * SEARCH_SHARE if now - began > LONGEST_SEARCH else 0
 
-    # what the ticks do
+    # called by ticks
 
     def _find_open_steps(self, ident: int) -> None:
         """
-        Steps that were under way when the trace began: they are followed from there on.
+        Find the steps that are open as the trace begins, and have their ends noted.
         """
         for reference, seen in list(self._seen.items()):
             task = reference()
             if task is None or not seen.exact or not is_running(task.get_coro()):
                 continue
-            loop = self._loop(task.get_loop())
+            loop = self._seen_loop(task.get_loop())
             if loop is None or not loop.thread or loop.thread in self._open:
                 continue
             step = OpenStep(None, 0, -1, NOBODY)
             step.of_task(reference, seen)
             self._open[loop.thread] = step
-            with suppress(RuntimeError):  # it was closed just now
+            with suppress(RuntimeError):  # the loop was closed just now
                 if loop.thread == ident:
                     task.get_loop().call_soon(end_of_first_step)
                 else:
                     task.get_loop().call_soon_threadsafe(end_of_first_step)
 
-    def _sample(self, now: int, ident: int, step: OpenStep, frame: FrameType) -> None:
+    def _sample_open_step(self, now: int, ident: int, step: OpenStep, frame: FrameType) -> None:
+        """
+        Note what a task runs in its open step.
+        """
         task = step.reference()
         coro = None if task is None else task.get_coro()
         root = getattr(coro, "cr_frame", None) or getattr(coro, "gi_frame", None)
@@ -349,30 +352,30 @@ class ExactTaskCollector(TaskCollector):
                 found = super()._first_seen(now, reference, task)
                 if found is not None:
                     loop = self._recording.tracks[found.track].loop
-                    found.done = found.exact = self._recording.loops[loop].exact  # no tick looks at it
+                    found.done = found.exact = self._recording.loops[loop].exact  # no tick samples it
         return found
 
-    def _sweep(self, now: int, references: list[Callable[[], Any]]) -> None:
+    def _end_missing(self, now: int, references: list[Callable[[], Any]]) -> None:
         for reference in set(self._seen) - set(references):
             entry = self._seen.get(reference)
             task = reference()
             if entry is None or (entry.exact and task is not None and not task.done()):
-                continue  # it came after the list was made
+                continue  # the task came after the list was made
             self._seen.pop(reference, None)
             if entry.exact or not entry.done:
-                self._gone(now, entry, task)
+                self._end_track(now, entry, task)
 
-    def _loop(self, loop: Any) -> SeenLoop | None:
+    def _seen_loop(self, loop: Any) -> SeenLoop | None:
         found = self._loops.get(weakref.ref(loop))
         if found is None:
             with self._loop_lock:
-                found = super()._loop(loop)
+                found = super()._seen_loop(loop)
         return found
 
     def _is_shown(self, loop: Any) -> bool:
         return (self._is_open and isinstance(loop, self._base)) or super()._is_shown(loop)
 
-    def _number(self, loop: Any) -> int:
+    def _add_loop(self, loop: Any) -> int:
         type_ = type(loop)
         exact = self._is_open and isinstance(loop, self._base)
         start = self._now() if self._has_begun else 0

@@ -1,9 +1,10 @@
 """
-The C core's hooks: ``Handle._run``, and for exact awaits ``BaseEventLoop.call_soon``, ``_call_soon`` and
-``call_at``, in C while wanted.
+The methods of asyncio that the C core replaces while it is wanted: ``Handle._run``, and for exact awaits
+``BaseEventLoop.call_soon``, ``_call_soon`` and ``call_at``.
 
-They are the only attributes of the standard library that a trace may exchange, and only with very many tasks
-(then the steps of tasks are marked) or with exact awaits. With the last core that asks they are taken back.
+They are the only attributes of the standard library that a trace with the C core may exchange, and it does so
+only with very many tasks, where it marks those that ran, or with exact awaits. With the last core that wants
+them they are put back.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from fgtrace._sampling.exact.monkeypatch import Patch
+from fgtrace._sampling.exact.open_steps import end_of_first_step
 
-__all__ = ["Hooks", "end_of_step", "forget_hooks", "hook_steps", "is_stock", "report_error", "unhook_steps"]
+__all__ = ["Hooks", "forget_hooks", "hook_steps", "is_stock", "report_error", "unhook_steps"]
 
 _patches: dict[str, Patch] = {}
 
 
 class Hooks(NamedTuple):
     """
-    What was put for one that asked: for exact awaits four methods, else one; where loops may be compiled,
-    switches of contexts are watched, too.
+    Hold what was exchanged for one core: four methods for exact awaits, else one. ``is_watching`` tells
+    whether switches of contexts are watched, too, since loops may be compiled.
     """
 
     core: Any
@@ -37,33 +39,33 @@ def hook_steps(core: Any, step: type, *, exact: bool = False) -> Hooks | None:
     Args:
         core: the extension module.
         step: the type of asyncio's wrapper of a task's step.
-        exact: also of what is scheduled.
+        exact: whether it is also told of what is scheduled.
 
     Returns:
-        What to give back with `unhook_steps`; None where it could not be done.
+        What `unhook_steps` takes; None, with nothing done, where another tool's wrapper is in the way.
     """
     events = sys.modules["asyncio.events"]
     try:
-        core.handles_learn(events.Handle, events.TimerHandle, step, report_error, end_of_step)
+        core.handles_learn(events.Handle, events.TimerHandle, step, report_error, end_of_first_step)
     except (TypeError, AttributeError):  # a Handle that is not asyncio's own
         return None
     patches = [_patch("_run", events.Handle)]
-    if not patches[0].put(lambda before: _run(core, before)):
+    if not patches[0].apply(lambda before: _make_run(core, before)):
         return None
-    if exact and not _put_scheduling(core, patches):
-        patches[0].take_back()
+    if exact and not _hook_scheduling(core, patches):
+        patches[0].revert()
         return None
     return Hooks(core, tuple(patches), "uvloop" in sys.modules and core.watch_contexts(True))
 
 
-def _run(core: Any, before: Any) -> Any:
+def _make_run(core: Any, before: Any) -> Any:
     events = sys.modules["asyncio.events"]
-    return core.handles_run(events.Handle, before, is_stock(before, events), *_place(before))
+    return core.handles_run(events.Handle, before, is_stock(before, events), *_line_of_call(before))
 
 
-def _put_scheduling(core: Any, patches: list[Patch]) -> bool:
+def _hook_scheduling(core: Any, patches: list[Patch]) -> bool:
     """
-    Have the core told of what is scheduled, by ``_call_soon``; the others in C save time, no more.
+    Have the core told of what is scheduled, by ``_call_soon``; the other two methods only save time in C.
     """
     base, events = sys.modules["asyncio.base_events"], sys.modules["asyncio.events"]
     loop, deque = base.BaseEventLoop, sys.modules["collections"].deque
@@ -85,7 +87,7 @@ def _put_scheduling(core: Any, patches: list[Patch]) -> bool:
     try:
         for name, make in (("_call_soon", inner), ("call_soon", outer), ("call_at", timers)):
             patch = _patch(name, loop)
-            if not patch.put(make):
+            if not patch.apply(make):
                 break
             patches.append(patch)
     except AttributeError:  # a loop that is not asyncio's own
@@ -95,26 +97,26 @@ def _put_scheduling(core: Any, patches: list[Patch]) -> bool:
 
 def unhook_steps(hooks: Hooks) -> None:
     """
-    One that asked for it needs them no more.
+    Undo one `hook_steps`.
     """
     if hooks.is_watching:
         hooks.core.watch_contexts(False)
     for patch in hooks.patches:
-        patch.take_back()
+        patch.revert()
 
 
 def forget_hooks() -> None:
     """
-    In the child of a fork nothing is traced.
+    Have the core forget its hooks in the child of a fork, which is not traced.
     """
     core = sys.modules.get("fgtrace._core")
     if core is not None:
         core.forget()
 
 
-def _place(run: Any) -> tuple[str, int]:
+def _line_of_call(run: Any) -> tuple[str, int]:
     """
-    The file and the line from which ``Handle._run`` calls, as tracebacks show it.
+    Return the file and the line from which ``Handle._run`` calls, as tracebacks show them.
     """
     code = getattr(run, "__code__", None)
     return (code.co_filename, code.co_firstlineno + 2) if code is not None else ("", 0)
@@ -126,15 +128,9 @@ def _patch(name: str, owner: type) -> Patch:
 
 def is_stock(function: object, module: ModuleType) -> bool:
     """
-    Whether a function is of its own module of asyncio, so that C may do what it does.
+    Return whether a function is of its own module of asyncio, so that C may do what it does.
     """
     return type(function) is FunctionType and function.__code__.co_filename == module.__file__
-
-
-def end_of_step() -> None:
-    """
-    A callback that does nothing: what runs right after the step in which a trace begins.
-    """
 
 
 def report_error(handle: Any, error: BaseException) -> None:

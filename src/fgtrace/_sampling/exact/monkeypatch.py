@@ -1,9 +1,9 @@
 """
-Methods of the standard library that a trace exchanges while it runs: put, counted, and taken back.
+Methods of the standard library that are exchanged while a trace runs.
 
-Somebody else may have wrapped the method before us: that wrapper is called. Somebody may wrap ours:
-then it stays where it is after the last trace has ended, and does nothing; and it is not put a second
-time, for it could call itself.
+Another tool may have wrapped the method before us: that wrapper is called. Another tool may wrap ours: then
+ours stays where it is after the last trace has ended, and does nothing. It is not put there a second time,
+for it could call itself.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _all: list[Patch] = []
 
 class Patch:
     """
-    One method that is exchanged while anybody wants it.
+    Exchange one method while it is wanted, and count by how many.
 
     Args:
         owner: the class.
         name: the method.
-        inherits: the class need not define it itself.
+        inherits: whether the class may inherit the method; else it must define it.
     """
 
     def __init__(self, owner: type, name: str, *, inherits: bool = False) -> None:
@@ -37,16 +37,15 @@ class Patch:
         self._ours: Any = None
         _all.append(self)
 
-    def put(self, make: Callable[[Any], Any]) -> bool:
+    def apply(self, make: Callable[[Any], Any]) -> bool:
         """
-        Exchange it, if that was not done yet.
+        Exchange the method, unless it is exchanged already.
 
         Args:
-            make: what was there before -> what stands for it.
+            make: is given the method that was there, and returns the one that takes its place.
 
         Returns:
-            False, with nothing done, where somebody's wrapper lies over ours, or the class has no
-            such method of its own.
+            False, with nothing done, where another tool's wrapper lies over ours, or the class has no such method.
         """
         with self._lock:
             there = self._owner.__dict__.get(self._name, self._inherited)
@@ -61,9 +60,9 @@ class Patch:
             self._wanted += 1
         return True
 
-    def take_back(self) -> None:
+    def revert(self) -> None:
         """
-        One that had it put needs it no more; with the last one what was there is put back.
+        Undo one `apply`; with the last one the method is put back that was there.
         """
         with self._lock:
             self._wanted -= 1
@@ -72,9 +71,9 @@ class Patch:
 
     def forget(self) -> None:
         """
-        In the child of a fork, where nothing is traced: nobody needs it.
+        Put the method back in the child of a fork, which is not traced.
         """
-        self._lock = threading.Lock()  # another thread may have held it, and that one is not here
+        self._lock = threading.Lock()  # a thread that is not in this process may hold the old one
         if self._wanted:
             self._wanted = 0
             self._restore()
@@ -91,7 +90,7 @@ class Patch:
 
 def forget_patches() -> None:
     """
-    In the child of a fork: all methods are as they were.
+    Put all methods back in the child of a fork.
     """
     for patch in _all:
         patch.forget()

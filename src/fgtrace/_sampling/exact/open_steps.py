@@ -1,5 +1,5 @@
 """
-A step or callback of a loop while it is under way.
+A step of a task, or a callback of a loop, that has begun and not ended.
 """
 
 from __future__ import annotations
@@ -17,10 +17,19 @@ __all__ = ["OpenStep", "end_of_first_step", "is_still_running", "source_of_handl
 
 class OpenStep:
     """
-    A step or callback that is under way in some thread.
+    Hold a step or a callback that runs in some thread.
 
-    ``word`` is what it is as a waker. ``handle`` is None where it was not seen to begin. ``outer`` is
-    the one in which this one runs, in programs that run a loop within a step.
+    Args:
+        handle: asyncio's handle; None where the step was not seen to begin.
+        start: when it began, ns on the trace's clock.
+        ready: when it was scheduled, ns; -1: not known.
+        waker: what scheduled it, see `fgtrace._recording.step_records`.
+
+    Attributes:
+        outer: the step within which this one runs, in programs that run a loop within a step.
+        reference: a weak reference to the task. seen: what is known of the task; None for a callback.
+        track, stack, detail: of the step record.
+        word: what this step is as the waker of others.
     """
 
     __slots__ = (
@@ -40,14 +49,19 @@ class OpenStep:
 
     def of_task(self, reference: Callable[[], Any], seen: SeenTask) -> None:
         """
-        It is a task's step.
+        Make it a step of a task.
         """
         self.reference, self.seen = reference, seen
         self.track = self.word = seen.track
 
     def of_callback(self, loop: int, function: int, source: int) -> None:
         """
-        It is a callback's.
+        Make it a callback.
+
+        Args:
+            loop: the index of the loop.
+            function: the index of the function in the recording's ``callbacks``.
+            source: where the callback came from: `SOON` and so on.
         """
         self.track = CALLBACK | loop
         self.word = CALLBACK | source << SOURCE_SHIFT | loop
@@ -56,18 +70,26 @@ class OpenStep:
 
 def end_of_first_step() -> None:
     """
-    Where this runs, the step that was under way when the trace began is over.
+    Do nothing: where this callback runs, the step that was open when the trace began has ended.
     """
 
 
 def is_still_running(step: OpenStep) -> bool:
+    """
+    Return whether the task of a step is on a thread's stack just now.
+    """
     task = step.reference()
     return task is not None and is_running(task.get_coro())
 
 
 def source_of_handle(handle: Any, queued: tuple[Callable[[], Any], int, int, bool] | None) -> int:
     """
-    Where a callback comes from: only readers and writers are queued without being scheduled.
+    Return where a callback comes from: only readers and writers are queued without being scheduled.
+
+    Args:
+        handle: asyncio's.
+        queued: what was noted when it was scheduled; None: nothing. Its last item tells whether another
+            thread did.
     """
     if hasattr(handle, "_when"):
         return TIMER

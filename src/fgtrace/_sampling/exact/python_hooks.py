@@ -1,8 +1,9 @@
 """
-The two methods of asyncio's own loops that exact awaits wrap: a handle runs, a handle is scheduled.
+The two methods of asyncio's own loops that exact awaits in Python wrap: a handle runs, and a handle is
+scheduled.
 
-The wrappers call what was there before, whatever that is, so that its meaning is kept: context,
-exception handler, ``SystemExit``. What listens is told before and after, and never raises.
+A wrapper calls what was there before, whatever that is, so that its meaning is kept: context, exception
+handler, ``SystemExit``. Listeners are called before and after; they never raise.
 """
 
 from __future__ import annotations
@@ -20,28 +21,29 @@ __all__ = ["StepListener", "add_listener", "forget_listeners", "remove_listener"
 
 class StepListener(Protocol):
     """
-    What wants to know; it is called in the loop's thread, or where something is scheduled.
+    Be told of handles, in the loop's thread or in the thread that schedules.
     """
 
     def entered(self, handle: Any) -> None:
         """
-        A handle is about to run.
+        Note that a handle is about to run.
         """
 
     def left(self, handle: Any) -> None:
         """
-        It has run, or raised what ends the loop.
+        Note that a handle has run, or raised what ends the loop.
         """
 
     def scheduled(self, handle: Any) -> None:
         """
-        A handle was put into its loop's queue.
+        Note that a handle was put into its loop's queue.
         """
 
 
 class _Hub:
     """
-    Who listens: a tuple that is exchanged as a whole, since loops of other threads read it.
+    Hold the listeners, in a tuple that is exchanged as a whole: loops of other threads read it without a
+    lock.
     """
 
     def __init__(self) -> None:
@@ -55,7 +57,8 @@ _hub = _Hub()
 
 def add_listener(listener: StepListener) -> bool:
     """
-    Have a listener told; False where somebody's wrappers are in the way.
+    Have a listener called from now on. Return False, with nothing done, where another tool's wrapper is in
+    the way.
     """
     with _hub.lock:
         if not _hub.patches:
@@ -66,9 +69,9 @@ def add_listener(listener: StepListener) -> bool:
             )
         done: list[Patch] = []
         for patch, make in _hub.patches:
-            if not patch.put(make):
+            if not patch.apply(make):
                 for each in done:
-                    each.take_back()
+                    each.revert()
                 return False
             done.append(patch)
         _hub.listeners = (*_hub.listeners, listener)
@@ -77,18 +80,18 @@ def add_listener(listener: StepListener) -> bool:
 
 def remove_listener(listener: StepListener) -> None:
     """
-    Tell a listener no more.
+    Call a listener no more; with the last one the methods are as they were.
     """
     with _hub.lock:
         if listener in _hub.listeners:
             _hub.listeners = tuple(each for each in _hub.listeners if each is not listener)
             for patch, _ in _hub.patches:
-                patch.take_back()
+                patch.revert()
 
 
 def forget_listeners() -> None:
     """
-    In the child of a fork: nobody listens.
+    Drop all listeners in the child of a fork.
     """
     _hub.lock = threading.RLock()
     _hub.listeners = ()
@@ -102,7 +105,7 @@ def _running(before: Callable[[Any], None]) -> Callable[[Any], None]:
         try:
             before(self)
         finally:
-            for listener in _hub.listeners:  # also one that has come meanwhile
+            for listener in _hub.listeners:  # also those that were added meanwhile
                 listener.left(self)
             self = None  # else an exception's traceback would be a cycle, as in the stock method
 
@@ -114,7 +117,7 @@ def _scheduling(before: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped_call_soon(self: Any, *args: Any, **kwargs: Any) -> Any:
         handle = before(self, *args, **kwargs)
         if handle._source_traceback:
-            del handle._source_traceback[-1]  # our own line, as each caller takes off its own
+            del handle._source_traceback[-1]  # the wrapper's own line; every caller takes off its own
         for listener in _hub.listeners:
             listener.scheduled(handle)
         return handle
