@@ -160,8 +160,12 @@ class Recording:
 
     def intern_code(self, code: CodeType, module: object) -> int:
         """
-        Return the index of a code object that is not in `code_ids`, adding it. (Hot code looks there first,
-        without a call.)
+        Return the index of a code object that `code_ids` does not have, adding it. Hot code reads `code_ids`
+        first, without a call.
+
+        Args:
+            code: the code object.
+            module: ``__name__`` in the function's globals.
         """
         return self._add_code(id(code), CodeEntry.of(code, module))
 

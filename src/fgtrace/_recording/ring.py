@@ -44,7 +44,7 @@ class RowShape(NamedTuple):
     Describe a row of 32-bit words: how many there are, and which of them are its track and its stack.
     """
 
-    words: int
+    width: int
     track: int
     stack: int
 
@@ -98,7 +98,7 @@ class LastRows:
         """
         ended = ended_in(rows, self.shape)
         self.rows.extend(rows)
-        if len(self.rows) * 2 // self.shape.words > 2 * self._least + _SLACK:
+        if len(self.rows) * 2 // self.shape.width > 2 * self._least + _SLACK:
             self._compact(is_known)
         return ended
 
@@ -106,8 +106,8 @@ class LastRows:
         """
         Return the last row of each track: track -> the index in `rows` at which it begins.
         """
-        step = self.shape.words // 2
-        tracks = _as_words(self.rows)[self.shape.track :: self.shape.words]
+        step = self.shape.width // 2
+        tracks = _as_words(self.rows)[self.shape.track :: self.shape.width]
         places = range(0, len(tracks) * step, step)
         found: dict[int, int] = {}
         for start in range(0, len(tracks), _PIECE):
@@ -116,7 +116,7 @@ class LastRows:
         return found
 
     def _compact(self, is_known: Callable[[int], bool]) -> None:
-        step, rows, kept = self.shape.words // 2, self.rows, array("q")
+        step, rows, kept = self.shape.width // 2, self.rows, array("q")
         for track, place in self.last().items():
             if track < CALLBACK and is_known(track):
                 kept.extend(rows[place : place + step])
@@ -128,7 +128,7 @@ def ended_in(rows: array[int], shape: RowShape) -> list[int]:
     Return the tracks that end in these rows.
     """
     found = _as_words(rows)
-    tracks, stacks = found[shape.track :: shape.words], found[shape.stack :: shape.words]
+    tracks, stacks = found[shape.track :: shape.width], found[shape.stack :: shape.width]
     return [track for track, stack in zip(tracks, stacks, strict=True) if stack == _GONE and track < CALLBACK]
 
 

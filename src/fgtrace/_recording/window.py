@@ -30,8 +30,8 @@ _A_BLOCK = 1024
 
 class ClippedRecording(Recording):
     """
-    A recording that begins at a cut. Its tables, its tracks and all else count from the cut, but its rows and
-    steps reach back beyond it, on a clock of their own.
+    Hold a recording that begins at a cut. Its tables, its tracks and all else count from the cut, but its
+    rows and steps reach back beyond it, on a clock of their own.
 
     Attributes:
         cut_at, until: where it begins, and where it ends, ns on that clock.
@@ -139,8 +139,8 @@ class Window(ClippedRecording):
 
     def _first_rows(self, ring: Ring) -> Iterator[Observation]:
         """
-        Yield what each track was doing at the cut. For a track with steps that is the state in which its last
-        step suspended, then what a tick saw it run in the next step.
+        Yield what each track was doing at the cut. A track with steps was doing that with which its last step
+        before the cut suspended, and after that what a tick saw it run in the next step.
         """
         ended = {}
         for track, (steps, place) in _last(ring.steps, self._before(ring, "steps")).items():

@@ -49,7 +49,7 @@ def load_core() -> Any:
 
 class _StubLoop:
     """
-    As much of an event loop as a task needs for its first step.
+    Be as much of an event loop as a task needs for its first step.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class _StubLoop:
 
     def run(self) -> None:
         """
-        Make the calls that it was asked for.
+        Make the calls that were scheduled.
         """
         while self.callbacks:
             self.callbacks.pop(0)(*self._args.pop(0))
@@ -118,18 +118,18 @@ def _measure(core: Any, tasks: ModuleType, loop: _StubLoop, future_type: Any) ->
     try:
         if _place(core.words(first), task) != 2 * WORD:
             raise CoreError("what steps a task does not hold it first")
-        words = core.words(task)
+        memory = core.words(task)
         found = {
-            "waiter": _place(words, pending),
-            "coro": _place(words, coro),
-            "loop": _place(words, loop),
-            "name": _place(words, name),
+            "waiter": _place(memory, pending),
+            "coro": _place(memory, coro),
+            "loop": _place(memory, loop),
+            "name": _place(memory, name),
             "state": _state(core, pending, cancelled, done),
             "node": newest - id(task) if newest else 0,
-            "context": _place(words, task.get_context()) if newest else 0,  # wanted from 3.14 on
+            "context": _place(memory, task.get_context()) if newest else 0,  # wanted from 3.14 on
             **_callbacks(core, future_type(loop=loop)),
         }
-        if newest and not 0 < found["node"] < WORD * len(words):
+        if newest and not 0 < found["node"] < WORD * len(memory):
             raise CoreError("the newest task in the interpreter's list is another")
     finally:
         pending.set_result(None)
@@ -139,8 +139,14 @@ def _measure(core: Any, tasks: ModuleType, loop: _StubLoop, future_type: Any) ->
     return found, type(first)
 
 
-def _place(words: tuple[int, ...], value: object) -> int:
-    places = [place for place, word in enumerate(words) if word == id(value)]
+def _place(memory: tuple[int, ...], value: object) -> int:
+    """
+    Return the offset, in bytes, of the one word of an object's memory that is the address of a value.
+
+    Raises:
+        CoreError: no word is, or several are.
+    """
+    places = [place for place, word in enumerate(memory) if word == id(value)]
     if len(places) != 1:
         raise CoreError(f"a field of {type(value).__name__} was found {len(places)} times")
     return WORD * places[0]
@@ -148,7 +154,8 @@ def _place(words: tuple[int, ...], value: object) -> int:
 
 def _state(core: Any, pending: object, cancelled: object, done: object) -> int:
     """
-    Where the 32 bits are that are 0, 1 and 2 for a future that is pending, cancelled and done.
+    Return the offset, in bytes, of the 32 bits that are 0, 1 and 2 for a future that is pending, cancelled
+    and done.
     """
     halves = [
         [word >> shift & 0xFFFFFFFF for word in core.words(future) for shift in (0, 32)]
@@ -162,18 +169,18 @@ def _state(core: Any, pending: object, cancelled: object, done: object) -> int:
 
 def _callbacks(core: Any, future: Any) -> dict[str, int]:
     def first(_: object) -> None:
-        """Stands for a callback."""
+        """Stand for a callback."""
 
     def second(_: object) -> None:
-        """Stands for another."""
+        """Stand for another one."""
 
     future.add_done_callback(first)
     future.add_done_callback(second)
-    words = core.words(future)
+    memory = core.words(future)
     lists = [held for held in gc.get_referents(future) if type(held) is list and held[0][0] is second]
     if len(lists) != 1:
         raise CoreError(f"a future's list of callbacks was found {len(lists)} times")
-    found = {"callback": _place(words, first), "callbacks": _place(words, lists[0])}
+    found = {"callback": _place(memory, first), "callbacks": _place(memory, lists[0])}
     future.remove_done_callback(first)
     future.remove_done_callback(second)
     return found
@@ -251,7 +258,7 @@ def _opaque_types() -> tuple[type, ...]:
         yield 1
 
     async def nothing() -> None:
-        """Stands for a coroutine."""
+        """Stand for a coroutine."""
 
     coro, generator = nothing(), numbers()
     wrapper, send, close = coro.__await__(), generator.asend(None), generator.aclose()

@@ -24,7 +24,7 @@ SWITCH_INTERVAL = 0.001
 
 class _Setting:
     """
-    Who wants the short interval, and what it was before.
+    Hold how many samplers want the short interval, and what it was before.
     """
 
     def __init__(self) -> None:

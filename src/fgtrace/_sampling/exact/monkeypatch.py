@@ -45,7 +45,8 @@ class Patch:
             make: is given the method that was there, and returns the one that takes its place.
 
         Returns:
-            False, with nothing done, where another tool's wrapper lies over ours, or the class has no such method.
+            False, with nothing done, where another tool's wrapper lies over ours, or the class has no such
+            method.
         """
         with self._lock:
             there = self._owner.__dict__.get(self._name, self._inherited)
