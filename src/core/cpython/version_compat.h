@@ -1,7 +1,8 @@
 /* What differs between the minor versions of CPython: frames, generators, the eval breaker.
  *
  * Everything here reads structures that CPython does not promise. It is compiled against the very
- * headers of the version it runs on, and `_sampling/core_calibration.py` refuses to work where they do not fit.
+ * headers of the version it runs on, and `_sampling/core_calibration.py` refuses to work where they do not
+ * fit.
  * How each version keeps its frames is told in CPython's InternalDocs/frames.md.
  */
 #ifndef FGTRACE_COMPAT_H
