@@ -101,10 +101,8 @@ def is_file(name: str, *, is_inside: bool) -> bool:
     first, slash, _ = name.partition("/")
     if slash:
         bases = [ROOT / base for base in BASES if (ROOT / base / first).is_dir()]
-        return not bases or any(
-            (base / name).exists() or any(base.glob(f"{name}.*"))
-            for base in bases  # a module of the C core
-        )
+        endings = ("", ".*")  # the two files of a module of the C core are named as one
+        return not bases or any(any(base.glob(name.rstrip("/") + end)) for base in bases for end in endings)
     return (
         not (is_inside and SOURCE_NAME.fullmatch(name)) or next((ROOT / "src").rglob(name), None) is not None
     )
