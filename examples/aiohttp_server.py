@@ -3,14 +3,14 @@ A web server that traces itself, from start to end.
 
     python examples/aiohttp_server.py [OUT] [--port PORT] [--seconds SECONDS]
 
-Ask it something while it runs:
+Send it requests while it runs:
 
     python examples/httpx_client.py client.json http://127.0.0.1:8080/slow http://127.0.0.1:8080/locked
 
-It stops by itself, or on Ctrl-C. Open the trace in https://ui.perfetto.dev: each connection is a task,
-and each request another below it, in the state that its handler brings it to. `slow` is in `sleep`;
-`locked` in `lock wait`, until those before it have had their turn; `threaded` in `thread wait`, while
-a thread named `asyncio_0` or so computes. A connection that waits for a request is in `I/O wait`.
+The server stops by itself, or on Ctrl-C. Open the trace in https://ui.perfetto.dev: each connection is a
+task, and each request another task below it, in the state of its handler. `slow` is in `sleep`; `locked` in
+`lock wait` until the requests before it are done; `threaded` in `thread wait`, while a thread such as
+`asyncio_0` computes. A connection that waits for a request is in `I/O wait`.
 """
 
 import argparse
@@ -82,6 +82,6 @@ def main(out: str, port: int, seconds: float) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A web server that traces itself.")
     parser.add_argument("out", nargs="?", default="fgtrace.json", help="where the trace goes")
-    parser.add_argument("--port", type=int, default=8080, help="0: one that is free")
+    parser.add_argument("--port", type=int, default=8080, help="0: any free port")
     parser.add_argument("--seconds", type=float, default=5, help="how long it runs at most")
     main(**vars(parser.parse_args()))

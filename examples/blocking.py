@@ -1,13 +1,13 @@
 """
-One coroutine blocks the event loop, and all the others must wait: the classic mistake.
+One coroutine blocks the event loop, and all others must wait: the classic mistake.
 
     python examples/blocking.py [OUT]
 
 Open the trace in https://ui.perfetto.dev. The workers wait for orders in `queue wait`. The boss puts
-one in the queue for each of them, and so wakes them all; but then it blocks the loop, first in
-`time.sleep`, then with a computation. As long as its track says `running`, theirs say `runnable`:
-there is work, and they cannot get at it. The innermost slices of the boss are the ones to blame. The
-counter `ready queue` says how many tasks it keeps waiting.
+an order in the queue for each of them, which wakes them all; but then it blocks the loop, first in
+`time.sleep`, then with a computation. As long as the boss is `running`, the workers are `runnable`: they
+have work and cannot run. The innermost slices of the boss show the culprit. The counter `ready queue` says
+how many tasks wait.
 """
 
 import asyncio

@@ -1,11 +1,10 @@
 """
-One line watches the service: when its loop is blocked, the moments before are in a file.
+One line installs the debug hook: when the service's loop is blocked, a file has the seconds before.
 
     python examples/debug_hook.py [OUT]
 
-OUT is a folder. `fgtrace.install` is all there is of fgtrace here. One of the requests computes for half a
-second in the event loop; while it does, the hook dumps, and logs the file with the culprit. The last long
-slice of that request's track is what blocks the loop.
+OUT is a folder. One of the requests computes for half a second in the event loop; meanwhile the hook dumps,
+and logs the file with the culprit. The last long slice of that request's track is what blocks the loop.
 """
 
 import asyncio

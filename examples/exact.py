@@ -3,8 +3,8 @@ The same short program twice: sampled at 99 Hz, and with exact awaits.
 
     python examples/exact.py [OUT]        (a folder)
 
-One task sleeps ten times for 10 ms; two others hand a lock to and fro. At the ticks most of that looks like
-one long sleep and one long wait; with exact awaits each await has its own slice, and says who ended it.
+One task sleeps ten times for 10 ms; two others pass a lock to each other. Sampled, most of that looks like
+one long sleep and one long wait; with exact awaits each await has its own slice, which says what ended it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ async def work() -> None:
 
 
 async def main(folder: str) -> None:
-    await work()  # once without a trace, so that both are of a warm program
+    await work()  # once without a trace, to warm up
     async with fgtrace.trace(os.path.join(folder, "sampled.json")):
         await work()
     async with fgtrace.trace(os.path.join(folder, "exact.json"), awaits="exact"):

@@ -1,11 +1,11 @@
 """
-A service that always has its last seconds, and dumps them when a request was slow.
+A service that always keeps its last seconds, and dumps them after a slow request.
 
     python examples/flight_recorder.py [OUT]
 
-Nobody started a trace: the recorder runs all the time. One request of many meets a lock that another one
-holds for too long; when its answer is late, the service asks the recorder for what went before. In the trace
-the slow request's track says `lock wait`, and the track of the one that holds the lock says why.
+The recorder runs all the time. One request of many waits for a lock that another one holds for too long; when
+its response is late, the service dumps the seconds before. In the trace the slow request is in `lock wait`, and
+the track of the request that holds the lock shows why.
 """
 
 import asyncio

@@ -3,14 +3,14 @@ An aiohttp application that is traced over HTTP while it serves, with its reques
 
     python examples/http_aiohttp.py [OUT] [--port PORT] [--stay]
 
-It asks itself for a trace, and for some users meanwhile. With --stay it goes on until Ctrl-C: open the page
-that it names, or ask it yourself:
+The program requests a trace of itself, and some users meanwhile. With --stay it goes on until Ctrl-C: open
+the page that it prints, or send requests yourself:
 
     curl 'http://127.0.0.1:8080/debug/fgtrace?seconds=5&awaits=exact' >trace.json
     curl http://127.0.0.1:8080/debug/tasks
 
 Open the trace in https://ui.perfetto.dev: each request is a slice `GET /users/{id}` with its path. The
-client is in the same program, and its tasks are in the trace as well.
+client runs in the same program, and its tasks are in the trace, too.
 """
 
 import argparse

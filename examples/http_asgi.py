@@ -3,8 +3,8 @@ A Starlette application that is traced over HTTP while it serves, with its reque
 
     python examples/http_asgi.py [OUT] [--port PORT] [--stay]
 
-It asks itself for a trace, and for some users meanwhile. With --stay it goes on until Ctrl-C: open the page
-that it names, or ask it yourself:
+The program requests a trace of itself, and some users meanwhile. With --stay it goes on until Ctrl-C: open
+the page that it prints, or send requests yourself:
 
     curl 'http://127.0.0.1:8000/debug/fgtrace?seconds=5' >trace.json
     curl http://127.0.0.1:8000/debug/tasks

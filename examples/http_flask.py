@@ -3,15 +3,15 @@ A Flask application that is traced over HTTP while it serves.
 
     python examples/http_flask.py [OUT] [--port PORT] [--stay]
 
-It asks itself for a trace, and for some users meanwhile. With --stay it goes on until Ctrl-C: open the page
-that it names, or ask it yourself:
+The program requests a trace of itself, and some users meanwhile. With --stay it goes on until Ctrl-C: open
+the page that it prints, or send requests yourself:
 
     curl 'http://127.0.0.1:8081/debug/fgtrace?seconds=5' >trace.json
     go tool pprof 'http://127.0.0.1:8081/debug/fgprof?seconds=5'
 
 Open the trace in https://ui.perfetto.dev: the server's threads are `idle` or serve a user, and one serves
-the trace. Any WSGI server will do, with a thread more than it needs otherwise; waitress is a small one that
-tells when a client goes away (`channel_request_lookahead`).
+the trace. Any WSGI server works, with one more thread than it needs otherwise; waitress is a small one that
+reports when a client goes away (`channel_request_lookahead`).
 """
 
 import argparse

@@ -1,16 +1,16 @@
 """
-A program whose event loop hangs, and a server of its own that traces it all the same.
+A program whose event loop hangs, and a server of its own that traces the program nevertheless.
 
     python examples/http_serve.py [OUT] [--port PORT] [--seconds SECONDS]
 
-`worker` computes something that takes too long, and nothing else moves meanwhile. A trace is asked for
-just then, as from another terminal:
+`worker` computes for too long, and all other tasks wait. Just then the program requests a trace, as another
+terminal could:
 
     curl 'http://127.0.0.1:8642/debug/fgtrace?seconds=1' >trace.json
     curl http://127.0.0.1:8642/debug/tasks
 
 Open the trace in https://ui.perfetto.dev: `worker` is `running` in `compute` all the time, and `ticker`
-stays in the `sleep` of 10 ms that it was in (or `runnable`): nobody wakes it.
+stays in its `sleep` of 10 ms (or `runnable`), for the loop cannot wake it.
 """
 
 import argparse

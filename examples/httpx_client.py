@@ -1,13 +1,13 @@
 """
-A hundred requests at once, but only ten connections: ninety of them wait for their turn.
+A hundred requests at once, but only ten connections: ninety requests wait.
 
     python examples/httpx_client.py [OUT] [URL ...]
 
-Open the trace in https://ui.perfetto.dev. Each of the hundred tasks `fetch` has a track. First it says
-`pool wait`: all connections are taken. Then it says `I/O wait`: the request is sent, and the server
-takes its time. The later a task gets its connection, the longer its `pool wait`.
+Open the trace in https://ui.perfetto.dev. Each of the hundred tasks `fetch` has a track. First it is
+in `pool wait`: all connections are in use. Then it is in `I/O wait`: the request is sent, and the server has
+not answered yet. The later a task gets its connection, the longer its `pool wait`.
 
-Without a URL it asks a small server of its own; see aiohttp_server.py for one to ask.
+Without a URL the requests go to a small server in this program; aiohttp_server.py is another one.
 """
 
 import argparse
@@ -59,5 +59,5 @@ async def main(out: str, urls: list[str]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A hundred requests at once, over ten connections.")
     parser.add_argument("out", nargs="?", default="fgtrace.json", help="where the trace goes")
-    parser.add_argument("urls", nargs="*", metavar="url", help="what to ask, in turn")
+    parser.add_argument("urls", nargs="*", metavar="url", help="requested in turn")
     asyncio.run(main(**vars(parser.parse_args())))

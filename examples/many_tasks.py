@@ -4,8 +4,8 @@ Five thousand short jobs, of which three are slow: find them.
     python examples/many_tasks.py [OUT]
 
 So many tasks share tracks, which are called lanes. In https://ui.perfetto.dev the three slow jobs have
-tracks of their own, at the top of the loop; the others stand on the lanes of `job` and `audit`, each
-within a slice of its name. `fgtrace.load` sees a track for each task.
+tracks of their own, at the top of the loop; the others are on the lanes of `job` and `audit`, each within a
+slice with its name. `fgtrace.load` returns a track for each task.
 """
 
 import asyncio

@@ -3,7 +3,7 @@ Three tests, of which one is slow: why?
 
     pytest --fgtrace --fgtrace-when=slow examples/pytest_traces.py
 
-The summary names the trace of the slow test; in https://ui.perfetto.dev one sees that it waits for a lock,
+The summary names the trace of the slow test; https://ui.perfetto.dev shows that the test waits for a lock,
 which the task `holder` has.
 """
 

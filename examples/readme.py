@@ -3,10 +3,10 @@ Where does the time go when a program sleeps, waits for a web server, and comput
 
     python examples/readme.py [OUT]
 
-Open the trace in https://ui.perfetto.dev and find the task `main`. Its track says from left to right:
-`sleep`; `I/O wait`, with all the awaits from `ask_server` down to the socket; `I/O wait` again, for the
+Open the trace in https://ui.perfetto.dev and find the task `main`. Its track shows from left to right:
+`sleep`; `I/O wait`, with all awaits from `ask_server` down to the socket; `I/O wait` again, for the
 pieces of the body; `running`, with `hashlib.sha1` as the innermost slice. The server has a thread and
-an event loop of its own, where one sees what `answer` did meanwhile.
+an event loop of its own, where the track of `answer` shows what it did meanwhile.
 """
 
 import asyncio

@@ -1,14 +1,13 @@
 """
-What a dozen threads do in one second: most wait, each for something else, and some compute.
+A dozen threads in one second: most wait, each for something else, and some compute.
 
     python examples/threads.py [OUT]
 
-Open the trace in https://ui.perfetto.dev. Every thread has a track named as its function below,
+Open the trace in https://ui.perfetto.dev. Every thread has a track with the name of its function below,
 and the outermost slice of a track is its state: `sleep`, `queue wait`, `event wait`, `lock wait`,
-`I/O wait`. `compress` is `running` all the time, since zlib gives the GIL back while it works. The
-three that `count` in Python have one GIL between them, and are in `GIL wait` when it is another's
-turn. Workers of the executor are `idle` when their job is done, and the main thread is in `thread
-wait` for the last of them.
+`I/O wait`. `compress` is `running` all the time, since zlib releases the GIL while it works. The
+three that `count` in Python share one GIL, and are in `GIL wait` while another one has it. Workers of the
+executor are `idle` when their job is done, and the main thread is in `thread wait` for the last of them.
 """
 
 import queue

@@ -1,8 +1,8 @@
 """
-fgtrace's plugin for pytest, as far as pytest always loads it: the options.
+The part of fgtrace's pytest plugin that pytest always loads: the options.
 
-It stands outside of the package, for whoever imports a part of a package imports the package: a run
-that asks for no trace must not pay for one. (After Hypothesis' ``_hypothesis_pytestplugin``.)
+It is outside of the package, since the import of a module imports its package, too: a run without traces
+must not pay for that. (After Hypothesis' ``_hypothesis_pytestplugin``.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["pytest_addoption", "pytest_configure"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """
-    The options.
+    Add the options of the plugin.
     """
     group = parser.getgroup("fgtrace", "wall-clock traces of tests")
     group.addoption(
@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """
-    Load the rest, where traces are asked for.
+    Load the plugin itself if the run asks for traces.
     """
     if config.getoption("fgtrace") is not None:
         from fgtrace.pytest_plugin import tracer_of

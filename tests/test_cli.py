@@ -24,7 +24,7 @@ import fgtrace
 from fgtrace._sampling.choose import VARIABLE
 from fgtrace.cli import main
 from fgtrace.cli._commands import parse
-from fgtrace.cli._plans import Plan
+from fgtrace.cli._plans import RunPlan
 from fgtrace.cli._progress import ProgressBar
 from fgtrace.cli._until_exit import summary
 from programs import CASES, Case, one
@@ -233,7 +233,7 @@ def test_trace_cannot_be_written(tmp_path: Path, source: str, code: int) -> None
     lines = outcome.stderr.splitlines()
     why = "fgtrace: cannot write the trace to no/where.json: [Errno 2] No such file or directory: "
     assert lines[0].startswith(why)
-    assert lines[0].endswith("; the program runs, and at its end this is tried again")
+    assert lines[0].endswith("; the program runs, and a second attempt follows at its end")
     assert lines[-1].startswith(why)
     assert outcome.stderr.count("fgtrace") == 2
     assert (tmp_path / "kept").read_text() == "x"
@@ -354,21 +354,21 @@ def test_refusal_is_the_exit_code(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "plan"),
     [
-        (["a.py", "--hz", "3", "--"], Plan(target="a.py", arguments=("--hz", "3", "--"))),
-        (["--", "-a.py", "-q"], Plan(target="-a.py", arguments=("-q",))),
-        (["--hz", "0.5", "a.py"], Plan(target="a.py", options={"hz": 0.5})),
+        (["a.py", "--hz", "3", "--"], RunPlan(target="a.py", arguments=("--hz", "3", "--"))),
+        (["--", "-a.py", "-q"], RunPlan(target="-a.py", arguments=("-q",))),
+        (["--hz", "0.5", "a.py"], RunPlan(target="a.py", options={"hz": 0.5})),
         (
             ["--hz", "5", "-m", "a.b", "-o", "-m"],
-            Plan(target="a.b", is_module=True, arguments=("-o", "-m"), options={"hz": 5}),
+            RunPlan(target="a.b", is_module=True, arguments=("-o", "-m"), options={"hz": 5}),
         ),
-        (["-ma", "-q"], Plan(target="a", is_module=True, arguments=("-q",))),
-        (["-qm", "a", "--", "b"], Plan(target="a", is_module=True, arguments=("--", "b"), quiet=True)),
-        (["-o", "-m", "a.py"], Plan(target="a.py", options={"dst": "-m"})),
+        (["-ma", "-q"], RunPlan(target="a", is_module=True, arguments=("-q",))),
+        (["-qm", "a", "--", "b"], RunPlan(target="a", is_module=True, arguments=("--", "b"), quiet=True)),
+        (["-o", "-m", "a.py"], RunPlan(target="a.py", options={"dst": "-m"})),
         (
             ["-qo", "x", "a.py", "-m"],
-            Plan(target="a.py", arguments=("-m",), options={"dst": "x"}, quiet=True),
+            RunPlan(target="a.py", arguments=("-m",), options={"dst": "x"}, quiet=True),
         ),
-        (["-", "-q"], Plan(target="-", arguments=("-q",))),
+        (["-", "-q"], RunPlan(target="-", arguments=("-q",))),
     ],
     ids=[
         "script-ends-options",
@@ -382,7 +382,7 @@ def test_refusal_is_the_exit_code(tmp_path: Path) -> None:
         "stdin",
     ],
 )
-def test_parse(words: list[str], plan: Plan) -> None:
+def test_parse(words: list[str], plan: RunPlan) -> None:
     """Options end where the program's begin."""
     assert parse(["run", *words]) == plan
 

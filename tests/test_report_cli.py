@@ -24,9 +24,10 @@ from fgtrace._formats.write import encoder_of
 from fgtrace._model.values import Frame, Instant, Slice, Track
 from fgtrace.cli import main
 from fgtrace.cli._commands import parse
-from fgtrace.cli._formatting import in_chain, short, time_words
+from fgtrace.cli._formatting import format_chain, format_time
 from fgtrace.cli._plans import DiffPlan, ReportPlan
 from fgtrace.cli._report_tables import show_report
+from fgtrace.cli._until_exit import short_report
 from fgtrace.reports import Ask, make_report, report
 from test_report_answers import EXACT, row, state
 
@@ -79,7 +80,7 @@ def test_tables(trace: Writer, capsys: pytest.CaptureFixture[str], monkeypatch: 
     said = capsys.readouterr()
     assert said.err == ""
     assert said.out == dedent(f"""\
-        {path}: 270 ms, 2 tasks, awaits exact, a look each 1 ns
+        {path}: 270 ms, 2 tasks, awaits exact, a tick each 1 ns
 
         Deadlock: one f0 -> two f1 -> one f0
         task    waits for
@@ -328,7 +329,7 @@ def test_short_report_of_a_deadlock() -> None:
     """
     A deadlock comes first.
     """
-    assert short(make_report(drawing(), EXACT, Ask())) == [
+    assert short_report(make_report(drawing(), EXACT, Ask())) == [
         "  deadlock: one f0 -> two f1 -> one f0",
         "  loop blocked 150 ms by task one m.f0 in f0",
         "  lock wait 269 ms in 2 waits: asyncio.Lock at a.py:4 f1",
@@ -345,7 +346,7 @@ def test_times_in_words(nanoseconds: int, words: str) -> None:
     """
     Three figures are enough.
     """
-    assert time_words(nanoseconds) == words
+    assert format_time(nanoseconds) == words
 
 
 def test_names_in_words() -> None:
@@ -353,7 +354,7 @@ def test_names_in_words() -> None:
     Functions go without their module, methods with their class.
     """
     names = ["app.db.Pool.acquire", "app.handler", "m.main.<locals>.one", "main"]
-    assert in_chain(names) == "Pool.acquire <- handler <- one <- main"
+    assert format_chain(names) == "Pool.acquire <- handler <- one <- main"
 
 
 class TestDocs:

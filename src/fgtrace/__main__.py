@@ -1,5 +1,5 @@
 """
-``python -m fgtrace``: the same as ``fgtrace``.
+Runs the command ``fgtrace`` as ``python -m fgtrace``.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """
-A trace of a notebook's cell, in IPython and Jupyter:
+Traces a cell of a notebook, in IPython and Jupyter:
 
     %load_ext fgtrace
 
     %%fgtrace hz=500
     await work()
 
-Theory of operation: a cell magic gets its cell as text and would have to run it, which no magic can
-where the cell has an ``await``. So ``%%fgtrace`` in a first line becomes ``%fgtrace``: a line of the cell,
-which starts the trace. The cell is run by IPython as any other, and when it is over, also by an exception,
-IPython says so: then the trace is written and shown.
+Theory of operation: a cell magic gets its cell as text and would have to run it, which no magic can do
+with a cell that has an ``await``. So ``%%fgtrace`` in a first line becomes ``%fgtrace``, a line of the cell,
+which starts the trace. IPython runs the cell as any other and calls us when it ends, even by an exception;
+then the trace is written and the table is shown.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from fgtrace.errors import ConfigError, FgtraceError
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
-#: Where a trace goes if the line does not say it.
+#: The file of a trace if the line gives none.
 DEFAULT = "fgtrace-cell.json"
-#: Formats of which the table can be made.
+#: The formats from which the table can be made.
 READABLE = ("json", "json.gz", "perfetto", "perfetto.gz")
 
 
 def load_ipython_extension(shell: Any) -> None:
     """
-    ``%load_ext fgtrace``: from now on there is ``%%fgtrace [PATH] [OPTION=VALUE]...``
+    Add ``%%fgtrace [PATH] [OPTION=VALUE]...`` to a shell, on ``%load_ext fgtrace``.
 
     Args:
         shell: IPython's.
@@ -46,7 +46,7 @@ def load_ipython_extension(shell: Any) -> None:
 
 def unload_ipython_extension(shell: Any) -> None:
     """
-    ``%unload_ext fgtrace``: as before.
+    Remove ``%%fgtrace`` from a shell, on ``%unload_ext fgtrace``.
 
     Args:
         shell: IPython's.
@@ -58,7 +58,7 @@ def unload_ipython_extension(shell: Any) -> None:
 
 class _Cells:
     """
-    What traces the cells of a shell.
+    Traces the cells of a shell.
     """
 
     def __init__(self, shell: Any) -> None:
@@ -68,7 +68,7 @@ class _Cells:
 
     def as_line(self, lines: list[str]) -> list[str]:
         """
-        The lines of a cell, ``%%fgtrace`` as a line of it.
+        Return the lines of a cell with ``%%fgtrace`` turned into ``%fgtrace``.
         """
         if lines and lines[0].split(maxsplit=1)[:1] == ["%%fgtrace"]:
             return [lines[0].replace("%%", "%", 1), *lines[1:]]
@@ -80,8 +80,8 @@ class _Cells:
 
             %%fgtrace [PATH] [OPTION=VALUE]...
 
-        PATH is where the trace goes, by default fgtrace-cell.json; it is overwritten. The options are
-        those of fgtrace.Config: hz=500, awaits=exact, threads=no.
+        PATH is where the trace goes, by default fgtrace-cell.json; an existing file is overwritten. The
+        options are those of fgtrace.Config: hz=500, awaits=exact, threads=no.
         """
         import shlex
 
@@ -90,22 +90,22 @@ class _Cells:
         if self._trace is not None:
             raise UsageError("this cell is being traced already")
         try:
-            words = shlex.split(line)
-            paths = [word for word in words if "=" not in word]
+            arguments = shlex.split(line)
+            paths = [each for each in arguments if "=" not in each]
             if len(paths) > 1:
                 raise ConfigError("path", " ".join(paths), "allowed is one")
-            options: dict[str, Any] = options_of(word for word in words if "=" in word)
+            options: dict[str, Any] = options_of(each for each in arguments if "=" in each)
             config = Config(dst=paths[0] if paths else DEFAULT, **options)
             if config.effective_format not in READABLE:
                 raise ConfigError("format", config.effective_format, "allowed is " + " or ".join(READABLE))
             self._before = _threads(), _tasks()
             self._trace = config.trace().start()
-        except (FgtraceError, ValueError) as error:  # shlex: an open quote
+        except (FgtraceError, ValueError) as error:  # a ValueError is shlex's: an open quote
             raise UsageError(f"%%fgtrace: {error}") from error
-        self._shell.events.register("post_run_cell", self._over)
+        self._shell.events.register("post_run_cell", self._on_end)
 
-    def _over(self, _result: object) -> None:
-        trace = self._take()
+    def _on_end(self, _result: object) -> None:
+        trace = self._end_trace()
         if trace is None:
             return
         try:
@@ -122,17 +122,17 @@ class _Cells:
             length = max((track.end for track in found.tracks), default=0)
             return cell_times(found.slices(), Before(*self._before), length, path, os.path.relpath(path))
 
-    def _take(self) -> Trace | None:
+    def _end_trace(self) -> Trace | None:
         trace, self._trace = self._trace, None
         if trace is not None:
-            self._shell.events.unregister("post_run_cell", self._over)
+            self._shell.events.unregister("post_run_cell", self._on_end)
         return trace
 
     def forget(self) -> None:
         """
-        End a trace that is under way; nothing is written.
+        End a trace that is under way, without a file.
         """
-        trace = self._take()
+        trace = self._end_trace()
         if trace is not None:
             trace.abandon()
 
@@ -150,7 +150,7 @@ def _threads() -> frozenset[int]:
 
 def _tasks() -> frozenset[str]:
     """
-    The names of the tasks of the loop that runs here, if one does.
+    Return the names of the running loop's tasks; without a loop there are none.
     """
     asyncio = sys.modules.get("asyncio")
     loop = asyncio.events._get_running_loop() if asyncio is not None else None  # noqa: SLF001 -- None without one

@@ -1,9 +1,9 @@
 """
-A trace for each test: ``pytest --fgtrace``. Its options: ``_fgtrace_pytest``, beside the package.
+The pytest plugin of ``pytest --fgtrace``: traces each test. ``_fgtrace_pytest``, beside the package, has its options.
 
-A trace goes from a test's setup to its teardown, so it has the fixtures that were made for it. What becomes
-of it is decided at the end: written or left. Under pytest-xdist the workers trace and write; where the
-file is, they say in the test's report, so that the terminal tells.
+A trace goes from a test's setup to its teardown, so it has the fixtures that were made for the test. At the end
+the plugin writes it or drops it. Under pytest-xdist the workers trace and write; they put the file's name into
+the test's report, from which the terminal gets it.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from fgtrace.errors import ConfigError, SinkError
 
 __all__ = ["Tracer", "file_name", "tracer_of"]
 
-#: Characters of a test's id that its file's name keeps.
+#: How many characters of a test's id are in its file's name.
 LONGEST_NAME = 120
-#: Traces that the terminal lists.
+#: How many traces the terminal lists.
 MOST_LISTED = 20
-#: What a folder of ours holds, so that it is known again, and in no commit by accident.
+#: The file that marks a folder of traces, and keeps it out of commits.
 MARK = ".gitignore"
 MARKED = "# traces of tests, by fgtrace\n*\n"
-#: The properties by which a report tells of a trace.
+#: The properties of a test's report that name its trace, or say why there is none.
 WRITTEN, FAILED = "fgtrace", "fgtrace error"
-#: By what a worker is told to name its files.
+#: The key of the prefix that a worker of pytest-xdist gives its files.
 WORKER = "fgtrace worker"
 
 
 def tracer_of(config: pytest.Config) -> Tracer:
     """
-    What traces the tests of a run.
+    Return the tracer of a test run.
 
     Raises:
         pytest.UsageError: an option has a value that is not allowed.
@@ -51,9 +51,9 @@ def tracer_of(config: pytest.Config) -> Tracer:
         tracer = Tracer(folder, config.getoption("fgtrace_when"), config.getoption("fgtrace_slow"), options)
     except ConfigError as error:
         raise pytest.UsageError(f"--fgtrace-set: {error}") from error
-    if not hasattr(config, "workerinput"):  # else a worker of pytest-xdist: the folder is there
+    if not hasattr(config, "workerinput"):  # a worker of pytest-xdist has its folder already
         _prepare(folder)
-        config.option.fgtrace = str(folder)  # as the workers are told
+        config.option.fgtrace = str(folder)  # from which the workers get it
     return tracer
 
 
@@ -73,7 +73,7 @@ def _prepare(folder: Path) -> None:
 
 def file_name(test: str, suffix: str) -> str:
     """
-    The file of a test: safe on every system, not too long, and no other test's.
+    Return the name of a test's file: safe on every system, not too long, and unique.
 
         >>> file_name("tests/test_a.py::test_b[x/y]", ".json")
         'tests.test_a.py.test_b.x.y-7e5fca90.json'
@@ -88,7 +88,7 @@ def file_name(test: str, suffix: str) -> str:
 
 class _Run:
     """
-    A test while it is traced.
+    A test that is being traced.
     """
 
     def __init__(self, path: Path, trace: Trace) -> None:
@@ -100,7 +100,7 @@ class _Run:
 
 class Tracer:
     """
-    The plugin.
+    The plugin that traces tests.
 
     Args:
         folder: where the traces go.
@@ -128,18 +128,18 @@ class Tracer:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """
-        Begin, before any fixture.
+        Start the trace, before any fixture.
         """
-        told = getattr(item.config, "workerinput", {})
-        path = self._folder / file_name(told.get(WORKER, "") + item.nodeid, self._suffix)
-        with suppress(SinkError):  # the folder is gone: the test's end will tell
+        given = getattr(item.config, "workerinput", {})
+        path = self._folder / file_name(given.get(WORKER, "") + item.nodeid, self._suffix)
+        with suppress(SinkError):  # the folder is gone: the end of the test reports it
             self._run = _Run(path, Config(dst=path, **self._options).trace().start())
         return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, Any, pytest.TestReport]:
         """
-        Tell a failed test's report where its trace will be, and write it after the teardown.
+        Put the trace's path into a failed test's report, and write the trace after the teardown.
         """
         report: pytest.TestReport = yield
         run = self._run
@@ -154,7 +154,7 @@ class Tracer:
 
     def _end(self, run: _Run) -> list[tuple[str, object]]:
         """
-        Write the trace of a test, or leave it; what its report shall say.
+        Write the trace of a test, or drop it, and return the properties for the test's report.
         """
         self._run = None
         is_kept = {"all": True, "failed": run.has_failed, "slow": run.seconds >= self._slow}
@@ -163,7 +163,7 @@ class Tracer:
                 run.trace.stop()
                 return [(WRITTEN, str(run.path))]
             run.trace.abandon()
-            run.path.unlink(missing_ok=True)  # of an earlier run, in which it failed
+            run.path.unlink(missing_ok=True)  # the trace of an earlier run, in which the test failed
         except OSError as error:
             return [(FAILED, str(error))]
         return []
@@ -171,14 +171,14 @@ class Tracer:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """
-        Under pytest-xdist's ``--dist=each`` every worker runs every test: each names its files.
+        Give each worker a prefix for its files under ``--dist=each``, where every worker runs every test.
         """
         if node.config.option.dist == "each":
             node.workerinput[WORKER] = f"{node.gateway.id}."
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """
-        Remember what a report says, also one that comes from a worker.
+        Collect the traces and failures from the reports of tests, also those of workers.
         """
         self._tests.add(report.nodeid)
         if report.failed:
@@ -191,30 +191,30 @@ class Tracer:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """
-        A test that was interrupted has a trace, too: of what it hung in.
+        Write the trace of a test that was interrupted: it shows where the test hung.
         """
         run = self._run
         if run is not None:
             run.has_failed, run.seconds = True, self._slow
-            told = dict(self._end(run))
-            if WRITTEN in told:
-                self._written.append(("interrupted", str(told[WRITTEN])))
+            properties = dict(self._end(run))
+            if WRITTEN in properties:
+                self._written.append(("interrupted", str(properties[WRITTEN])))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """
-        Say where the traces are: those of failed tests, and how many there are.
+        Print how many traces there are, and the paths of those of failed tests.
         """
         if not self._tests:
             return
         count = len(self._written)
         traces = f"{count} trace{'' if count == 1 else 's'}"
-        told = [f"{traces} in {os.path.relpath(self._folder)}: fgtrace view FILE"]
+        lines = [f"{traces} in {os.path.relpath(self._folder)}: fgtrace view FILE"]
         first = [each for each in self._written if each[0] in self._failed or each[0] == "interrupted"]
         listed = first or (self._written if self._when == "slow" else [])
-        told.extend(f"{test}: {os.path.relpath(path)}" for test, path in listed[:MOST_LISTED])
+        lines.extend(f"{test}: {os.path.relpath(path)}" for test, path in listed[:MOST_LISTED])
         if len(listed) > MOST_LISTED:
-            told.append(f"... and {len(listed) - MOST_LISTED} more")
-        told.extend(f"not written: {problem}" for problem in self._problems[:MOST_LISTED])
+            lines.append(f"... and {len(listed) - MOST_LISTED} more")
+        lines.extend(f"not written: {problem}" for problem in self._problems[:MOST_LISTED])
         terminalreporter.section("fgtrace")
-        for line in told:
+        for line in lines:
             terminalreporter.write_line(line)

@@ -1,7 +1,7 @@
 /**
- * Makes the page: `node build.mjs NODE_MODULES OUT`, which writes OUT/page.html and OUT/LICENSES.txt.
+ * Makes the page: `node build.mjs NODE_MODULES OUT` writes OUT/page.html and OUT/LICENSES.txt.
  *
- * Everything that the page needs is in it; `%TRACE%` stays, for the trace.
+ * The page has all that it needs. `%TRACE%` stays in it: the encoder replaces that by the trace.
  */
 import {createHash} from 'node:crypto';
 import {existsSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs';
@@ -25,12 +25,12 @@ const bundle = buildSync({
   format: 'iife',
   target: 'es2022',
   charset: 'utf8',
-  legalComments: 'none', // all licences are in the page, whole
+  legalComments: 'none', // the page has all licences, whole
   metafile: true,
   write: false,
 });
 
-/** The packages of which something is in the bundle. */
+/** Return the packages whose code is in the bundle. */
 function packages({inputs}) {
   const found = Object.keys(inputs).flatMap((path) => path.match(/node_modules\/((?:@[^/]+\/)?[^/]+)\//)?.[1] ?? []);
   return [...new Set(found)].sort();

@@ -1,5 +1,5 @@
 /**
- * The timeline: flame-chart-js, fed with those rows only that are in sight.
+ * Draws the timeline with flame-chart-js, which gets only the visible rows.
  */
 import {FlameChartContainer, FlameChartPlugin, TimeGridPlugin, TimeframeSelectorPlugin} from 'flame-chart-js';
 import {stateColor} from './colors.js';
@@ -8,7 +8,7 @@ const BLOCK = 16;
 const ROW = BLOCK + 1; // a line of flame-chart-js
 const BUCKETS = 500; // of the overview
 
-/** Which track stands where: one row for its name, one for each depth. */
+/** The rows of all tracks: one for a track's name, one for each depth. */
 class Layout {
   constructor(tracks) {
     this.rows = [];
@@ -23,7 +23,7 @@ class Layout {
   }
 }
 
-/** A flame chart of many tracks: of all rows it clusters and draws those in sight. */
+/** A flame chart of many tracks, which clusters and draws only the visible rows. */
 class TracksPlugin extends FlameChartPlugin {
   constructor(end) {
     super({data: end, name: 'tracks'});
@@ -38,7 +38,7 @@ class TracksPlugin extends FlameChartPlugin {
     this.max = this.data || 1;
   }
 
-  /** Clusters are made for the widest view; `render` splits them as it narrows. */
+  /** Make the clusters for the widest view; `render` splits them as the view narrows. */
   initData() {
     const {zoom} = this.renderEngine;
     this.renderEngine.zoom = this.renderEngine.getInitialZoom();
@@ -69,9 +69,9 @@ class TracksPlugin extends FlameChartPlugin {
 }
 
 /**
- * The chart in its scroller.
+ * The chart in its scrolling element.
  *
- * onSelect: called with the slice that was clicked; onHover: with a slice (or null) and the mouse.
+ * onSelect: called with the slice that was clicked; onHover: with a slice (or null) and the mouse's place.
  */
 export class Chart {
   constructor(scroller, trace, {onSelect, onHover}) {
@@ -106,7 +106,7 @@ export class Chart {
       this.tracks.positionY = scroller.scrollTop;
       this.container.render();
     });
-    // the wheel scrolls, as everywhere; with Ctrl or sideways it is flame-chart-js's: zoom and pan
+    // the wheel scrolls, as on other pages; with Ctrl or sideways flame-chart-js zooms and pans
     scroller.addEventListener('wheel', (event) => {
       if (!event.ctrlKey && !event.metaKey && !event.deltaX) event.stopPropagation();
     }, {capture: true, passive: true});
@@ -123,7 +123,7 @@ export class Chart {
     }
   }
 
-  /** How many pixels at the top are not the tracks'. */
+  /** Return the height above the tracks, in pixels. */
   get above() {
     return this.overview.height + this.grid.height;
   }
@@ -135,13 +135,13 @@ export class Chart {
     this.container.render();
   }
 
-  /** Faces have other colours now. */
+  /** Draw anew after the colours of frames have changed. */
   repaint() {
     this.tracks.shown = '';
     this.container.render();
   }
 
-  /** Bring a slice into view, with some time around it where it is not in sight, and frame it. */
+  /** Scroll to a slice and select it; zoom to it, with some time around it, where it is not visible. */
   reveal(slice) {
     const engine = this.container.renderEngine;
     const from = engine.positionX;
@@ -157,7 +157,7 @@ export class Chart {
     this.container.render();
   }
 
-  /** Show a track from its start to its end. */
+  /** Scroll to a track, and zoom to its whole time. */
   revealTrack(track) {
     this.container.setZoom(track.start, Math.max(track.end, track.start + 1e-6));
     this.tracks.selectedRegion = {type: 'node', data: track.head};
@@ -170,13 +170,13 @@ export class Chart {
   }
 }
 
-/** How many tracks were running, on average, in each part of the trace. */
+/** Return the mean number of running tracks in each part of the trace. */
 function overview({tracks, end}) {
   const width = (end || 1) / BUCKETS;
   const sums = new Float64Array(BUCKETS + 1);
   for (const track of tracks) {
-    for (const {start, end: stop, face} of track.rows.flat()) {
-      if (!face.state || face.name !== 'running') continue;
+    for (const {start, end: stop, frame} of track.rows.flat()) {
+      if (!frame.state || frame.name !== 'running') continue;
       for (let at = Math.floor(start / width); at * width < stop && at < BUCKETS; at++) {
         sums[at] += Math.min(stop, (at + 1) * width) - Math.max(start, at * width);
       }

@@ -1,5 +1,5 @@
 /**
- * The colours: one for each state (the names are those of fgtrace/_model/states.py), quiet ones for frames.
+ * The colours: one for each state (with the names of fgtrace/_model/states.py), pale ones for frames.
  */
 const STATES = {
   'running': '#4caf50',
@@ -26,7 +26,7 @@ export function stateColor(name) {
   return STATES[name] ?? '#d7ccc8';
 }
 
-/** A frame's colour goes by its module, so that a library is seen as one. */
+/** Return a frame's colour, which depends on its module: a library has one colour. */
 export function frameColor(name, category) {
   if (CATEGORIES[category]) return CATEGORIES[category];
   let hash = 0;

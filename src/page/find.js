@@ -1,5 +1,5 @@
 /**
- * The search: all slices and tracks whose name holds a text, one after the other.
+ * The search: visits all slices and tracks whose name contains a text, one after the other.
  */
 import {FOUND} from './colors.js';
 
@@ -10,27 +10,27 @@ export class Find {
     this.at = -1;
   }
 
-  /** Colours what is found; how many there are. */
+  /** Colour what is found, and return how many slices and tracks that are. */
   search(text, tracks) {
     const wanted = text.trim().toLowerCase();
     const fits = (name) => wanted !== '' && name.toLowerCase().includes(wanted);
-    for (const face of this.trace.faces) {
-      face.found = fits(face.name);
-      face.color = face.found ? FOUND : face.plain;
+    for (const frame of this.trace.frames) {
+      frame.found = fits(frame.name);
+      frame.color = frame.found ? FOUND : frame.plain;
     }
     this.found = [];
     for (const track of tracks) {
-      const {face} = track.head;
-      face.found = fits(face.name);
-      face.color = face.found ? FOUND : face.plain;
-      if (face.found) this.found.push(track.head);
-      for (const row of track.rows) for (const slice of row) if (slice.face.found) this.found.push(slice);
+      const {frame} = track.head;
+      frame.found = fits(frame.name);
+      frame.color = frame.found ? FOUND : frame.plain;
+      if (frame.found) this.found.push(track.head);
+      for (const row of track.rows) for (const slice of row) if (slice.frame.found) this.found.push(slice);
     }
     this.at = -1;
     return this.found.length;
   }
 
-  /** The next (or the one before), round and round; null where nothing was found. */
+  /** Return the next result (or the previous one), in a circle; null if there is none. */
   step(by) {
     if (!this.found.length) return null;
     this.at = this.at < 0 ? (by > 0 ? 0 : this.found.length - 1) : this.at + by;

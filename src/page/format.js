@@ -1,4 +1,4 @@
-/** Numbers and nodes for people. All text goes through textContent: names in a trace are data. */
+/** Formats times and makes elements. All text goes through textContent: names in a trace are data. */
 
 export function time(ms) {
   if (ms >= 1000) return `${(ms / 1000).toPrecision(4)} s`;
@@ -14,7 +14,7 @@ export function element(tag, text = '', className = '') {
   return made;
 }
 
-/** A track's states, the longest first. */
+/** Return a track's states and times, the longest first. */
 export function totals(track) {
   return [...track.totals].sort((a, b) => b[1] - a[1]);
 }

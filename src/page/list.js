@@ -1,5 +1,5 @@
 /**
- * The tracks with their totals. Of ten thousand rows only those in sight are in the document.
+ * The list of tracks with their times by state. Of ten thousand rows only the visible ones are in the document.
  */
 import {stateColor} from './colors.js';
 import {element, time, totals} from './format.js';

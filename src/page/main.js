@@ -1,5 +1,5 @@
 /**
- * The page: reads its trace, and ties the chart, the list and the search together.
+ * The page: reads its trace, and connects the chart, the list and the search.
  */
 import {Chart} from './chart.js';
 import {stateColor} from './colors.js';
@@ -10,7 +10,7 @@ import {TrackList} from './list.js';
 
 const at = (id) => document.getElementById(id);
 
-/** Tracks whose name holds the text, in the order that was chosen. */
+/** Return the tracks whose name contains the text, in the chosen order. */
 function chosen(trace, text, order) {
   const wanted = text.trim().toLowerCase();
   const fitting = trace.tracks.filter((track) => track.label.toLowerCase().includes(wanted));
@@ -42,12 +42,12 @@ function summary(trace) {
   return facts.join(', ');
 }
 
-/** What is said of a slice, as rows of name and value. */
+/** Return the facts about a slice, as rows of name and value. */
 function facts(slice) {
-  const {face, track} = slice;
+  const {frame, track} = slice;
   const rows = [['track', track.label], ['start', time(slice.start)], ['duration', time(slice.duration)]];
-  if (face.file) rows.push(['at', `${face.file}:${face.line}`]);
-  for (const [key, value] of face.args) {
+  if (frame.file) rows.push(['at', `${frame.file}:${frame.line}`]);
+  for (const [key, value] of frame.args) {
     rows.push([key, typeof value === 'object' ? JSON.stringify(value) : String(value)]);
   }
   return slice === track.head ? rows.slice(1).concat(totals(track).map(([state, ms]) => [state, time(ms)])) : rows;
@@ -63,8 +63,8 @@ function hint(slice, mouse) {
   const box = at('hint');
   box.hidden = !slice;
   if (!slice) return;
-  const {face} = slice;
-  const lines = [slice.name, time(slice.duration), ...(face.file ? [`${face.file}:${face.line}`] : [])];
+  const {frame} = slice;
+  const lines = [slice.name, time(slice.duration), ...(frame.file ? [`${frame.file}:${frame.line}`] : [])];
   box.replaceChildren(...lines.map((line) => element('div', line)));
   const {left, top, right, bottom} = at('chart').getBoundingClientRect();
   box.style.left = `${Math.max(left, Math.min(left + mouse.x + 14, right - box.offsetWidth - 20))}px`;

@@ -1,5 +1,5 @@
 """
-``fgtrace convert``: carries out its plan, and says in one line what came of it.
+Runs ``fgtrace convert``: converts a trace file, and prints a line about the result.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ __all__ = ["convert_file"]
 
 def convert_file(plan: ConvertPlan) -> int:
     """
-    Convert.
+    Convert a trace file.
 
     Returns:
         The exit code.
 
     Raises:
         CannotRun: the source cannot be read.
-        FgtraceError: another reason why not.
+        FgtraceError: the trace cannot be converted.
     """
     selection = Selection(**plan.selection)
-    gc.disable()  # nothing here is garbage, and the collector takes as long again to find that
+    gc.disable()  # there is no garbage here, and the collector would double the time
     try:
         with ProgressBar(sys.stderr, sys.path) as progress:
             slices = convert(

@@ -1,5 +1,5 @@
 """
-Takes the launcher's frames out of the traceback of the error that ends a program.
+Removes fgtrace's own frames from the traceback of the error that ends a program.
 """
 
 from __future__ import annotations
@@ -8,20 +8,19 @@ import sys
 from collections.abc import Callable
 from types import TracebackType
 
-__all__ = ["Hook"]
+__all__ = ["CleanExcepthook"]
 
 _LAUNCHER = __name__.rpartition(".")[0] + "."
 
 
-class Hook:
+class CleanExcepthook:
     """
-    Stands before ``sys.excepthook`` for one error, then takes itself away.
+    Replaces ``sys.excepthook`` for one error, then restores it.
 
-    What it does besides is what CPython's ``PyErr_Print`` does, whose own words would show this
-    very frame.
+    It does what CPython's ``PyErr_Print`` does, whose own output would show this very frame.
 
     Args:
-        previous: the program's own hook; None: it took it away.
+        previous: the program's own hook; None: the program deleted it.
     """
 
     def __init__(self, previous: Callable[..., object] | None) -> None:
@@ -45,10 +44,10 @@ def _call(hook: Callable[..., object], error: BaseException) -> BaseException | 
     Call a hook.
 
     Returns:
-        What it raised.
+        The exception that it raised.
 
     Raises:
-        SystemExit: it ends the process with another exit code.
+        SystemExit: the hook ends the process with another exit code.
     """
     try:
         hook(type(error), error, error.__traceback__)
@@ -67,7 +66,7 @@ def _display(title: str, error: BaseException) -> None:
 
 def _without_launcher(traceback: TracebackType | None) -> TracebackType | None:
     """
-    A traceback from the program's own outermost frame on.
+    Return a traceback from the program's own outermost frame on.
     """
     found = traceback
     while found is not None and not _is_launcher(found):

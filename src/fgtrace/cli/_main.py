@@ -1,8 +1,8 @@
 """
-`main`: from the words of the command line to a running program.
+Carries out a command line: from the arguments to an exit code.
 
-The program does not run within click, which would make something of its own of Ctrl-C and of
-errors: click only makes a `Plan`.
+Click only parses the arguments and makes a plan of them. The program does not run within click, which would
+handle Ctrl-C and errors in its own way.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import click
 from fgtrace._session.trace import Config
 from fgtrace._watchdog.hook_options import unknown_variables
 from fgtrace.cli._commands import parse
-from fgtrace.cli._plans import CannotRun, ConvertPlan, DiffPlan, Plan, ReportPlan, ViewPlan
+from fgtrace.cli._plans import CannotRun, ConvertPlan, DiffPlan, ReportPlan, RunPlan, ViewPlan
 from fgtrace.cli._program import find, run
-from fgtrace.cli._until_exit import Ending, HookEnding, say
+from fgtrace.cli._until_exit import HookUntilExit, TraceUntilExit, say
 from fgtrace.errors import ConfigError, FgtraceError
 
 __all__ = ["main"]
@@ -25,13 +25,13 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    The command ``fgtrace``.
+    Run the command ``fgtrace``.
 
     Args:
-        arguments: the words behind ``fgtrace``; None: those of this process.
+        arguments: of the command line; None: those of this process.
 
     Returns:
-        The exit code, unless the program ends the process otherwise.
+        The exit code, unless the program ends the process itself.
     """
     try:
         plan = parse(sys.argv[1:] if arguments is None else arguments)
@@ -41,54 +41,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse("interrupted")
     if isinstance(plan, int):
         return plan
-    return _carry_out(plan) if isinstance(plan, Plan) else _read(plan)
+    return _run(plan) if isinstance(plan, RunPlan) else _read(plan)
 
 
 def _read(plan: ConvertPlan | ReportPlan | DiffPlan | ViewPlan) -> int:
     """
-    Carry out what reads existing traces.
+    Carry out a command that reads existing traces.
     """
     interrupted = "interrupted"
     try:
         if isinstance(plan, ConvertPlan):
             from fgtrace.cli._convert import convert_file
 
-            interrupted += f": {plan.target} is as it was"
+            interrupted += f": {plan.target} is unchanged"
             return convert_file(plan)
         if isinstance(plan, ViewPlan):
             from fgtrace.cli._view import view_trace
 
             return view_trace(plan)
-        from fgtrace.cli._report import say_diff, say_report
+        from fgtrace.cli._report import print_diff, print_report
 
-        return say_report(plan) if isinstance(plan, ReportPlan) else say_diff(plan)
+        return print_report(plan) if isinstance(plan, ReportPlan) else print_diff(plan)
     except (FgtraceError, CannotRun) as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
         return _refuse(interrupted)
 
 
-def _carry_out(plan: Plan) -> int:
+def _run(plan: RunPlan) -> int:
     try:
         for warning in unknown_variables():
             say(sys.stderr, f"fgtrace: {warning}")
-        ending = _ending(plan)
+        tracing = _tracing(plan)
         program = find(plan)
-        ending.prepare()
+        tracing.start()
     except (ConfigError, CannotRun) as error:
         return _refuse(str(error))
     try:
         run(program)
     except CannotRun as error:
-        ending.abandon()
+        tracing.abandon()
         return _refuse(str(error))
     return 0
 
 
-def _ending(plan: Plan) -> Ending | HookEnding:
+def _tracing(plan: RunPlan) -> TraceUntilExit | HookUntilExit:
     if plan.flight is not None:
-        return HookEnding(plan.flight, quiet=plan.quiet)
-    return Ending(Config(**plan.options).trace(), quiet=plan.quiet)
+        return HookUntilExit(plan.flight, quiet=plan.quiet)
+    return TraceUntilExit(Config(**plan.options).trace(), quiet=plan.quiet)
 
 
 def _refuse(why: str) -> int:
@@ -98,7 +98,7 @@ def _refuse(why: str) -> int:
 
 def _usage(error: click.ClickException) -> str:
     """
-    One line of what click has to say.
+    Return click's error message as one line.
     """
     text = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)

@@ -1,5 +1,5 @@
 """
-What the command line asks for: a plain value, made by the parser and carried out afterwards.
+The plans of commands: what a command line requests, as plain values that are carried out afterwards.
 """
 
 from __future__ import annotations
@@ -7,27 +7,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CannotRun", "ConvertPlan", "DiffPlan", "Plan", "ReportPlan", "ViewPlan"]
+__all__ = ["CannotRun", "ConvertPlan", "DiffPlan", "ReportPlan", "RunPlan", "ViewPlan"]
 
 
-class CannotRun(Exception):  # noqa: N818 -- it says what is the case
+class CannotRun(Exception):  # noqa: N818 -- the name says what is the case
     """
-    There is no such program; the text says why.
+    A command cannot be carried out; the text says why.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RunPlan:
     """
     Run a program under a trace.
 
     Args:
         target: the script, or the module's name.
-        is_module: which of the two it is.
-        arguments: what the program finds in ``sys.argv[1:]``.
-        options: what was given of `fgtrace.Config`.
-        quiet: say nothing of a trace that went well.
-        flight: what was given of the debug hook, which runs instead of a trace; None: a trace.
+        is_module: whether it is a module's name.
+        arguments: the program's ``sys.argv[1:]``.
+        options: the given options of `fgtrace.Config`.
+        quiet: print nothing if all goes well.
+        flight: the given options of the debug hook, which runs instead of a trace; None: a trace.
     """
 
     target: str
@@ -44,11 +44,11 @@ class ConvertPlan:
     Write an existing trace in another format.
 
     Args:
-        source: the trace. target: where to.
-        format: None: by the target's suffix.
-        selection: what was given of `fgtrace._formats.conversion.convert.Selection`.
+        source: the trace. target: the new file.
+        format: of the new file; None: by its suffix.
+        selection: the given options of `fgtrace._formats.conversion.convert.Selection`.
         tracks: whether tasks share tracks: see `fgtrace.Config`.
-        quiet: say nothing where all goes well.
+        quiet: print nothing if all goes well.
     """
 
     source: str
@@ -62,12 +62,12 @@ class ConvertPlan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportPlan:
     """
-    Say where the time of an existing trace went.
+    Print where the time of an existing trace went.
 
     Args:
         source: the trace.
-        ask: what was given of `fgtrace.reports.Ask`.
-        as_json: in JSON, not in tables.
+        ask: the given options of `fgtrace.reports.Ask`.
+        as_json: print JSON, not tables.
     """
 
     source: str
@@ -78,14 +78,14 @@ class ReportPlan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffPlan:
     """
-    Say what became slower between two traces.
+    Print what became slower between two traces.
 
     Args:
         before: the first trace.
         after: the second.
-        threshold: the share from which on a change counts, and fails; None: not given, nothing fails.
-        top: so many rows of each table.
-        as_json: in JSON, not in tables.
+        threshold: the share from which on a growth makes the exit code 1; None: no growth does.
+        top: how many rows of each table.
+        as_json: print JSON, not tables.
     """
 
     before: str
@@ -102,8 +102,8 @@ class ViewPlan:
 
     Args:
         source: the trace.
-        offline: in the Perfetto UI of this machine.
-        speedscope: in speedscope.
+        offline: use the Perfetto UI of the extra ``viewer``, without a network.
+        speedscope: use speedscope, not the Perfetto UI.
         browser: open a browser.
     """
 

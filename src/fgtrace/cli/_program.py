@@ -1,17 +1,17 @@
 """
 Finds the program and runs it as Python itself would.
 
-What that means in detail (CPython's ``Modules/main.c`` and ``Python/pythonrun.c``):
+In detail (CPython's ``Modules/main.c`` and ``Python/pythonrun.c``):
 
 - ``__main__`` is a module of its own, with the names that Python gives it. Pickle and
-  multiprocessing look there.
+  multiprocessing use it.
 - ``sys.argv`` and ``sys.path[0]`` are the program's.
-- Modules, directories and zip files are run by ``runpy``, also by Python: its frames are in the
+- ``runpy`` runs modules, directories and zip files, as in Python itself: its frames are in the
   tracebacks either way.
-- ``SystemExit`` and ``KeyboardInterrupt`` go on to the interpreter, which knows what they mean.
-  So do errors; but on their way to ``sys.excepthook`` they lose the frames of this package.
+- ``SystemExit`` and ``KeyboardInterrupt`` go on to the interpreter, which handles them. So do
+  errors, but on their way to ``sys.excepthook`` they lose the frames of this package.
 
-Nothing here installs a signal handler, and the program's code never runs within an ``except``.
+This module installs no signal handler, and the program's code never runs within an ``except``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFil
 from types import ModuleType
 from typing import Any
 
-from fgtrace.cli._excepthook import Hook
-from fgtrace.cli._plans import CannotRun, Plan
+from fgtrace.cli._excepthook import CleanExcepthook
+from fgtrace.cli._plans import CannotRun, RunPlan
 
 __all__ = ["Program", "find", "run"]
 
@@ -41,11 +41,11 @@ class Program:
     A program that was found.
 
     Args:
-        name: as it was given.
+        name: as the command line gives it.
         argv: its ``sys.argv``.
-        path: the entry it brings to ``sys.path``; None: none.
-        start: runs it in the module ``__main__`` that is given.
-        inside: the program is found by that entry, so it is needed even under ``python -P``.
+        path: its entry in ``sys.path``; None: none.
+        start: runs it in the given module ``__main__``.
+        inside: whether Python finds the program by that entry, so that even ``python -P`` needs it.
     """
 
     name: str
@@ -55,12 +55,12 @@ class Program:
     inside: bool = False
 
 
-def find(plan: Plan) -> Program:
+def find(plan: RunPlan) -> Program:
     """
-    The program of a plan.
+    Return the program of a plan.
 
     Raises:
-        CannotRun: there is none.
+        CannotRun: there is no such program.
     """
     name = plan.target
     if plan.is_module:
@@ -74,8 +74,8 @@ def find(plan: Plan) -> Program:
     return Program(name, argv, os.path.dirname(os.path.realpath(file)), partial(_run_file, file, _read(name)))
 
 
-#: The ``__main__`` that fgtrace was started by. Where that is a script, CPython until 3.13 takes ``__file__``
-#: out of it after an error, without holding it; after a SyntaxError nothing else may hold it, either.
+#: The ``__main__`` that started fgtrace. If that is a script, CPython until 3.13 removes ``__file__`` from it
+#: after an error, without a reference to it; after a SyntaxError nothing else may have one, either.
 _replaced: list[ModuleType] = []
 
 
@@ -97,7 +97,7 @@ def _read(script: str) -> bytes:
 
 def _has_importer(path: str) -> bool:
     """
-    Whether modules can be imported from there: it is a directory or a zip file.
+    Return whether modules can be imported from a path: it is a directory or a zip file.
     """
     for hook in sys.path_hooks:
         try:
@@ -114,7 +114,7 @@ def run(program: Program) -> None:
 
     Raises:
         CannotRun: there is no such module.
-        BaseException: what ended the program; `sys.excepthook` is prepared for it.
+        BaseException: the exception that ended the program; `sys.excepthook` is prepared for it.
     """
     sys.argv[:] = program.argv
     _set_path(program)
@@ -127,15 +127,15 @@ def run(program: Program) -> None:
             raise CannotRun(f"cannot run {program.name}: {reason}") from None
         raise
     except BaseException:
-        sys.excepthook = Hook(getattr(sys, "excepthook", None))
+        sys.excepthook = CleanExcepthook(getattr(sys, "excepthook", None))
         raise
 
 
 def _set_path(program: Program) -> None:
     """
-    Put the program's entry of ``sys.path`` in place of the one that Python made for fgtrace.
+    Replace the entry of ``sys.path`` that Python made for fgtrace by the program's.
     """
-    if not sys.flags.safe_path:  # under -P there is none
+    if not sys.flags.safe_path:  # with -P Python makes none
         del sys.path[:1]
     if program.path is not None and (program.inside or not sys.flags.safe_path):
         sys.path.insert(0, program.path)
@@ -157,7 +157,7 @@ def _run_directory(_main: ModuleType) -> None:
     _runpy("__main__", False)
 
 
-#: What ``python -m`` calls. It is private, but the tracebacks show it, so nothing else will do.
+#: The function that ``python -m`` calls. It is private, but tracebacks show it, so no other can replace it.
 _runpy: Callable[[str, bool], None] = runpy._run_module_as_main  # type: ignore[attr-defined]
 
 
@@ -185,13 +185,13 @@ def _execute(code: Any, main: ModuleType, file: str, loader: Any) -> None:
     try:
         exec(code, names)  # noqa: S102 -- that is what the command is for
     finally:
-        for name in ("__file__", "__cached__"):  # Python takes them away: at exit they are gone
+        for name in ("__file__", "__cached__"):  # Python removes them, too, before exit
             names.pop(name, None)
 
 
 def _not_found(error: SystemExit) -> str | None:
     """
-    Why there is no such module; None where it is the program that exits.
+    Return why there is no such module; None: the program itself exits.
     """
     last = error.__traceback__
     while last is not None and last.tb_next is not None:

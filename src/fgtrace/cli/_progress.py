@@ -1,5 +1,5 @@
 """
-A progress bar, for a terminal, and only where it takes long enough to wonder.
+Shows a progress bar in a terminal, for work that takes longer than a second.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import IO, Any, Self
 
 __all__ = ["ProgressBar"]
 
-#: Seconds without a bar.
+#: Seconds before the bar appears.
 PATIENCE = 1.0
-#: Seconds between two pictures.
+#: Seconds between two updates of the bar.
 PERIOD = 0.1
 
 
 class ProgressBar:
     """
-    Shows how much is done, from the second second on.
+    Shows how much work is done, after the first second.
 
     Args:
-        stream: where to; nothing is shown where that is no terminal.
-        path: the ``sys.path`` to import rich from: the program's may lead to another one.
-        clock: seconds.
+        stream: shows the bar; if it is no terminal, there is none.
+        path: the ``sys.path`` from which rich is imported: the program's may lead to another one.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class ProgressBar:
 
     def update(self, done: int, total: int) -> None:
         """
-        So many of so many are written.
+        Show how much of the trace is written.
         """
         self.show("writing", done, total)
 
     def show(self, what: str, done: int, total: int) -> None:
         """
-        So many of so many are done of something.
+        Show how much of some work is done.
         """
         if self._hopeless or self._clock() < self._next:
             return
@@ -62,7 +62,7 @@ class ProgressBar:
         try:
             self._draw(what, done, total)
         except Exception:
-            self._hopeless = True  # a bar is not worth a trace
+            self._hopeless = True  # a bar is not worth losing the trace
 
     def _draw(self, what: str, done: int, total: int) -> None:
         if self._bar is None:
@@ -92,7 +92,7 @@ def _path(path: Sequence[str]) -> Iterator[None]:
 
 
 def _make_bar(stream: IO[str]) -> Any:
-    from rich.console import Console  # 60 ms, and few traces need it
+    from rich.console import Console  # takes 60 ms, and few traces need a bar
     from rich.progress import Progress as Bar
 
     return Bar(

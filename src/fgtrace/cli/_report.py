@@ -1,5 +1,5 @@
 """
-``fgtrace report`` and ``fgtrace diff``: carry out their plans, and print what came of them.
+Runs ``fgtrace report`` and ``fgtrace diff``: reads the traces, and prints tables or JSON.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from fgtrace.cli._plans import CannotRun, DiffPlan, ReportPlan
 from fgtrace.cli._progress import ProgressBar
 from fgtrace.errors import ConfigError, FgtraceError
 
-__all__ = ["say_diff", "say_report"]
+__all__ = ["print_diff", "print_report"]
 
 T = TypeVar("T")
-#: Where a change of less than a tenth is not worth a word.
+#: The threshold if none is given: changes from a tenth on are marked.
 USUAL = 0.1
 
 
-def say_report(plan: ReportPlan) -> int:
+def print_report(plan: ReportPlan) -> int:
     """
-    Print a report.
+    Print the report of a trace.
 
     Returns:
         The exit code.
 
     Raises:
         CannotRun: the trace cannot be read.
-        FgtraceError: another reason why not.
+        FgtraceError: a trace is of the wrong kind, or an option is wrong.
     """
     ask = reports.Ask(**plan.ask)
     report = _made(lambda progress: reports.report(plan.source, ask, progress=progress))
@@ -44,16 +44,16 @@ def say_report(plan: ReportPlan) -> int:
     return _piped(lambda: show_report(report, plan.source, sys.stdout))
 
 
-def say_diff(plan: DiffPlan) -> int:
+def print_diff(plan: DiffPlan) -> int:
     """
-    Print what two traces differ in.
+    Print the comparison of two traces.
 
     Returns:
-        The exit code: 1 where something became slower, and a threshold was given.
+        The exit code: 1 if a threshold was given and something became slower.
 
     Raises:
         CannotRun: a trace cannot be read.
-        FgtraceError: another reason why not.
+        FgtraceError: a trace is of the wrong kind, or an option is wrong.
     """
     if not isinstance(plan.top, int) or plan.top < 1:
         raise ConfigError("top", plan.top, "allowed is a whole number from 1 on")
@@ -71,7 +71,7 @@ def say_diff(plan: DiffPlan) -> int:
 
 
 def _made(make: Callable[[reports.Progress], T]) -> T:
-    gc.disable()  # nothing here is garbage, and the collector takes as long again to find that
+    gc.disable()  # there is no garbage here, and the collector would double the time
     try:
         with ProgressBar(sys.stderr, sys.path) as progress:
             return make(progress.show)
@@ -90,12 +90,12 @@ def _say_json(text: str) -> int:
 
 def _piped(say: Callable[[], None]) -> int:
     """
-    Print; whoever reads it may have seen enough: ``fgtrace report x.json | head``.
+    Print to a reader that may close the pipe early, as in ``fgtrace report x.json | head``.
     """
     try:
         say()
         sys.stdout.flush()
     except BrokenPipeError:
-        with suppress(OSError):  # else the interpreter complains when it flushes
+        with suppress(OSError):  # else the interpreter prints an error when it flushes
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -1,5 +1,5 @@
 """
-Reports as tables: coloured on a terminal, plain elsewhere.
+Prints reports as tables: coloured on a terminal, plain elsewhere.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from fgtrace.cli._formatting import in_chain, percent, place_words, time_words
+from fgtrace.cli._formatting import format_chain, format_place, format_share, format_time
 from fgtrace.reports import Change, Diff, Group, Part, Path, Report, Step, Wait
 
 __all__ = ["show_diff", "show_report"]
 
-#: Columns where there is no terminal that has a width.
+#: The width of tables, in columns, outside of a terminal.
 PIPED = 120
 _QUIET = "dim"
-#: Names are data: nothing in them is markup.
+#: Options of rich with which names are data, and never markup.
 _PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 
 
@@ -32,9 +32,9 @@ def show_report(report: Report, source: str, stream: IO[str]) -> None:
     Print a report.
 
     Args:
-        report: what to print.
+        report: the report.
         source: the trace's name.
-        stream: where to.
+        stream: gets the tables.
     """
     with _console(stream) as console:
         _show_report(console, report, source)
@@ -42,14 +42,14 @@ def show_report(report: Report, source: str, stream: IO[str]) -> None:
 
 def _show_report(console: Console, report: Report, source: str) -> None:
     tasks = f"{report.tasks} task{'' if report.tasks == 1 else 's'}"
-    tick = f", a look each {time_words(report.tick_ns)}" if report.tick_ns else ""
-    console.print(f"{source}: {time_words(report.duration_ns)}, {tasks}, awaits {report.awaits}{tick}")
+    tick = f", a tick each {format_time(report.tick_ns)}" if report.tick_ns else ""
+    console.print(f"{source}: {format_time(report.duration_ns)}, {tasks}, awaits {report.awaits}{tick}")
     for cycle in report.cycles:
         names = " -> ".join((*cycle.tasks, cycle.tasks[0]))
         _title(console, f"Deadlock: {names}")
         _table(
             console, ("task", "waits for"), "",
-            [(name, f"{place.state} {place_words(place)}")
+            [(name, f"{place.state} {format_place(place)}")
              for name, place in zip(cycle.tasks, cycle.places, strict=True)],
         )  # fmt: skip
     for path in report.paths:
@@ -63,16 +63,16 @@ def _show_report(console: Console, report: Report, source: str) -> None:
         _title(console, "Stuck: never moved")
         _table(
             console, ("task", "waits", "for"), "lrl",
-            [(each.task, time_words(each.waited_ns), f"{each.place.state} {place_words(each.place)}")
+            [(each.task, format_time(each.waited_ns), f"{each.place.state} {format_place(each.place)}")
              for each in report.stuck],
         )  # fmt: skip
 
 
 def show_diff(diff: Diff, stream: IO[str]) -> None:
     """
-    Print what two traces differ in.
+    Print the comparison of two traces.
     """
-    least = f"{diff.threshold * 100:g} % and {time_words(diff.least_ns)}"
+    least = f"{diff.threshold * 100:g} % and {format_time(diff.least_ns)}"
     with _console(stream) as console:
         console.print(f"Time of one task. A change counts from {least} on.")
         _changes(console, "By coroutine", diff.coroutines)
@@ -83,7 +83,7 @@ def show_diff(diff: Diff, stream: IO[str]) -> None:
 @contextmanager
 def _console(stream: IO[str]) -> Iterator[Console]:
     """
-    Where to print: the stream itself where it is a terminal; else what is printed goes there as plain lines.
+    Yield a console that prints to a terminal directly, and to another stream as plain lines.
     """
     if stream.isatty():
         yield Console(file=stream, **_PLAIN)
@@ -101,13 +101,13 @@ def _title(console: Console, text: str) -> None:
 
 def _table(console: Console, names: Sequence[str], sides: str, rows: Iterable[Sequence[str | Text]]) -> None:
     """
-    A table.
+    Print a table.
 
     Args:
-        console: where to.
-        names: of the columns; the last one may be folded, the others not.
+        console: prints it.
+        names: of the columns; long lines are folded in those that are aligned to the left.
         sides: ``l`` or ``r`` for each column.
-        rows: of so many cells each.
+        rows: one cell for each column.
     """
     table = Table(box=None, pad_edge=False, header_style=_QUIET)
     for place, name in enumerate(names):
@@ -131,9 +131,9 @@ def _groups(console: Console, report: Report) -> None:
 
 def _figures(row: Group | Part, name: Text, tasks: str, whole: int) -> Sequence[str | Text]:
     each = row.each
-    share = percent(row.total_ns, whole) if whole else ""
-    times = (time_words(time) for time in (each.p50_ns, each.p95_ns, each.max_ns))
-    return (name, tasks, time_words(row.total_ns), share, *times)
+    share = format_share(row.total_ns, whole) if whole else ""
+    times = (format_time(time) for time in (each.p50_ns, each.p95_ns, each.max_ns))
+    return (name, tasks, format_time(row.total_ns), share, *times)
 
 
 def _blocked(console: Console, report: Report) -> None:
@@ -142,8 +142,8 @@ def _blocked(console: Console, report: Report) -> None:
     _title(console, "What blocked a loop")
     _table(
         console, ("for", "at", "kept waiting", "who", "in"), "rrrll",
-        [(time_words(each.duration_ns), f"{each.start_ns / 1e9:.3f} s", str(each.kept_waiting),
-          f"{each.kind} {each.name}", in_chain(reversed(each.stack)))
+        [(format_time(each.duration_ns), f"{each.start_ns / 1e9:.3f} s", str(each.kept_waiting),
+          f"{each.kind} {each.name}", format_chain(reversed(each.stack)))
          for each in report.blocked],
     )  # fmt: skip
 
@@ -155,11 +155,13 @@ def _waits(console: Console, waits: Sequence[Wait]) -> None:
     rows: list[Sequence[str | Text]] = []
     for wait in waits:
         each = wait.each
-        times = (time_words(time) for time in (wait.total_ns, each.p50_ns, each.p95_ns, each.max_ns))
+        times = (format_time(time) for time in (wait.total_ns, each.p50_ns, each.p95_ns, each.max_ns))
         total, *others = times
-        rows.append((wait.place.state, total, str(wait.count), *others, place_words(wait.place)))
+        rows.append((wait.place.state, total, str(wait.count), *others, format_place(wait.place)))
         for holder in wait.holders:
-            held = f"held {time_words(holder.held_ns)} by {holder.task}, waited {time_words(holder.kept_ns)}"
+            held = (
+                f"held {format_time(holder.held_ns)} by {holder.task}, waited {format_time(holder.kept_ns)}"
+            )
             rows.append(("", "", "", "", "", "", Text(f"  {held}", style=_QUIET)))
     _table(console, ("", "total", "waits", "p50", "p95", "max", "where"), "lrrrrrl", rows)
 
@@ -171,9 +173,10 @@ def _loops(console: Console, report: Report) -> None:
     _table(
         console,
         ("", "busy", "", "idle", "steps", "late p99", "max", "longest step", "queue", "max"), "lrrrrrrrrr",
-        [(each.name, time_words(each.busy_ns), percent(each.busy_ns, each.life_ns), time_words(each.idle_ns),
-          str(each.steps), time_words(each.late_p99_ns), time_words(each.late_max_ns),
-          time_words(each.longest_ns), _number(each.queue_mean), _number(each.queue_max))
+        [(each.name, format_time(each.busy_ns), format_share(each.busy_ns, each.life_ns),
+          format_time(each.idle_ns), str(each.steps), format_time(each.late_p99_ns),
+          format_time(each.late_max_ns), format_time(each.longest_ns), _number(each.queue_mean),
+          _number(each.queue_max))
          for each in report.loops],
     )  # fmt: skip
 
@@ -188,7 +191,7 @@ def _threads(console: Console, report: Report) -> None:
     _title(console, "Threads")
     _table(
         console, ("", "life", "running", "GIL wait", "blocked", "idle"), "lrrrrr",
-        [(each.name, *map(time_words, (
+        [(each.name, *map(format_time, (
             each.life_ns, each.running_ns, each.gil_ns, each.blocked_ns, each.idle_ns)))
          for each in report.threads],
     )  # fmt: skip
@@ -196,7 +199,7 @@ def _threads(console: Console, report: Report) -> None:
 
 def _path(console: Console, path: Path) -> None:
     _title(console, f"Critical path of {path.task}")
-    tree = Tree(Text(f"{time_words(path.life_ns)}  {path.task}"), guide_style=_QUIET)
+    tree = Tree(Text(f"{format_time(path.life_ns)}  {path.task}"), guide_style=_QUIET)
     _grow(tree, path.parts, path.life_ns)
     console.print(tree)
 
@@ -204,9 +207,9 @@ def _path(console: Console, path: Path) -> None:
 def _grow(tree: Tree, steps: Sequence[Step], life: int) -> None:
     for step in steps:
         times = f" x {step.count}" if step.count > 1 else ""
-        words = " ".join(filter(None, (step.place.state + times, place_words(step.place))))
+        words = " ".join(filter(None, (step.place.state + times, format_place(step.place))))
         who = f"{step.task}: " if step.task else ""
-        text = Text(f"{time_words(step.total_ns)} {percent(step.total_ns, life)}  {who}{words}")
+        text = Text(f"{format_time(step.total_ns)} {format_share(step.total_ns, life)}  {who}{words}")
         _grow(tree.add(text), step.parts, life)
 
 
@@ -216,7 +219,7 @@ def _changes(console: Console, title: str, changes: Sequence[Change]) -> None:
     _title(console, title)
     _table(
         console, ("before", "after", "change", "", "what"), "rrrrl",
-        [(time_words(each.before_ns), time_words(each.after_ns), _change(each), _verdict(each),
+        [(format_time(each.before_ns), format_time(each.after_ns), _change(each), _verdict(each),
           " ".join(filter(None, (each.coroutine, each.state, each.site))))
          for each in changes],
     )  # fmt: skip

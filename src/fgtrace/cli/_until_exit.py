@@ -1,14 +1,14 @@
 """
-The end of a program that was traced: the trace is written, and one line says so.
+Traces a program, or keeps the debug hook installed, until the interpreter exits; then writes the trace.
 
-Python first waits for the threads, then calls what was registered with `atexit`, the last first.
-So what is registered before the program starts is called after all that the program registered,
-and sees its very end: also after Ctrl-C, ``sys.exit()`` or an uncaught error.
+At exit Python first waits for the threads, then calls the functions that were registered with `atexit`, the
+last first. So a function that is registered before the program starts is called after all functions of the
+program, and sees its very end: even after Ctrl-C, ``sys.exit()`` or an uncaught error.
 
-What is needed then is imported before: the program may have changed the directory or ``sys.path``
-meanwhile, and code that a new module compiles (a dataclass, a named tuple) makes the interpreter
-forget that it is about to die of Ctrl-C. No new thread can be started then (3.12 and newer), so
-the progress bar is drawn by hand.
+All modules that are needed then are imported before. The program may have changed the directory or
+``sys.path`` meanwhile, and code that a new module compiles (a dataclass, a named tuple) makes the interpreter
+forget that Ctrl-C is about to end it. No new thread can start then (3.12 and newer), so the progress bar
+has none.
 """
 
 from __future__ import annotations
@@ -17,27 +17,30 @@ import atexit
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from fgtrace._sampling.stats import Stats
 from fgtrace._session.trace import Trace
-from fgtrace.cli._formatting import short
+from fgtrace.cli._formatting import format_chain, format_place, format_time
 from fgtrace.cli._progress import ProgressBar
 from fgtrace.debug import install, installed, uninstall
 from fgtrace.errors import SinkError, TraceStateError
-from fgtrace.reports import Report
+from fgtrace.reports import Blocked, Cycle, Report
 
-if TYPE_CHECKING:  # only a flight recorder needs it
+if TYPE_CHECKING:  # only --flight-recorder needs it
     from fgtrace._watchdog.hook import DebugHook
 
-__all__ = ["Ending", "HookEnding", "say", "summary", "welcome"]
+__all__ = ["HookUntilExit", "TraceUntilExit", "say", "short_report", "summary", "welcome"]
 
-#: What `fgtrace.Trace` imports only when it writes.
+#: The modules that `fgtrace.Trace` imports only when it writes.
 _LATER = ("gzip", "platform", "fgtrace._output.live_report")
-#: What is reported at once; of more ``fgtrace report`` tells, for it would take seconds.
+#: A trace of at most as many observations gets a short report; a longer one would take seconds.
 MOST_OBSERVED = 100_000
-#: Where a format can be seen.
+#: The least share of all tasks' time for which a wait gets a line.
+WORTH_A_LINE = 0.05
+#: Where each format can be viewed.
 _PLACES = {
     "json": "at ui.perfetto.dev",
     "perfetto": "at ui.perfetto.dev",
@@ -47,43 +50,43 @@ _PLACES = {
 }
 
 
-class Ending:
+class TraceUntilExit:
     """
-    Starts a trace now, and writes it when the interpreter ends.
+    Starts a trace now, and writes it when the interpreter exits.
 
     Args:
         trace: not yet started.
-        quiet: say nothing where all goes well.
+        quiet: print nothing if all goes well.
     """
 
     def __init__(self, trace: Trace, *, quiet: bool) -> None:
         self._trace = trace
         self._quiet = quiet
         self._pid = os.getpid()
-        self._stderr = sys.stderr  # the program may put something else there
-        self._path = sys.path[:]  # and there
+        self._stderr = sys.stderr  # the program may replace both
+        self._path = sys.path[:]
 
-    def prepare(self) -> None:
+    def start(self) -> None:
         """
-        Start the trace. What stands in the way of its file can be cleared away while the program runs.
+        Start the trace. If its file cannot be written, a line says so, while the cause can still be removed.
         """
         for name in _LATER:
             importlib.import_module(name)
         self._trace.start()
         if self._trace._obstacle is not None:
-            self._fail(f"{self._trace._obstacle}; the program runs, and at its end this is tried again")
+            self._fail(f"{self._trace._obstacle}; the program runs, and a second attempt follows at its end")
         atexit.register(self._finish)
 
     def abandon(self) -> None:
         """
-        There was no program: leave nothing behind.
+        Leave nothing behind, for there is no program.
         """
         atexit.unregister(self._finish)
         self._trace.abandon()
 
     def _finish(self) -> None:
         if os.getpid() != self._pid:
-            return  # a child of the program: the trace is its parent's
+            return  # in a child of the program: the trace is its parent's
         try:
             report = self._write()
         except SinkError as error:
@@ -96,7 +99,7 @@ class Ending:
             if not self._quiet:
                 config = self._trace.config
                 say(self._stderr, summary(str(config.dst), self._trace.stats, str(config.effective_format)))
-                for line in short(report) if report is not None else ():
+                for line in short_report(report) if report is not None else ():
                     say(self._stderr, line)
 
     def _write(self) -> Report | None:
@@ -108,13 +111,13 @@ class Ending:
         say(self._stderr, f"fgtrace: {why}")
 
 
-class HookEnding:
+class HookUntilExit:
     """
-    Installs the debug hook now, and takes it away when the interpreter ends.
+    Installs the debug hook now, and uninstalls it when the interpreter exits.
 
     Args:
         options: of `fgtrace.install`.
-        quiet: do not say that it is there.
+        quiet: do not print that it is installed.
     """
 
     def __init__(self, options: dict[str, Any], *, quiet: bool) -> None:
@@ -122,9 +125,9 @@ class HookEnding:
         self._quiet = quiet
         self._hook: object = None
 
-    def prepare(self) -> None:
+    def start(self) -> None:
         """
-        Install it, and say so.
+        Install the hook, and print where its dumps go.
         """
         self._hook = hook = install(**self._options)
         atexit.register(self._finish)
@@ -137,28 +140,28 @@ class HookEnding:
 
     def abandon(self) -> None:
         """
-        There was no program: leave nothing behind.
+        Leave nothing behind, for there is no program.
         """
         atexit.unregister(self._finish)
         self._finish()
 
     def _finish(self) -> None:
-        if self._hook is not None and installed() is self._hook:  # else the program took it away
+        if self._hook is not None and installed() is self._hook:  # else the program uninstalled it
             uninstall()
 
 
 def say(stream: IO[str], line: str) -> None:
     """
-    Write a line, if anybody can read it.
+    Write a line to a stream that may be closed or missing.
     """
-    with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
+    with suppress(OSError, ValueError, AttributeError):
         stream.write(line + "\n")
         stream.flush()
 
 
 def welcome(hook: DebugHook) -> str:
     """
-    The line that says where dumps go, and how one is had.
+    Return the line that says where the debug hook's dumps go, and how to request one.
     """
     if not hook.is_active:
         return "fgtrace: no flight recorder: when='debug', and asyncio's debug mode is off"
@@ -169,7 +172,7 @@ def welcome(hook: DebugHook) -> str:
 
 def summary(dst: str, stats: Stats, format_: str) -> str:
     """
-    The line that says what was written, and where it can be seen.
+    Return the line that says what was written, and where it can be viewed.
     """
     place = _PLACES.get(format_.removesuffix(".gz"))
     figures = (
@@ -184,3 +187,33 @@ def summary(dst: str, stats: Stats, format_: str) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def short_report(report: Report) -> list[str]:
+    """
+    Return the most important lines of a report.
+    """
+    lines = [_deadlock(cycle) for cycle in report.cycles]
+    lines += [_blocked(each) for each in report.blocked[:1]]
+    lines += list(_waits(report))
+    return [f"  {line}" for line in lines]
+
+
+def _deadlock(cycle: Cycle) -> str:
+    return "deadlock: " + " -> ".join((*cycle.tasks, cycle.tasks[0]))
+
+
+def _blocked(blocked: Blocked) -> str:
+    who = f"{blocked.kind} {blocked.name}"
+    stack = f" in {format_chain(reversed(blocked.stack[-2:]))}" if blocked.stack else ""
+    others = "1 task" if blocked.kept_waiting == 1 else f"{blocked.kept_waiting} tasks"
+    kept = f", {others} waited" if blocked.kept_waiting else ""
+    return f"loop blocked {format_time(blocked.duration_ns)} by {who}{stack}{kept}"
+
+
+def _waits(report: Report) -> Iterator[str]:
+    whole = sum(group.total_ns for group in report.groups)
+    for wait in report.waits[:3]:
+        if wait.total_ns >= WORTH_A_LINE * whole:
+            times = "1 wait" if wait.count == 1 else f"{wait.count} waits"
+            yield f"{wait.place.state} {format_time(wait.total_ns)} in {times}: {format_place(wait.place)}"
