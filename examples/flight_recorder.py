@@ -4,8 +4,8 @@ A service that always keeps its last seconds, and dumps them after a slow reques
     python examples/flight_recorder.py [OUT]
 
 The recorder runs all the time. One request of many waits for a lock that another one holds for too long; when
-its response is late, the service dumps the seconds before. In the trace the slow request is in `lock wait`, and
-the track of the request that holds the lock shows why.
+its response is late, the service dumps the seconds before. In the trace the slow request is in `lock wait`,
+and the track of the request that holds the lock shows why.
 """
 
 import asyncio

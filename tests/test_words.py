@@ -51,8 +51,6 @@ UNDER_WAY = {
     "_formats/conversion",
     "_formats/write",
     "_output",
-    "cli",
-    "jupyter",
     "core",
 }
 

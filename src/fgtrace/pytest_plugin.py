@@ -1,9 +1,10 @@
 """
-The pytest plugin of ``pytest --fgtrace``: traces each test. ``_fgtrace_pytest``, beside the package, has its options.
+The pytest plugin of ``pytest --fgtrace``: traces each test. ``_fgtrace_pytest``, beside the package, has its
+options.
 
-A trace goes from a test's setup to its teardown, so it has the fixtures that were made for the test. At the end
-the plugin writes it or drops it. Under pytest-xdist the workers trace and write; they put the file's name into
-the test's report, from which the terminal gets it.
+A trace goes from a test's setup to its teardown, so it has the fixtures that were made for the test. At the
+end the plugin writes it or drops it. Under pytest-xdist the workers trace and write; they put the file's name
+into the test's report, from which the terminal gets it.
 """
 
 from __future__ import annotations

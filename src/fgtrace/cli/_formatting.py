@@ -47,8 +47,8 @@ def _short_name(name: str) -> str:
     """
     Return a function's name without its module, which the file shows: ``Pool.acquire``.
     """
-    words = name.rpartition("<locals>.")[2].split(".")
-    return ".".join(words[-2:] if len(words) > 1 and words[-2][:1].isupper() else words[-1:])
+    parts = name.rpartition("<locals>.")[2].split(".")
+    return ".".join(parts[-2:] if len(parts) > 1 and parts[-2][:1].isupper() else parts[-1:])
 
 
 def format_place(place: Place) -> str:

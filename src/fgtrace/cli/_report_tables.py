@@ -207,9 +207,9 @@ def _path(console: Console, path: Path) -> None:
 def _grow(tree: Tree, steps: Sequence[Step], life: int) -> None:
     for step in steps:
         times = f" x {step.count}" if step.count > 1 else ""
-        words = " ".join(filter(None, (step.place.state + times, format_place(step.place))))
+        label = " ".join(filter(None, (step.place.state + times, format_place(step.place))))
         who = f"{step.task}: " if step.task else ""
-        text = Text(f"{format_time(step.total_ns)} {format_share(step.total_ns, life)}  {who}{words}")
+        text = Text(f"{format_time(step.total_ns)} {format_share(step.total_ns, life)}  {who}{label}")
         _grow(tree.add(text), step.parts, life)
 
 
