@@ -1,11 +1,11 @@
 """
-The flight recorder: the last seconds are always there, and are written when somebody asks.
+The flight recorder: it records all the time, keeps the last seconds, and writes them on demand.
 
-Theory of operation: a sampler as of any trace, whose recording is emptied into a ring once a second
-(`fgtrace._recording.ring`). The ring forgets what is older. What it cannot forget are the recording's tables:
-stacks, functions, waits. When these have grown to their share of the memory, a second sampler begins
-beside the first; when it reaches back as far, the first one ends. So no moment is missing, and two are
-at work only for a while.
+Theory of operation: a sampler works as in any trace, and once a second its recording is emptied into a ring
+(`fgtrace._recording.ring`). The ring drops what is older than the window. The tables of the recording
+(stacks, functions, waiters) only grow. When they have reached their share of the memory, a second sampler
+begins beside the first one. When the second one reaches back as far, the first one ends. So no moment is
+missing, and two samplers work only for a while.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ from fgtrace._sampling.sampler import Sampler
 from fgtrace._sampling.stats import Stats, note_failure
 from fgtrace.errors import ConfigError, TraceStateError
 
-if TYPE_CHECKING:  # 20 ms, and a recorder's start is early enough
+if TYPE_CHECKING:  # the import takes 20 ms; `start` does it
     from fgtrace._output.captured_trace import CapturedTrace
 
 __all__ = ["FlightRecorder", "FlightStats", "running"]
 
-#: Seconds between two looks at what was noted; of a short window an eighth.
+#: Seconds between two times at which the recording is emptied into the ring; for a short window an eighth of
+#: it.
 PERIOD = 1.0
-#: The tables' share of the memory; more, and twice what they were, and another sampler begins.
+#: The share of the memory that the tables may have. When they have more, and twice what they had when their
+#: sampler took over, another sampler begins.
 TABLES_SHARE = 0.25
 
 _running: list[FlightRecorder] = []
@@ -48,16 +50,16 @@ _running: list[FlightRecorder] = []
 @dataclass(slots=True)
 class FlightStats:
     """
-    How a flight recorder is doing.
+    The state of a flight recorder.
 
     Attributes:
         seconds: how far back a dump reaches now.
-        memory: bytes that it takes, as far as it is counted.
-        observations: how many of them are in the window. tracks: threads and tasks.
-        generation: which sampler is at work, from 1; two of them overlap for a while.
-        shortened: whether the memory was too small for all of the window at the last look.
-        dumps: how many there were.
-        sampling: what the sampler did, and what it cost, since it began.
+        memory: the bytes that it takes, as far as they are counted.
+        observations: how many observations are in the window. tracks: how many threads and tasks.
+        generation: the number of the latest sampler, from 1; two of them overlap for a while.
+        shortened: whether the memory was too small for the whole window when that was last checked.
+        dumps: how many dumps were made.
+        sampling: what the sampler has done since it began, and what that cost.
     """
 
     seconds: float = 0.0
@@ -72,31 +74,31 @@ class FlightStats:
 
 class _Generation:
     """
-    One sampler with its ring. Whoever calls this is alone.
+    A sampler with its ring. The recorder's lock is held around each call.
     """
 
     def __init__(self, options: Options, length: int) -> None:
         self.sampler: Sampler = make_sampler(options)
         self.sampler.recording.spills = False
         self.ring = Ring(self.sampler.recording, length)
-        self.least = 0  # bytes of its tables when it took over
+        self.least = 0  # bytes of its tables as it took over
 
     @property
     def reach(self) -> int:
         """
-        How far back it reaches, ns.
+        Return how far back the ring reaches, ns.
         """
         return self.ring.end - self.ring.start
 
     def roll(self, budget: int) -> None:
         """
-        Take in what is new, within so many bytes.
+        Move what was recorded into the ring, which may take so many bytes.
         """
         self.ring.roll(self.sampler.now(), budget)
 
     def window(self, length: int, budget: int) -> Window:
         """
-        The last so many ns.
+        Return a window with the last ``length`` ns.
         """
         open_steps = self.sampler.open_steps(self.sampler.now())  # first: see `Window`
         self.roll(budget)
@@ -105,30 +107,30 @@ class _Generation:
 
 class FlightRecorder:
     """
-    Keeps the last seconds all the time, within its memory; `dump` writes them while it goes on.
+    Records all the time and keeps the last seconds, within its memory; `dump` writes them while it goes on.
 
         recorder = fgtrace.FlightRecorder(seconds=30).start()
         ...
         recorder.dump("slow.pftrace")
 
     As a context manager it runs from ``with`` to the end of the block. It ends with the process at the
-    latest, and is not there in a child process (after ``os.fork``).
+    latest, and does not run in a child process (after ``os.fork``).
 
     Args:
-        seconds: how much to keep.
-        max_memory: bytes; what does not fit makes the window shorter (see `stats`).
-        options: as of `Config`, but for ``dst`` and ``format``, which `dump` takes.
+        seconds: the length of the window that is kept.
+        max_memory: bytes; where they do not suffice, the window is shorter (see `stats`).
+        options: those of `Config`, except for ``dst`` and ``format``, which are options of `dump`.
 
     Raises:
         ConfigError: a value is not allowed.
-        UnknownOptionError: there is no such option.
+        UnknownOptionError: an option does not exist.
     """
 
     def __init__(self, seconds: float = 30, *, max_memory: int = 64 * MIB, **options: Any) -> None:
         _check_seconds(seconds)
         for name in ("dst", "format"):
             if name in options:
-                raise ConfigError(name, options[name], "allowed is none here: give it to dump()")
+                raise ConfigError(name, options[name], "allowed is no value here: it is an option of dump()")
         refuse_unknown("fgtrace.FlightRecorder", options, ("seconds", *RECORDED))
         self.config = Options(max_memory=max_memory, **options)
         self.seconds = seconds
@@ -148,14 +150,14 @@ class FlightRecorder:
     @property
     def is_running(self) -> bool:
         """
-        Whether it records, here in this process.
+        Return whether the recorder runs in this process.
         """
         return bool(self._generations) and self._pid == os.getpid()
 
     @property
     def stats(self) -> FlightStats:
         """
-        How it is doing, as of the last look (once a second).
+        Return the state of the recorder, which is brought up to date once a second.
         """
         with self._lock:
             for generation in self._generations[:1]:
@@ -165,14 +167,14 @@ class FlightRecorder:
 
     def start(self) -> Self:
         """
-        Begin.
+        Start the recorder.
 
         Raises:
-            TraceStateError: it was started before.
+            TraceStateError: the recorder was started before.
         """
         if self._pid:
             raise TraceStateError("this flight recorder was started before; make another one")
-        # The import is better made now than when something has gone wrong.
+        # The import is better made now than in a dump, when something has gone wrong.
         importlib.import_module("fgtrace._output.captured_trace")
         self._pid = os.getpid()
         self._worker.start()
@@ -188,10 +190,10 @@ class FlightRecorder:
 
     def stop(self) -> None:
         """
-        End; what it had is gone. In a child process nothing is done.
+        Stop the recorder and discard what it has. In a child process nothing is done.
 
         Raises:
-            TraceStateError: it is not running.
+            TraceStateError: the recorder is not running.
         """
         if not self._pid or self._is_stopped:
             raise TraceStateError("this flight recorder is not running")
@@ -214,22 +216,22 @@ class FlightRecorder:
         reason: str = "",
     ) -> float:
         """
-        Write the last seconds, and go on. It blocks, and may be called in any thread.
+        Write the last seconds while the recorder goes on. The call blocks, and may be made in any thread.
 
             recorder.dump("slow.json", seconds=10)
 
         Args:
-            dst: where to, as of `Config`.
-            format: as of `Config`; None: by the path's suffix.
-            seconds: only so many.
-            reason: noted in the file.
+            dst: the destination, as in `Config`.
+            format: as in `Config`; None: the path's suffix decides.
+            seconds: how many of the last seconds; None: all that are kept.
+            reason: a text that is noted in the file.
 
         Returns:
-            How many seconds they are: fewer than asked for, if it has not run so long.
+            How many seconds were written: fewer than asked for if the recorder has not run that long.
 
         Raises:
             ConfigError: a value is not allowed.
-            TraceStateError: it is not running.
+            TraceStateError: the recorder is not running.
             SinkError: the destination could not be opened or written.
         """
         options = replace(self.config, dst=dst, format=format)
@@ -241,14 +243,14 @@ class FlightRecorder:
 
     def cut(self, seconds: float | None, options: Options, reason: str) -> CapturedTrace:
         """
-        The last seconds, while it goes on: see `dump`.
+        Return the last seconds as a captured trace, while the recorder goes on; for the arguments see `dump`.
 
         Raises:
-            ConfigError: the seconds are not allowed.
-            TraceStateError: it is not running.
+            ConfigError: the number of seconds is not allowed.
+            TraceStateError: the recorder is not running.
         """
         _check_seconds(self.seconds if seconds is None else seconds)
-        from fgtrace._output.captured_trace import CapturedTrace  # imported by `start`
+        from fgtrace._output.captured_trace import CapturedTrace  # `start` has imported it
 
         length = self._length if seconds is None else round(seconds * 1e9)
         with self._lock:
@@ -269,7 +271,7 @@ class FlightRecorder:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    # in the recorder's own thread
+    # What follows runs in the recorder's own thread.
 
     def _roll(self) -> None:
         with self._lock:
@@ -277,14 +279,15 @@ class FlightRecorder:
                 generation.roll(self._budget(generation))
             if self._generations:
                 self._renew()
-                self._note()
+                self._update_stats()
 
     def _budget(self, generation: _Generation) -> int:
         return self.config.max_memory - self._memory() + generation.ring.memory
 
     def _renew(self) -> None:
         """
-        See the module: begin another sampler, or end the old one; at once where two do not fit.
+        Begin a second sampler if the tables have grown too large; end the first one if the second reaches
+        back as far, or at once if two do not fit into the memory.
         """
         oldest, newest = self._generations[0], self._generations[-1]
         most = self.config.max_memory
@@ -314,7 +317,7 @@ class FlightRecorder:
         self._stats.sampling = generation.sampler.stats
         generation.sampler.recording.close()
 
-    def _note(self) -> None:
+    def _update_stats(self) -> None:
         stats, oldest = self._stats, self._generations[0]
         recording = oldest.sampler.recording
         stats.seconds = oldest.reach / 1e9
@@ -332,7 +335,7 @@ class FlightRecorder:
 
     def _fail(self, error: Exception) -> None:
         """
-        What nobody empties would grow: so that is the end.
+        Stop after a failure: a recording that is not emptied any more would grow without bound.
         """
         for generation in self._generations:
             note_failure(generation.sampler.stats, "recorder", error)
@@ -345,7 +348,7 @@ class FlightRecorder:
 
 def running() -> FlightRecorder | None:
     """
-    The flight recorder that was started last of those that run in this process; None: none does.
+    Return the flight recorder that was started last of those that run in this process, or None.
     """
     return next((recorder for recorder in reversed(_running) if recorder.is_running), None)
 

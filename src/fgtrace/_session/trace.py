@@ -1,5 +1,5 @@
 """
-`trace`, `Config` and `Trace`: what a user holds in hand.
+`trace`, `Config` and `Trace`: what a program uses to trace itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fgtrace._sampling.sampler import Sampler
 from fgtrace._sampling.stats import Stats
 from fgtrace.errors import SinkError, TraceStateError
 
-if TYPE_CHECKING:  # 20 ms, and only the end of a trace needs them
+if TYPE_CHECKING:  # the imports take 20 ms, and only the end of a trace needs them
     from fgtrace._output.captured_trace import CapturedTrace
     from fgtrace.reports import Report
 
@@ -42,7 +42,7 @@ class Config(Options):
 
     def trace(self) -> Trace:
         """
-        A trace with these options, not yet started.
+        Return a trace with these options, not yet started.
 
             config = fgtrace.Config(hz=200)
             with config.trace():
@@ -53,7 +53,7 @@ class Config(Options):
 
 def trace(dst: Destination | None = None, **options: Any) -> Trace:
     """
-    A trace of this process, not yet started: use it with ``with``, ``async with`` or as a decorator.
+    Return a trace of this process, not yet started; use it with ``with``, ``async with`` or as a decorator.
 
         async with fgtrace.trace("slow.json", hz=200):
             await my_service()
@@ -64,7 +64,7 @@ def trace(dst: Destination | None = None, **options: Any) -> Trace:
 
     Raises:
         ConfigError: an option has a value that is not allowed.
-        UnknownOptionError: there is no such option.
+        UnknownOptionError: an option does not exist.
     """
     if dst is not None:
         options["dst"] = dst
@@ -74,22 +74,21 @@ def trace(dst: Destination | None = None, **options: Any) -> Trace:
 
 class Trace:
     """
-    One trace: from `start` to `stop`, then a file.
+    A trace of this process, from `start` to `stop`, which then writes the file.
 
-    As ``async with`` it writes the file in a thread, so that the event loop goes on meanwhile. As
-    a decorator it traces each call, of a function or a coroutine function; the file is that of
-    the last call.
+    With ``async with`` a thread writes the file, so that the event loop goes on meanwhile. As a decorator the
+    trace covers each call of a function or coroutine function; the file is that of the last call.
 
-    While it runs, the interpreter's switch interval is 1 ms, and afterwards as before.
+    While the trace runs, the interpreter's switch interval is 1 ms; afterwards it is as before.
 
-    In a child process (after ``os.fork``) the trace is not there: `stop` does nothing.
+    A child process (after ``os.fork``) is not traced: `stop` does nothing there.
 
     Attributes:
         config: the options.
-        stats: what it did and what it cost; complete after `stop`.
+        stats: what the sampler did and what it cost; complete after `stop`.
 
-    The idea of one timeline for all that a program does and does not do, with the state as a
-    frame, is Felix Geisendörfer's fgtrace for Go.
+    The idea of one timeline for all that a program does and does not do, with the state as a frame, is Felix
+    Geisendörfer's fgtrace for Go.
     """
 
     def __init__(self, config: Config) -> None:
@@ -100,8 +99,10 @@ class Trace:
         self._began = 0.0
         self._seconds = 0.0
         self._stopped = False
-        self._obstacle: SinkError | None = None  # what would keep the trace from being written, as it starts
-        self._busy = threading.Lock()  # while it starts, and while it is written
+        self._obstacle: SinkError | None = (
+            None  # why the destination cannot be written to, as found at the start
+        )
+        self._busy = threading.Lock()  # held while the trace starts, and while its file is written
 
     def __repr__(self) -> str:
         state = "stopped" if self._stopped else "new" if self._sampler is None else "running"
@@ -109,16 +110,16 @@ class Trace:
 
     def start(self) -> Self:
         """
-        Start.
+        Start the trace.
 
         Raises:
-            TraceStateError: it was started before.
+            TraceStateError: the trace was started before.
         """
         if self._sampler is not None or self._stopped:
             raise TraceStateError("this trace was started before; make another one with fgtrace.trace()")
         from fgtrace._formats.write import encoder_of
 
-        # 20 ms, better spent now than when the interpreter ends
+        # the imports take 20 ms, which are better spent now than as the interpreter ends
         importlib.import_module("fgtrace._output.captured_trace")
         encoder_of(str(self.config.effective_format))
         self._pid = os.getpid()
@@ -132,7 +133,7 @@ class Trace:
             atexit.register(self._at_exit)
             try:
                 self._sampler.start()
-            except BaseException:  # the system gives no thread: nothing is left behind
+            except BaseException:  # the system may give no thread: leave nothing behind
                 self._sampler = None
                 atexit.unregister(self._at_exit)
                 self._sink.abandon()
@@ -141,13 +142,13 @@ class Trace:
 
     def stop(self, *, progress: Callable[[int, int], None] | None = None) -> None:
         """
-        Stop, and write the trace.
+        Stop the trace, and write its file.
 
         Args:
-            progress: called with the observations written and their total, now and then.
+            progress: called now and then, with the observations written and their total.
 
         Raises:
-            TraceStateError: it is not running.
+            TraceStateError: the trace is not running.
             SinkError: the destination could not be opened or written.
         """
         sampler = self._finish()
@@ -156,7 +157,8 @@ class Trace:
 
     def report(self, **asked: Any) -> Report:
         """
-        Where the time went: while it runs what was recorded so far, afterwards what was written.
+        Return where the time went: of a running trace from what was recorded so far, afterwards from its
+        file.
 
             with fgtrace.trace("job.json") as trace:
                 work()
@@ -166,9 +168,9 @@ class Trace:
             asked: see `fgtrace.reports.Ask`.
 
         Raises:
-            ConfigError: a value is not allowed, or there is no such task.
-            TraceStateError: it was not started, or wrote no file of a format that can be read back.
-            OSError, TraceFormatError: its file cannot be read any more.
+            ConfigError: a value is not allowed, or the task does not exist.
+            TraceStateError: the trace was not started, or its file has a format that cannot be read back.
+            OSError, TraceFormatError: the file cannot be read any more.
         """
         from fgtrace._output.live_report import of_captured, of_file
 
@@ -176,13 +178,16 @@ class Trace:
             return of_file(self.config, asked)
         sampler = self._sampler
         if sampler is None or os.getpid() != self._pid:
-            raise TraceStateError("this trace does not run, nor did it: there is nothing to report")
+            raise TraceStateError(
+                "this trace is not running in this process, and has written no file: nothing to report"
+            )
         recording, end = sampler.snapshot()
         return of_captured(self._captured(sampler)._replace(recording=recording, end=end), asked)
 
     def _stop_and_report(self, progress: Callable[[int, int], None], most: int) -> Report | None:
         """
-        As `stop`, with what there is to report; None: no states, or more than ``most`` was observed.
+        Stop as `stop` does, and return a report; None: the trace has no states, or more than ``most``
+        observations.
         """
         from fgtrace._output.live_report import of_captured
 
@@ -197,11 +202,12 @@ class Trace:
 
     def _capture(self) -> CapturedTrace | None:
         """
-        Stop, and write nothing: who calls this writes what was recorded, and closes the recording. None: this
-        is a child process.
+        Stop the trace without writing it, and return what it recorded; None: this is a child process.
+
+        The caller writes it, and closes its recording.
 
         Raises:
-            TraceStateError: it is not running.
+            TraceStateError: the trace is not running.
         """
         sampler = self._finish()
         if sampler is None:
@@ -212,10 +218,10 @@ class Trace:
 
     def abandon(self) -> None:
         """
-        Stop, and write nothing; the destination is as before.
+        Stop the trace and discard what it recorded; the destination stays as it was.
 
         Raises:
-            TraceStateError: it is not running.
+            TraceStateError: the trace is not running.
         """
         captured = self._capture()
         if captured is not None:
@@ -224,13 +230,13 @@ class Trace:
     @property
     def seconds(self) -> float:
         """
-        How long it has been running, or ran; 0 before `start`.
+        Return how long the trace has been running, or ran; 0 before `start`.
         """
         return self._sampler.now() / 1e9 if self._sampler is not None else self._seconds
 
     def _finish(self) -> Sampler | None:
         """
-        End the sampling; None in a child process, which has no sampler.
+        End the sampling and return the sampler; None in a child process, which has none.
         """
         sampler, self._sampler = self._sampler, None
         if sampler is None:
@@ -262,16 +268,16 @@ class Trace:
                 atexit.unregister(self._at_exit)
 
     def _captured(self, sampler: Sampler) -> CapturedTrace:
-        from fgtrace._output.captured_trace import CapturedTrace  # imported by `start`
+        from fgtrace._output.captured_trace import CapturedTrace  # `start` has imported it
 
         about = metadata(self.config, sampler, self._pid, self._began)
         return CapturedTrace(sampler.recording, self.config, sampler.end, self._pid, about)
 
     def _at_exit(self) -> None:
         """
-        The interpreter ends: write the trace, or let the writer end. Another thread may just be starting it.
+        Write the trace as the interpreter ends, or wait for the thread that is writing it.
         """
-        with self._busy:
+        with self._busy:  # another thread may just be starting the trace
             pass
         with suppress(TraceStateError):
             self._quietly(self.stop)
@@ -280,12 +286,12 @@ class Trace:
 
     def _quietly(self, do: Callable[[], None]) -> None:
         """
-        Do it where an error has nowhere to go but the log.
+        Call a function whose `SinkError` nobody could handle, and log that.
         """
         try:
             do()
         except SinkError as error:
-            import logging  # costs 10 ms to import, and is needed when something failed
+            import logging  # the import takes 10 ms, and only a failure needs it
 
             logging.getLogger("fgtrace").warning("%s", error)
 
@@ -321,9 +327,9 @@ class Trace:
             async def handler(request): ...
 
         Raises:
-            TypeError: it is a generator function: its body does not run while it is called.
+            TypeError: the function is a generator function, whose body does not run while it is called.
         """
-        import inspect  # costs 15 ms to import, and only decorators need it
+        import inspect  # the import takes 15 ms, and only decorators need it
 
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
