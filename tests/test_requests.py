@@ -28,7 +28,7 @@ from fgtrace._sampling.collect import requests as _requests
 from fgtrace._session.flight_recorder import FlightRecorder
 from fgtrace._timeline.request_slices import RequestSlices
 from fgtrace._timeline.slice_builder import SliceBuilder
-from fgtrace._timeline.stack_resolver import Resolver
+from fgtrace._timeline.stack_resolver import StackResolver
 from live import SECONDS, Live, live
 from reading import Row, Trace
 
@@ -401,7 +401,7 @@ def drawn(
     """
     recording = Recording()
     recording.requests += requests
-    resolver = Resolver(recording, Options())
+    resolver = StackResolver(recording, Options())
     outer = RequestSlices(recording).outer(0, resolver)
     builder = SliceBuilder(TRACK, by_time=by_time, outer=outer)
     found: list[int] = []

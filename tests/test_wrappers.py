@@ -17,7 +17,7 @@ from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._output.transfer import pack_trace, unpack_trace
 from fgtrace._recording.recording import OFFSET_BITS, Recording
 from fgtrace._recording.wrappers import wrapper, wraps_of
-from fgtrace._timeline.stack_resolver import Resolver
+from fgtrace._timeline.stack_resolver import StackResolver
 
 
 def function(name: str) -> Any:
@@ -41,7 +41,7 @@ def shown(recording: Recording, stack: int) -> list[str]:
     """
     The functions of a stack that a trace shows.
     """
-    located = Resolver(recording, Options()).visible(recording.elements(stack))
+    located = StackResolver(recording, Options()).visible(recording.elements(stack))
     return [recording.codes[code].name.qualname for code, _ in located]
 
 

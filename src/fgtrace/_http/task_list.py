@@ -24,7 +24,7 @@ from fgtrace._sampling.collect.requests import open_requests_now
 from fgtrace._sampling.collect.task_discovery import LoopFinder
 from fgtrace._sampling.collect.tasks import TaskCollector, no_reference
 from fgtrace._sampling.stats import Stats, note_failure
-from fgtrace._timeline.stack_resolver import Resolver
+from fgtrace._timeline.stack_resolver import StackResolver
 from fgtrace._timeline.tracks import loop_name, loop_order, natural_key
 
 __all__ = ["Call", "RequestNow", "TaskInspector", "TaskNow", "as_json", "as_text"]
@@ -113,7 +113,7 @@ class _Snapshot(TaskCollector):
         loops = {index: loop_name(place, recording.loops[index].thread) for index, place in order.items()}
         awaited = self._awaited(rows)
         requests = self._requests()
-        resolver = Resolver(recording, options)
+        resolver = StackResolver(recording, options)
         found = []
         for track in sorted(
             rows,

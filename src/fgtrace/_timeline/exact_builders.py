@@ -16,7 +16,7 @@ from fgtrace._recording.recording import EMPTY, GONE, CallbackEntry
 from fgtrace._recording.step_records import SOURCES
 from fgtrace._timeline.request_slices import OuterStacks
 from fgtrace._timeline.slice_builder import SliceBuilder
-from fgtrace._timeline.stack_resolver import DrawnStack, Resolver, frame_name
+from fgtrace._timeline.stack_resolver import DrawnStack, StackResolver, frame_name
 from fgtrace._timeline.step_stacks import StepStacks
 
 __all__ = ["CallbackBuilder", "LoopBuilder", "TaskBuilder", "TaskStep", "ThreadBuilder"]
@@ -77,7 +77,7 @@ class TaskBuilder:
         self._samples: array[int] = array("q")
         self._done = array("q")
 
-    def sample(self, time: int, stack: int, detail: int) -> None:
+    def add_running_sample(self, time: int, stack: int, detail: int) -> None:
         """
         Add a sample in which the task ran: it belongs to the step that is noted next.
         """
@@ -90,7 +90,7 @@ class TaskBuilder:
                 kept.extend(self._samples[place : place + _SAMPLE])
             self._samples = kept
 
-    def seen(self, time: int, stack: int, detail: int) -> array[int]:
+    def add_suspended_sample(self, time: int, stack: int, detail: int) -> array[int]:
         """
         Add a sample in which the task was suspended, before the first step that is known.
         """
@@ -99,7 +99,7 @@ class TaskBuilder:
             self._suspended(max(time, self._since) if self._builder.drawn else self._since, stack, detail)
         return self._drain()
 
-    def step(self, step: TaskStep, stack: int, detail: int) -> array[int]:
+    def add_step(self, step: TaskStep, stack: int, detail: int) -> array[int]:
         """
         Add a step, after which the task suspended with this stack and detail; `GONE`: it ended.
         """
@@ -166,7 +166,7 @@ class ThreadBuilder:
     """
 
     def __init__(
-        self, track: Track, resolver: Resolver, *, by_time: bool = False, outer: OuterStacks = ()
+        self, track: Track, resolver: StackResolver, *, by_time: bool = False, outer: OuterStacks = ()
     ) -> None:
         self.track = track
         self.remembered: list[tuple[int, int]] = []
@@ -177,7 +177,7 @@ class ThreadBuilder:
         self._depth = 0
         self._since = 0
 
-    def row(self, time: int, stack: int, drawn: DrawnStack, depth: int) -> array[int]:
+    def add_observation(self, time: int, stack: int, drawn: DrawnStack, depth: int) -> array[int]:
         """
         Add an observation; for ``drawn`` and ``depth`` see `SliceBuilder.advance`.
         """
@@ -227,14 +227,14 @@ class LoopBuilder:
     Makes the slices of an event loop: busy with handles, or in its selector and its own bookkeeping.
     """
 
-    def __init__(self, track: Track, resolver: Resolver) -> None:
+    def __init__(self, track: Track, resolver: StackResolver) -> None:
         self.track = track
         self._resolver = resolver
         self._select = resolver.shared_frame(Frame("select", "loop")).number
         self._busy_since = self._last = track.start
         self._handles = 0
 
-    def handle(self, start: int, end: int) -> array[int]:
+    def add_handle(self, start: int, end: int) -> array[int]:
         """
         Add a handle that the loop ran.
         """
@@ -270,12 +270,12 @@ class CallbackBuilder:
     Makes the slices of the callbacks of an event loop that are not steps of tasks.
     """
 
-    def __init__(self, track: Track, resolver: Resolver) -> None:
+    def __init__(self, track: Track, resolver: StackResolver) -> None:
         self.track = track
         self._resolver = resolver
         self._last = track.start
 
-    def callback(self, start: int, end: int, entry: CallbackEntry, source: int) -> array[int]:
+    def add_callback(self, start: int, end: int, entry: CallbackEntry, source: int) -> array[int]:
         """
         Add a callback that the loop ran.
         """

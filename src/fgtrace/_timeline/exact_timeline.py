@@ -25,12 +25,12 @@ from fgtrace._timeline.exact_builders import (
     TaskStep,
     ThreadBuilder,
 )
-from fgtrace._timeline.stack_resolver import Resolver
+from fgtrace._timeline.stack_resolver import StackResolver
 from fgtrace._timeline.step_stacks import StepStacks
 from fgtrace._timeline.tracks import Tracks
 from fgtrace._timeline.wakers import Wakers
 
-__all__ = ["ExactDrawing"]
+__all__ = ["ExactTimeline"]
 
 #: Flags that are kept; a very low threshold would give one for each step.
 MOST_INSTANTS = 10_000
@@ -41,7 +41,7 @@ _ROW, _STEP, _COLLECTION = range(3)
 _TrackSlices = tuple[Track, "array[int]"]  # a text, since `array` takes no parameters in 3.11
 
 
-class ExactDrawing:
+class ExactTimeline:
     """
     Makes the slices of a recording in which some loops have exact awaits.
 
@@ -57,7 +57,7 @@ class ExactDrawing:
     """
 
     def __init__(
-        self, recording: Recording, options: Options, tracks: Tracks, resolver: Resolver, end: int
+        self, recording: Recording, options: Options, tracks: Tracks, resolver: StackResolver, end: int
     ) -> None:
         self.instants: list[Instant] = []
         self._recording = recording
@@ -158,11 +158,11 @@ class ExactDrawing:
         if isinstance(builder, ThreadBuilder):
             drawn = self._resolver.drawn_stack(builder.track.kind, stack, detail)
             depth = self._tracks.requests.depth(track, stack)
-            return [(builder.track, builder.row(time, stack, drawn, depth))]
+            return [(builder.track, builder.add_observation(time, stack, drawn, depth))]
         if detail in self._running:
-            builder.sample(time, stack, detail)
+            builder.add_running_sample(time, stack, detail)
             return ()
-        return [(builder.track, builder.seen(time, stack, detail))]
+        return [(builder.track, builder.add_suspended_sample(time, stack, detail))]
 
     def _step(self, step: StepRecord) -> Iterable[_TrackSlices]:
         start, end, ready, track, waker, stack, detail = step
@@ -177,11 +177,11 @@ class ExactDrawing:
         if end - start >= self._slow:
             self._flag_blocked(builder.track, start, end, builder.most_seen(end))
         woken_by = self._wakers.name(waker, ready) if ready >= 0 else ""
-        found = [(builder.track, builder.step(TaskStep(start, end, ready, woken_by), stack, detail))]
+        found = [(builder.track, builder.add_step(TaskStep(start, end, ready, woken_by), stack, detail))]
         if stack == GONE:
             self._finish(builder, end)
         loop = self._loops[self._recording.tracks[track].loop]
-        return [*found, (loop.track, loop.handle(start, end))]
+        return [*found, (loop.track, loop.add_handle(start, end))]
 
     def _callback(
         self, loop: int, start: int, end: int, function: int, source: int
@@ -192,8 +192,8 @@ class ExactDrawing:
         if end - start >= self._slow:
             self._flag_blocked(builder.track, start, end, self._stack_of_thread(loop, start, end))
         self._wakers.add_callback(loop, start, end, function)
-        drawn = builder.callback(start, end, self._recording.callbacks[function], source)
-        return [(builder.track, drawn), (self._loops[loop].track, self._loops[loop].handle(start, end))]
+        drawn = builder.add_callback(start, end, self._recording.callbacks[function], source)
+        return [(builder.track, drawn), (self._loops[loop].track, self._loops[loop].add_handle(start, end))]
 
     def _collection(self, event: tuple[int, Collection | None, int]) -> Iterable[_TrackSlices]:
         time, collection, thread = event

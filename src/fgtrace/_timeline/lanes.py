@@ -258,8 +258,8 @@ class _DrawingWithLanes:
     def begins_and_ends(self) -> Iterator[BeginEnd]:
         writers = [_LaneWriter(lane) for lane in self._lanes]
         places = {
-            task.id: (each, place)
-            for each, lane in zip(writers, self._lanes, strict=True)
+            task.id: (writer, place)
+            for writer, lane in zip(writers, self._lanes, strict=True)
             for place, task in enumerate(lane.tasks)
         }
         make = tuple.__new__  # as in `slices`
@@ -270,11 +270,11 @@ class _DrawingWithLanes:
                 if track.id not in self._undrawn:
                     yield each
                 continue
-            lane, place = found
-            if place != lane.current:
-                yield from lane.until(place)
-            lane.open += -1 if frame is None else 1
-            yield make(BeginEnd, (lane.track, time, frame))
+            writer, place = found
+            if place != writer.current:
+                yield from writer.until(place)
+            writer.open += -1 if frame is None else 1
+            yield make(BeginEnd, (writer.track, time, frame))
         yield from chain.from_iterable(each.until(each.last) for each in writers)
 
     def flows(self) -> Iterator[Flow]:

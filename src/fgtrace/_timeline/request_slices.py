@@ -15,11 +15,11 @@ from collections.abc import Sequence
 
 from fgtrace._model.values import Frame, Request
 from fgtrace._recording.recording import Recording
-from fgtrace._timeline.stack_resolver import DrawnStack, Resolver
+from fgtrace._timeline.stack_resolver import DrawnStack, StackResolver
 
 __all__ = ["OuterStacks", "RequestSlices"]
 
-#: By time (ns): from then on these are the outermost frames of a track.
+#: Times (ns), each with the frames that are a track's outermost ones from then on.
 OuterStacks = Sequence[tuple[int, DrawnStack]]
 
 
@@ -71,9 +71,9 @@ class RequestSlices:
             found = self._depths[stack] = sum(codes[code].wraps == "request" for code, _ in elements)
         return found
 
-    def outer(self, track: int, resolver: Resolver) -> OuterStacks:
+    def outer(self, track: int, resolver: StackResolver) -> OuterStacks:
         """
-        Return the stacks of requests that surround those of a track, by time.
+        Return the frames of requests outside a track's own stacks, by time.
         """
         requests = self._by_track.get(track)
         if not requests:

@@ -51,7 +51,7 @@ class SliceBuilder:
     Args:
         track: the track.
         by_time: whether slices leave the queue while they are open; see the module.
-        outer: the stacks that surround those of the track, by time.
+        outer: the frames outside the track's own stacks (requests), by time.
     """
 
     __slots__ = ("by_time", "changes", "depth", "drawn", "inner", "open", "outer", "queue", "track")
@@ -74,8 +74,8 @@ class SliceBuilder:
 
         Args:
             time: ns.
-            drawn: the stack, within ``outer``; empty: the track shows nothing.
-            depth: the stack is shown only while at least this many outer frames surround it.
+            drawn: the stack, without ``outer``; empty: the track shows nothing.
+            depth: the stack is shown only while there are at least this many outer frames.
         """
         if not (self.outer or self.changes):
             return self._draw(time, drawn)
@@ -92,8 +92,8 @@ class SliceBuilder:
 
     def _comes_later(self) -> bool:
         """
-        Return whether the outer frames that surround the stack begin later: the sample of a late tick is
-        noted as of when the tick was due.
+        Return whether the outer frames of the stack begin later: the sample of a late tick is noted as of
+        when the tick was due.
         """
         return self.depth > len(self.outer) and bool(self.changes) and len(self.changes[-1][1]) >= self.depth
 

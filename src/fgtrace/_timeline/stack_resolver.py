@@ -22,7 +22,7 @@ from fgtrace._model.values import Frame, FrameName, Waiter
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import Recording
 
-__all__ = ["DEEPEST", "DrawnFrame", "DrawnStack", "Resolver", "frame_name"]
+__all__ = ["DEEPEST", "DrawnFrame", "DrawnStack", "StackResolver", "frame_name"]
 
 #: Viewers nest 512 slices and show far fewer.
 DEEPEST = 128
@@ -46,6 +46,7 @@ class DrawnFrame(NamedTuple):
     number: int
 
 
+#: The frames that a track shows, outermost first.
 DrawnStack = tuple[DrawnFrame, ...]
 #: The index of a function's code, and the offset of an instruction.
 Located = tuple[int, int]
@@ -58,7 +59,7 @@ def frame_name(name: FrameName) -> str:
     return f"{name.module}.{name.qualname}" if name.module else name.qualname
 
 
-class Resolver:
+class StackResolver:
     """
     Makes the drawn stack of an observation.
 
@@ -103,14 +104,14 @@ class Resolver:
     def _make(self, kind: str, stack: int, detail: int) -> DrawnStack:
         whole = self._recording.elements(stack)
         located = self.visible(whole)
-        wait = self._recording.waiters[detail] if kind == "task" else Waiter("running")
+        waiter = self._recording.waiters[detail] if kind == "task" else Waiter("running")
         at_leaf = located[-1:] == whole[-1:]  # else the leaf is the tracer's own
-        callee = self._callee(located) if at_leaf and wait.kind == "running" else ""
+        callee = self._callee(located) if at_leaf and waiter.kind == "running" else ""
         verdict = self._verdict(kind, tuple(code for code, _ in located), callee, detail)
         frames = self.drawn_frames(located)
         if callee:
             frames.append(self.shared_frame(Frame(callee, "native")))
-        return self.with_state(frames, self._state(verdict, located, wait))
+        return self.with_state(frames, self._state(verdict, located, waiter))
 
     def drawn_frames(self, located: list[Located]) -> list[DrawnFrame]:
         """
@@ -216,10 +217,10 @@ class Resolver:
         frame = Frame(f"<{len(frames) - head - tail} frames elided>", "elided")
         return [*frames[:head], self.shared_frame(frame), *frames[-tail:]]
 
-    def _state(self, verdict: Verdict, located: list[Located], wait: Waiter) -> Frame:
+    def _state(self, verdict: Verdict, located: list[Located], waiter: Waiter) -> Frame:
         args: list[tuple[str, str | int]] = [("on", verdict.on)] if verdict.on else []
-        if wait.task >= 0:
-            args.append(("task", self._recording.tracks[wait.task].name))
+        if waiter.task >= 0:
+            args.append(("task", self._recording.tracks[waiter.task].name))
         if verdict.site < 0 or verdict.site >= len(located):
             return Frame(verdict.state, "state", args=tuple(args))
         site = self.frames[self._drawn_frame(located[verdict.site]).number]

@@ -11,7 +11,14 @@ from __future__ import annotations
 from fgtrace._model.states import RUNNABLE, RUNNING
 from fgtrace._model.values import Frame, FrameName
 from fgtrace._recording.recording import EMPTY, GONE, Recording
-from fgtrace._timeline.stack_resolver import MOST_KEPT, DrawnFrame, DrawnStack, Located, Resolver, frame_name
+from fgtrace._timeline.stack_resolver import (
+    MOST_KEPT,
+    DrawnFrame,
+    DrawnStack,
+    Located,
+    StackResolver,
+    frame_name,
+)
 
 __all__ = ["StepStacks"]
 
@@ -32,7 +39,7 @@ class StepStacks:
         resolver: finds names and lines of their frames.
     """
 
-    def __init__(self, recording: Recording, resolver: Resolver) -> None:
+    def __init__(self, recording: Recording, resolver: StackResolver) -> None:
         self._recording = recording
         self._resolver = resolver
         self._kept: dict[tuple[str, int, int], DrawnStack] = {}

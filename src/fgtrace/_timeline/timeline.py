@@ -15,10 +15,10 @@ from fgtrace._model.drawing import FOREVER, BeginEnd, begins_and_ends
 from fgtrace._model.values import LOCK_HELD, Counter, Flow, Frame, Instant, Slice, Track
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import GONE, Recording
-from fgtrace._timeline.exact_timeline import ExactDrawing
+from fgtrace._timeline.exact_timeline import ExactTimeline
 from fgtrace._timeline.identical_tasks import groups_of_identical_tasks
 from fgtrace._timeline.slice_builder import BEGUN, OPEN, SliceBuilder
-from fgtrace._timeline.stack_resolver import Resolver
+from fgtrace._timeline.stack_resolver import StackResolver
 from fgtrace._timeline.tracks import LOOP_PID, loop_order, make_tracks
 
 __all__ = ["Timeline"]
@@ -49,8 +49,8 @@ class Timeline:
         self._recording = recording
         self._first: dict[int, int] = {}
         self._progress: Callable[[int, int], None] | None = None
-        self._resolver = Resolver(recording, options)
-        self._exact: ExactDrawing | None = None
+        self._resolver = StackResolver(recording, options)
+        self._exact: ExactTimeline | None = None
         self.options = options
         self._found = found
 
@@ -163,7 +163,7 @@ class Timeline:
 
     def _draw(self, *, by_time: bool) -> Iterator[tuple[Track, array[int]]]:
         if self._found.loops or self._recording.collections:
-            self._exact = ExactDrawing(self._recording, self.options, self._found, self._resolver, self.end)
+            self._exact = ExactTimeline(self._recording, self.options, self._found, self._resolver, self.end)
             yield from self._exact.ready_slices(self._progress, by_time=by_time)
             return
         builders: dict[int, SliceBuilder] = {}

@@ -18,7 +18,7 @@ from fgtrace._recording.step_records import CALLBACK
 from fgtrace._sampling.collect.await_chain import Walker
 from fgtrace._sampling.collect.requests import open_requests_now
 from fgtrace._sampling.stats import Stats, note_failure
-from fgtrace._timeline.stack_resolver import Resolver, frame_name
+from fgtrace._timeline.stack_resolver import StackResolver, frame_name
 
 __all__ = ["Culprit", "of_error", "of_frame", "of_task", "who_held"]
 
@@ -153,7 +153,7 @@ def _where(captured: CapturedTrace, seen: list[_StackKey], stacks: dict[_StackKe
     if not seen:
         return ""
     track, stack, detail = max(seen, key=stacks.__getitem__)
-    resolver = Resolver(captured.recording, captured.options)
+    resolver = StackResolver(captured.recording, captured.options)
     return _chain(
         [
             resolver.frames[step.number]
@@ -168,7 +168,7 @@ def of_task(task: Any, options: Options) -> Culprit:
     """
     scratch = Recording()
     elements, _ = Walker(scratch).chain(task.get_coro())
-    resolver = Resolver(scratch, options)
+    resolver = StackResolver(scratch, options)
     waiter = scratch.intern_waiter(Waiter("future"))
     stack = resolver.drawn_stack("task", scratch.intern_stack(elements), waiter)
     requests = open_requests_now(lambda each: 0 if each is task else -1, partial(note_failure, Stats()))
