@@ -30,15 +30,15 @@ async def measure(count: int, looks: int, core: str) -> tuple[float, float]:
     await asyncio.sleep(0)
     options = fgtrace.Config(hz=1, max_overhead=1.0)
     if core == "c":
-        look = CoreSampler(options)._core.look
+        tick = CoreSampler(options)._core.tick
     else:
         sampler = PythonSampler(options)
         sampler.ticker.restart()
-        look = sampler.tick
+        tick = sampler.tick
     costs = []
     for number in range(looks):
         began = time.perf_counter_ns()
-        look(number * 10_000_000)
+        tick(number * 10_000_000)
         costs.append((time.perf_counter_ns() - began) / 1000)
     event.set()
     await asyncio.gather(*tasks)

@@ -70,10 +70,10 @@ def _watched_types() -> list[type]:
     Types whose instances the C core is told of as they are freed, once traces that are garbage are gone.
     """
     core = sys.modules.get("fgtrace._core")
-    if core is None or not core.watches_frees(asyncio.Task):
+    if core is None or not core.watches_freed_tasks(asyncio.Task):
         return []
     gc.collect()
-    return [asyncio.Task] if core.watches_frees(asyncio.Task) else []
+    return [asyncio.Task] if core.watches_freed_tasks(asyncio.Task) else []
 
 
 def _house() -> dict[str, Any]:

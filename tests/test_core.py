@@ -372,7 +372,7 @@ def test_calibration_fails(
         Core=real.Core,
         constants=real.constants,
         newest_task=real.newest_task,
-        words=lambda each: lie(real.words(each)),
+        memory_words=lambda each: lie(real.memory_words(each)),
     )
     monkeypatch.setattr(_core_sampler, "load_core", lambda: liar)
     monkeypatch.setattr(_native, "_found", {})
@@ -544,10 +544,10 @@ def _resident() -> int:
 
 
 def _drain(core: Any) -> None:
-    core.take_rows()
-    core.take_counters()
-    core.take_notes()
-    core.take_asks()
+    core.drain_rows()
+    core.drain_counters()
+    core.drain_notes()
+    core.drain_questions()
 
 
 @only_c
@@ -574,10 +574,10 @@ def test_no_leak(core: str) -> None:
             watched[:] = map(weakref.ref, (*futures, *tasks, orphan))
             del orphan
             for _ in range(25):
-                c.look(next(times) * 1000)
+                c.tick(next(times) * 1000)
             await asyncio.sleep(0)
             for _ in range(25):
-                c.look(next(times) * 1000)
+                c.tick(next(times) * 1000)
             for future in futures:
                 future.set_result(None)
             await asyncio.gather(*tasks)
@@ -613,8 +613,8 @@ def test_functions_are_kept_with_the_recording_only(core: str) -> None:
     codes: list[weakref.ref[Any]] = []
     modules: list[weakref.ref[Any]] = []
     for number in range(200):
-        space: dict[str, Any] = {"__name__": f"module {number}", "look": c.look}
-        exec(f"def function(now, held):\n    look(now)\nclass Held: pass", space)  # noqa: F541, S102
+        space: dict[str, Any] = {"__name__": f"module {number}", "tick": c.tick}
+        exec(f"def function(now, held):\n    tick(now)\nclass Held: pass", space)  # noqa: F541, S102
         held = space["Held"]()
         space["function"](number, held)
         codes.append(weakref.ref(space["function"].__code__))
@@ -646,7 +646,7 @@ looks = []
 def look(now):  # with no check of the interpreter's between the look and what says that it is over
     gc.disable()
     gc.set_threshold(1, 1, 1)
-    steps = gc.enable, partial(looks.append, 1), partial(core.look, now), looks.clear, gc.disable
+    steps = gc.enable, partial(looks.append, 1), partial(core.tick, now), looks.clear, gc.disable
     list(map(operator.call, steps))
 async def lost(future, knot):
     await future
@@ -668,7 +668,7 @@ DIRECTLY = {
             for number in range(50):
                 await make_lost(asyncio.Future)
                 look(number)
-                core.take_asks()
+                core.drain_questions()
                 gc.collect()
         asyncio.run(main())
     """,
@@ -676,14 +676,14 @@ DIRECTLY = {
         async def main():
             for number in range(3000):
                 await make_lost(Uncommon)
-                core.look(number)
+                core.tick(number)
                 kept = tuple(range(number % 19 + 1))
                 collect_soon()
-                for _, task, waiter, *_ in core.take_asks():
+                for _, task, waiter, *_ in core.drain_questions():
                     assert not task.done() and repr(task)
                     assert waiter is None or not waiter.done()
                 gc.disable()
-                core.take_notes()
+                core.drain_notes()
         asyncio.run(main())
     """,
     "a-class-with-an-odd-module": """
@@ -692,10 +692,10 @@ DIRECTLY = {
             future = odd()
             task = asyncio.create_task(lost(future, None))
             await asyncio.sleep(0)
-            core.look(1)
+            core.tick(1)
             future.set_result(None)
             await task
-            assert all(note[5] is None or note[5].isprintable() for note in core.take_notes())
+            assert all(note[5] is None or note[5].isprintable() for note in core.drain_notes())
         asyncio.run(main())
     """,
 }

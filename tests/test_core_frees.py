@@ -50,7 +50,7 @@ class Looks:
 
     def _until(self, is_done: Callable[[dict[str, Any]], bool]) -> None:
         while True:
-            self.core.look(next(self._times))
+            self.core.tick(next(self._times))
             if is_done(self.core.stats()):
                 break
 
@@ -347,7 +347,7 @@ def test_ends_among_many(looks: Looks) -> None:
         await asyncio.sleep(0)
         for _ in range(10):
             looks.look()
-        assert looks.core.marks_serve()
+        assert looks.core.marks_suffice()
         await collect(orphans)
         looks.look()
         looks.core.mark_steps(False)
@@ -362,7 +362,7 @@ def words() -> tuple[int, ...]:
     """
     What the type of tasks consists of, but for its count of references.
     """
-    found: tuple[int, ...] = load_core().words(asyncio.Task)[1:]
+    found: tuple[int, ...] = load_core().memory_words(asyncio.Task)[1:]
     return found
 
 
@@ -376,12 +376,12 @@ def test_type_is_as_before(core: str) -> None:
     before = words()
     first, second = Looks(), Looks()
     exchanged = {place for place, word in enumerate(words()) if word != before[place]}
-    assert load_core().watches_frees(asyncio.Task)
+    assert load_core().watches_freed_tasks(asyncio.Task)
     assert len(exchanged) == 1
     first.core.close()
-    assert load_core().watches_frees(asyncio.Task)
+    assert load_core().watches_freed_tasks(asyncio.Task)
     second.core.close()
-    assert not load_core().watches_frees(asyncio.Task)
+    assert not load_core().watches_freed_tasks(asyncio.Task)
     assert words() == before
 
 
@@ -396,7 +396,7 @@ def test_dropped_core(core: str) -> None:
         looks.look()
         del looks
         gc.collect()
-        assert not load_core().watches_frees(asyncio.Task)
+        assert not load_core().watches_freed_tasks(asyncio.Task)
         silence()
         drop(tasks)
 
@@ -415,15 +415,15 @@ async def main():
     trace = fgtrace.trace("t.json", hz=1000).start()
     while trace._sampler.taken < 5:
         await asyncio.sleep(0.01)
-    here = _core.watches_frees(asyncio.Task)
+    here = _core.watches_freed_tasks(asyncio.Task)
     child = os.fork()
     tasks.clear()
     loop._scheduled.clear()
     gc.collect()
     if child == 0:
         asyncio.run(asyncio.wait_for(asyncio.sleep(0), 60))
-        os._exit(_core.watches_frees(asyncio.Task))
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), here == _core.watches_frees(asyncio.Task))
+        os._exit(_core.watches_freed_tasks(asyncio.Task))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), here == _core.watches_freed_tasks(asyncio.Task))
     await asyncio.sleep(0.05)
     trace.stop()
 asyncio.run(main())

@@ -252,7 +252,7 @@ def test_uvloop_is_marked(tmp_path: Path, read_trace: Reader) -> None:
                 await group.create_task(busy(), name="busy")
                 sampler = trace._sampler
                 assert isinstance(sampler, CoreSampler)
-                found: bool = sampler._core.marks_serve()
+                found: bool = sampler._core.marks_suffice()
             event.set()
         return found
 

@@ -89,7 +89,7 @@ pay(Clock *clock, int64_t cost)
 }
 
 static void
-take(Clock *clock)
+sample(Clock *clock)
 {
     int wanted = WANTED;
     if (!atomic_compare_exchange_strong(&clock->want, &wanted, UNDER_WAY)) {
@@ -124,7 +124,7 @@ on_call(void *argument)
         return 0;
     }
     if (clock->is_running) {
-        take(clock);
+        sample(clock);
     }
     return 0;
 }
@@ -132,20 +132,20 @@ on_call(void *argument)
 /* --- the thread, without it --- */
 
 static void
-take_myself(Clock *clock, PyThreadState **state)
+sample_with_gil(Clock *clock, PyThreadState **state)
 {
     PyEval_RestoreThread(*state);
-    take(clock);
+    sample(clock);
     *state = PyEval_SaveThread();
 }
 
 static bool
-ask(Clock *clock)
+request_sample(Clock *clock)
 {
     if (atomic_exchange(&clock->queued, 1) == 1) {
         return true; /* the one of last time is still there, and will do */
     }
-    if (ask_holder(clock->interp, clock->main_thread, on_call, clock)) {
+    if (request_call(clock->interp, clock->main_thread, on_call, clock)) {
         return true;
     }
     atomic_store(&clock->queued, 0);
@@ -153,7 +153,7 @@ ask(Clock *clock)
 }
 
 static void
-tell(Clock *clock, bool *what, pthread_cond_t *whom)
+notify(Clock *clock, bool *what, pthread_cond_t *whom)
 {
     pthread_mutex_lock(&clock->lock); /* nobody who has it waits for the GIL */
     *what = true;
@@ -178,16 +178,16 @@ tick(Clock *clock, PyThreadState **state)
         int64_t waited = now_ns() - began;
         bool is_free = !gil_is_taken(clock->interp);
         if ((is_free && was_free) || waited > PATIENCE) {
-            take_myself(clock, state);
+            sample_with_gil(clock, state);
             break;
         }
         was_free = is_free;
         if (!is_asked && !is_free) { /* where it is free, whoever comes back to it is not hurried: it shows what it did */
-            is_asked = ask(clock);
+            is_asked = request_sample(clock);
         }
         if (PY_VERSION_HEX < 0x030C0000 && !is_free && (!is_asked || waited > GRACE)) {
             hurry_holder(clock->interp);
-            take_myself(clock, state);
+            sample_with_gil(clock, state);
             break;
         }
         nap(waited > GRACE ? 5 * NAP : NAP);
@@ -233,7 +233,7 @@ run(void *argument)
     prctl(PR_SET_TIMERSLACK, 1000UL); /* of this thread: else the system wakes it up to 50 us late */
     PyGILState_STATE outer = PyGILState_Ensure();
     PyThreadState *state = PyEval_SaveThread();
-    tell(clock, &clock->is_ticking, &clock->ready);
+    notify(clock, &clock->is_ticking, &clock->ready);
     for (;;) {
         clock->aim = next_due(clock);
         bool goes_on = true;
@@ -335,7 +335,7 @@ clock_run(Clock *clock)
 void
 clock_halt(Clock *clock)
 {
-    tell(clock, &clock->is_halted, &clock->wake);
+    notify(clock, &clock->is_halted, &clock->wake);
     if (clock->is_running) {
         clock->is_running = false;
         Py_BEGIN_ALLOW_THREADS
@@ -343,7 +343,7 @@ clock_halt(Clock *clock)
         Py_END_ALLOW_THREADS
     }
     atomic_store(&clock->want, DONE);
-    tell(clock, &clock->is_over, &clock->work); /* only now: no tick comes any more */
+    notify(clock, &clock->is_over, &clock->work); /* only now: no tick comes any more */
 }
 
 int
@@ -367,5 +367,5 @@ clock_wait(Clock *clock)
 void
 clock_call(Clock *clock)
 {
-    tell(clock, &clock->is_called, &clock->work);
+    notify(clock, &clock->is_called, &clock->work);
 }

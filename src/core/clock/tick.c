@@ -8,7 +8,7 @@
 #include "tasks/rounds.h"
 
 static void
-look_at_tasks(Core *core, int64_t now)
+observe_tasks(Core *core, int64_t now)
 {
     Tasks *tasks = &core->tasks;
     if (!tasks_are_attached(tasks)) {
@@ -47,7 +47,7 @@ catch_up(Core *core, int64_t now)
 }
 
 static void
-look(Core *core, int64_t now, bool is_tick)
+run(Core *core, int64_t now, bool is_tick)
 {
     if (core->tables.is_busy || core->tables.failed) {
         return;
@@ -64,7 +64,7 @@ look(Core *core, int64_t now, bool is_tick)
         catch_up(core, now);
     }
     else if (threads_walk(&core->threads, now)) {
-        look_at_tasks(core, now);
+        observe_tasks(core, now);
         threads_note(&core->threads, now);
     }
     else {
@@ -79,7 +79,7 @@ look(Core *core, int64_t now, bool is_tick)
 void
 core_tick(Core *core, int64_t now)
 {
-    look(core, now, true);
+    run(core, now, true);
 }
 
 /* --- what the clock has done --- */
@@ -94,7 +94,7 @@ tick_of(void *of, int64_t due, int64_t now)
 static void
 catch_up_of(void *of, int64_t now)
 {
-    look(of, now, false);
+    run(of, now, false);
 }
 
 static bool
@@ -112,7 +112,7 @@ has_work_of(const void *of)
     return tasks->questions.used > 0 || tasks->foreign > 0 || tasks->wants_asyncio || tasks->is_handed_over ||
            tasks->broken != NULL || tables->failed ||
            (tasks->used > MANY_TASKS && core->exact == NULL && !tasks->is_marking && !tasks->no_marks) ||
-           tables->rows_used - tables->rows_taken > MOST_ROWS || (core->exact != NULL && core->exact->has_closed);
+           tables->rows_used - tables->rows_drained > MOST_ROWS || (core->exact != NULL && core->exact->has_closed);
 }
 
 static bool

@@ -198,7 +198,7 @@ gil_is_taken(PyInterpreterState *interp)
  * From 3.12 on the queue is the interpreter's, and any of its threads serves it. Until then only the
  * main thread does: with another one at work, nobody is asked, and `hurry_holder` helps. */
 static inline bool
-ask_holder(PyInterpreterState *interp, PyThreadState *main_thread, int (*call)(void *), void *argument)
+request_call(PyInterpreterState *interp, PyThreadState *main_thread, int (*call)(void *), void *argument)
 {
     (void)main_thread; /* until 3.11 only */
 #if PY_VERSION_HEX >= 0x030D0000
@@ -244,7 +244,7 @@ hurry_holder(PyInterpreterState *interp)
 }
 
 static inline PyObject * /* strong: the exception that is set, which is no longer */
-take_exception(void)
+fetch_exception(void)
 {
 #if PY_VERSION_HEX >= 0x030C0000
     return PyErr_GetRaisedException();
@@ -262,7 +262,7 @@ take_exception(void)
 }
 
 static inline void
-put_exception(PyObject *error) /* steals it */
+restore_exception(PyObject *error) /* steals it */
 {
 #if PY_VERSION_HEX >= 0x030C0000
     PyErr_SetRaisedException(error);

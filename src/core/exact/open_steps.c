@@ -216,7 +216,7 @@ step_leave(void *step)
 {
     OpenStep *open = step;
     int64_t end = now_ns();
-    PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
+    PyObject *error = PyErr_Occurred() ? fetch_exception() : NULL;
     ExactLoop *loop = open->loop;
     step_note_in_all(open, end);
     if (loop != NULL && exacts.wanted > 0) {
@@ -229,7 +229,7 @@ step_leave(void *step)
     }
     end_step(open);
     if (error != NULL) {
-        put_exception(error);
+        restore_exception(error);
     }
 }
 

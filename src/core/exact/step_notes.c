@@ -8,7 +8,7 @@
 #include "tasks/observe.h"
 #include "tasks/questions.h"
 
-#define MOST_ASKS 1000 /* questions that wait for Python; more are not put */
+#define MOST_QUESTIONS 1000 /* questions that wait for Python; more are not put */
 
 static void
 step_of_task(Exact *exact, Task *record, PyObject *task, Step *step)
@@ -21,16 +21,16 @@ step_of_task(Exact *exact, Task *record, PyObject *task, Step *step)
         step->stack = (uint32_t)GONE;
         return;
     }
-    QuestionKind ask = NO_QUESTION;
-    record->stack = task_chain(exact->tasks, record, task, waiter, step->end, &record->detail, &ask);
+    QuestionKind kind = NO_QUESTION;
+    record->stack = task_chain(exact->tasks, record, task, waiter, step->end, &record->detail, &kind);
     step->stack = (uint32_t)record->stack;
     step->detail = record->detail;
-    if (ask != NO_QUESTION && exact->tasks->questions.used < MOST_ASKS) {
+    if (kind != NO_QUESTION && exact->tasks->questions.used < MOST_QUESTIONS) {
         task_note_waiter(exact->tasks, record, waiter); /* the question goes by it */
-        Question *asked = question_put(exact->tasks, record, ask, NULL);
-        if (asked != NULL) {
-            asked->row = exact->steps.count | STEP_ROW;
-            asked->time = step->end;
+        Question *question = question_put(exact->tasks, record, kind, NULL);
+        if (question != NULL) {
+            question->row = exact->steps.count | STEP_ROW;
+            question->time = step->end;
         }
     }
 }

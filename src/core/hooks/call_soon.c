@@ -132,7 +132,7 @@ call_before(int *depth, PyObject *before, PyObject *loop, PyObject *const *argum
 }
 
 static void
-tell(PyObject *loop, PyObject *handle)
+notify(PyObject *loop, PyObject *handle)
 {
     if (listeners.scheduled != NULL && PyObject_TypeCheck(handle, asyncio.handle)) {
         listeners.scheduled(loop, handle);
@@ -154,7 +154,7 @@ call_soon_inner(PyObject *self, PyObject *const *arguments, Py_ssize_t count, Py
         handle = call_before(&depth, soon.inner_before, self, arguments, count, names);
     }
     if (handle != NULL && depth == 0) {
-        tell(self, handle);
+        notify(self, handle);
     }
     return handle;
 }
@@ -222,7 +222,7 @@ call_soon_outer(PyObject *self, PyObject *const *arguments, Py_ssize_t count, Py
     if (rest != NULL && queue != NULL) {
         handle = schedule(self, queue, arguments[0], rest, context);
         if (handle != NULL) {
-            tell(self, handle);
+            notify(self, handle);
         }
     }
     else if (rest != NULL) {

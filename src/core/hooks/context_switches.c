@@ -76,7 +76,7 @@ switched(PyContextEvent event, PyObject *context)
     if (event != Py_CONTEXT_SWITCHED) {
         return 0;
     }
-    PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
+    PyObject *error = PyErr_Occurred() ? fetch_exception() : NULL;
     contexts_catch_up();
     /* The one that was left just now is alive yet, for whoever left it has it; those below are entered. */
     int depth = context != Py_None ? entered.depth : 0;
@@ -88,7 +88,7 @@ switched(PyContextEvent event, PyObject *context)
         enter(context);
     }
     if (error != NULL) {
-        put_exception(error);
+        restore_exception(error);
     }
     return 0;
 }

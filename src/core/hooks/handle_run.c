@@ -51,7 +51,7 @@ failed(PyObject *handle)
     if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
         return NULL;
     }
-    PyObject *error = take_exception();
+    PyObject *error = fetch_exception();
     PyObject *handled = PyErr_GetHandledException();
     PyErr_SetHandledException(error); /* what ``sys.exception()`` gives within an ``except`` */
     PyObject *result = PyObject_CallFunctionObjArgs(asyncio.report, handle, error, NULL);

@@ -7,27 +7,27 @@
 #include "tasks/waiters.h"
 
 static PyObject *
-take_asks(Core *self, PyObject *Py_UNUSED(ignored))
+drain_questions(Core *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *list = PyList_New(0); /* first: it may collect, and another tick may come */
     Array questions = self->tasks.questions;
     self->tasks.questions = (Array){0};
     for (size_t item = 0; item < questions.used; item++) {
-        Question *ask = &((Question *)questions.items)[item];
-        PyObject *task = weak_referent(ask->reference);
-        PyObject *waiter = ask->waiter != NULL ? weak_referent(ask->waiter) : NULL;
+        Question *question = &((Question *)questions.items)[item];
+        PyObject *task = weak_referent(question->reference);
+        PyObject *waiter = question->waiter != NULL ? weak_referent(question->waiter) : NULL;
         if (list != NULL && task != NULL && Py_REFCNT(task) > 0) {
             Py_INCREF(task); /* an allocation may collect */
             waiter = Py_NewRef(waiter != NULL && Py_REFCNT(waiter) > 0 ? waiter : Py_None);
-            PyObject *tuple = Py_BuildValue("(iNNKLI)", (int)ask->kind, task, waiter, (unsigned long long)ask->row,
-                                            (long long)ask->time, ask->track);
+            PyObject *tuple = Py_BuildValue("(iNNKLI)", (int)question->kind, task, waiter, (unsigned long long)question->row,
+                                            (long long)question->time, question->track);
             if (tuple == NULL || PyList_Append(list, tuple) < 0) {
                 Py_CLEAR(list);
             }
             Py_XDECREF(tuple);
         }
-        Py_DECREF(ask->reference);
-        Py_XDECREF(ask->waiter);
+        Py_DECREF(question->reference);
+        Py_XDECREF(question->waiter);
     }
     array_free(&questions);
     return list;
@@ -72,7 +72,7 @@ track_of(Core *self, PyObject *task)
 }
 
 static PyObject *
-foreign(Core *self, PyObject *Py_UNUSED(ignored))
+foreign_tasks(Core *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *list = PyList_New(0);
     for (size_t item = 0; list != NULL && item < self->tasks.used; item++) {
@@ -87,7 +87,7 @@ foreign(Core *self, PyObject *Py_UNUSED(ignored))
 /* --- tables, for the part of the work that Python does --- */
 
 static PyObject *
-code(Core *self, PyObject *arguments)
+intern_code(Core *self, PyObject *arguments)
 {
     PyObject *object, *module;
     if (!PyArg_ParseTuple(arguments, "O!O", &PyCode_Type, &object, &module)) {
@@ -102,7 +102,7 @@ code(Core *self, PyObject *arguments)
 }
 
 static PyObject *
-stack(Core *self, PyObject *leaf_first)
+intern_stack(Core *self, PyObject *leaf_first)
 {
     size_t start = self->walk.path.used;
     for (Py_ssize_t place = PyList_Check(leaf_first) ? PyList_GET_SIZE(leaf_first) : 0; place-- > 0;) {
@@ -129,19 +129,19 @@ observe(Core *self, PyObject *arguments)
 }
 
 static PyObject *
-new_track(Core *self, PyObject *Py_UNUSED(ignored))
+add_track(Core *self, PyObject *Py_UNUSED(ignored))
 {
     return PyLong_FromUnsignedLong(self->tables.tracks++);
 }
 
 static PyObject *
-new_wait(Core *self, PyObject *Py_UNUSED(ignored))
+add_waiter(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    return PyLong_FromUnsignedLong(self->tables.waits++);
+    return PyLong_FromUnsignedLong(self->tables.waiters++);
 }
 
 static PyObject *
-wait_number(Core *self, PyObject *arguments)
+intern_waiter(Core *self, PyObject *arguments)
 {
     unsigned int kind;
     int track;
@@ -150,17 +150,17 @@ wait_number(Core *self, PyObject *arguments)
         return NULL;
     }
     return PyLong_FromUnsignedLong(
-        waits_number(&self->tasks, kind, (PyTypeObject *)type, track < 0 ? NONE : (uint32_t)track));
+        waiter_intern(&self->tasks, kind, (PyTypeObject *)type, track < 0 ? NONE : (uint32_t)track));
 }
 
 static PyObject *
-loop_number(Core *self, PyObject *loop)
+intern_loop(Core *self, PyObject *loop)
 {
     return PyLong_FromLong(loop_index(&self->tasks.loops, loop));
 }
 
 static PyObject *
-place(Core *self, PyObject *arguments)
+set_loop_thread(Core *self, PyObject *arguments)
 {
     unsigned int index;
     unsigned long ident;
@@ -168,13 +168,13 @@ place(Core *self, PyObject *arguments)
         return NULL;
     }
     if (index < self->tasks.loops.used) {
-        loop_place(&self->tasks.loops, index, ident);
+        loop_set_thread(&self->tasks.loops, index, ident);
     }
     Py_RETURN_NONE;
 }
 
 static PyObject *
-mark(Core *self, PyObject *arguments)
+mark_code(Core *self, PyObject *arguments)
 {
     PyObject *object;
     unsigned int flags;
@@ -187,17 +187,17 @@ mark(Core *self, PyObject *arguments)
 
 PyMethodDef answer_methods[] = {
     METHOD("amend", amend, METH_VARARGS),
-    METHOD("code", code, METH_VARARGS),
-    METHOD("foreign", foreign, METH_NOARGS),
-    METHOD("loop", loop_number, METH_O),
-    METHOD("mark", mark, METH_VARARGS),
-    METHOD("new_track", new_track, METH_NOARGS),
-    METHOD("new_wait", new_wait, METH_NOARGS),
+    METHOD("intern_code", intern_code, METH_VARARGS),
+    METHOD("foreign_tasks", foreign_tasks, METH_NOARGS),
+    METHOD("intern_loop", intern_loop, METH_O),
+    METHOD("mark_code", mark_code, METH_VARARGS),
+    METHOD("add_track", add_track, METH_NOARGS),
+    METHOD("add_waiter", add_waiter, METH_NOARGS),
     METHOD("observe", observe, METH_VARARGS),
-    METHOD("place", place, METH_VARARGS),
-    METHOD("stack", stack, METH_O),
-    METHOD("take_asks", take_asks, METH_NOARGS),
+    METHOD("set_loop_thread", set_loop_thread, METH_VARARGS),
+    METHOD("intern_stack", intern_stack, METH_O),
+    METHOD("drain_questions", drain_questions, METH_NOARGS),
     METHOD("track_of", track_of, METH_O),
-    METHOD("wait_number", wait_number, METH_VARARGS),
+    METHOD("intern_waiter", intern_waiter, METH_VARARGS),
     {0},
 };

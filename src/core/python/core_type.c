@@ -17,7 +17,7 @@
 #define MOST_METHODS 64
 
 static PyObject *
-look(Core *self, PyObject *now)
+tick(Core *self, PyObject *now)
 {
     int64_t time = PyLong_AsLongLong(now);
     if (time == -1 && PyErr_Occurred()) {
@@ -47,7 +47,7 @@ wait_(Core *self, PyObject *Py_UNUSED(ignored))
 }
 
 static bool
-take_types(PyObject *tuple, PyTypeObject **types, size_t room)
+store_types(PyObject *tuple, PyTypeObject **types, size_t room)
 {
     if (!PyTuple_Check(tuple) || (size_t)PyTuple_GET_SIZE(tuple) > room) {
         PyErr_SetString(PyExc_ValueError, "a short tuple of types is wanted");
@@ -70,7 +70,7 @@ attach(Core *self, PyObject *arguments, PyObject *keywords)
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!OO!O!nnnnnnnnnpO", names, &PySet_Type, &set, &eager,
                                      &PyType_Type, &task, &PyType_Type, &future, &at.waiter, &at.coro, &at.loop,
                                      &at.name, &at.state, &at.callback, &at.callbacks, &at.node, &at.context, &labels, &ends) ||
-        !take_types(ends, self->walk.links.ends, Py_ARRAY_LENGTH(self->walk.links.ends))) {
+        !store_types(ends, self->walk.links.ends, Py_ARRAY_LENGTH(self->walk.links.ends))) {
         return NULL;
     }
     PyObject *reader = PyObject_GetAttrString(task, "_fut_waiter");
@@ -126,7 +126,7 @@ mark_steps(Core *self, PyObject *wanted)
 }
 
 static PyObject *
-marks_serve(Core *self, PyObject *Py_UNUSED(ignored))
+marks_suffice_(Core *self, PyObject *Py_UNUSED(ignored))
 {
     return PyBool_FromLong(marks_suffice(&self->tasks));
 }
@@ -213,12 +213,12 @@ core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
     self->tasks.is_wanted = tasks != 0;
     self->threads.active = Py_NewRef(active);
     self->threads.hidden = PyAnySet_Check(hidden) ? Py_NewRef(hidden) : NULL;
-    self->tables.waits = FIRST_WAIT;
+    self->tables.waiters = FIRST_WAITER;
     self->clock = clock_new(&self->tables, &self->pace, &tick_jobs, self, max_overhead);
     if (self->clock == NULL || !tables_begin(&self->tables, (size_t)most_nodes)) {
         PyErr_NoMemory();
     }
-    else if (take_types(opaque, self->walk.links.opaque, Py_ARRAY_LENGTH(self->walk.links.opaque))) {
+    else if (store_types(opaque, self->walk.links.opaque, Py_ARRAY_LENGTH(self->walk.links.opaque))) {
         return (PyObject *)self;
     }
     Py_DECREF(self);
@@ -257,9 +257,9 @@ static PyMethodDef own_methods[] = {
     METHOD("detach", detach, METH_NOARGS),
     METHOD("finish", finish, METH_NOARGS),
     METHOD("halt", halt, METH_NOARGS),
-    METHOD("look", look, METH_O),
+    METHOD("tick", tick, METH_O),
     METHOD("mark_steps", mark_steps, METH_O),
-    METHOD("marks_serve", marks_serve, METH_NOARGS),
+    METHOD("marks_suffice", marks_suffice_, METH_NOARGS),
     METHOD("note_collection", note_collection, METH_FASTCALL),
     METHOD("purge", purge, METH_NOARGS),
     METHOD("run", run, METH_NOARGS),

@@ -13,7 +13,7 @@ held(const Core *self)
 {
     const Tables *tables = &self->tables;
     return tables->nodes_used * (sizeof *tables->parents + sizeof *tables->elements + 2 * sizeof(uint32_t)) +
-           tables->codes_used * sizeof *tables->codes + self->tasks.waits.used * (sizeof(WaitKey) + 2 * sizeof(uint32_t));
+           tables->codes_used * sizeof *tables->codes + self->tasks.waiters.used * (sizeof(WaiterKey) + 2 * sizeof(uint32_t));
 }
 
 static PyObject *
@@ -28,7 +28,7 @@ stats(Core *self, PyObject *Py_UNUSED(ignored))
         (unsigned long long)self->tables.cut, "rows", (unsigned long long)self->tables.rows_used, "broken",
         self->tasks.broken, "failed", self->tables.failed ? Py_True : Py_False, "behind",
         self->tasks.is_behind ? Py_True : Py_False, "pending",
-        (unsigned long long)(self->tables.rows_used - self->tables.rows_taken), "tasks",
+        (unsigned long long)(self->tables.rows_used - self->tables.rows_drained), "tasks",
         (Py_ssize_t)self->tasks.used, "held", (Py_ssize_t)held(self));
 }
 
@@ -43,10 +43,10 @@ keep_lateness(Core *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-take_rows(Core *self, PyObject *Py_UNUSED(ignored))
+drain_rows(Core *self, PyObject *Py_UNUSED(ignored))
 {
     Tables *tables = &self->tables;
-    size_t count = tables->rows_used - tables->rows_taken;
+    size_t count = tables->rows_used - tables->rows_drained;
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(count * sizeof(Row)));
     if (bytes == NULL) {
         return NULL;
@@ -60,12 +60,12 @@ take_rows(Core *self, PyObject *Py_UNUSED(ignored))
         free(chunk);
     }
     tables->last = NULL;
-    tables->rows_taken = tables->rows_used;
+    tables->rows_drained = tables->rows_used;
     return bytes;
 }
 
 static PyObject *
-take_counters(Core *self, PyObject *Py_UNUSED(ignored))
+drain_counters(Core *self, PyObject *Py_UNUSED(ignored))
 {
     Array *counters = &self->tables.counters;
     PyObject *bytes = PyBytes_FromStringAndSize(counters->items, (Py_ssize_t)(counters->used * 3 * sizeof(int64_t)));
@@ -74,7 +74,7 @@ take_counters(Core *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-take_notes(Core *self, PyObject *Py_UNUSED(ignored))
+drain_notes(Core *self, PyObject *Py_UNUSED(ignored))
 {
     NoteChunk *chunk = self->tables.first_note; /* taken out: while tuples are made, another tick may come */
     PyObject *list = PyList_New(0);
@@ -134,7 +134,7 @@ nodes_since(Core *self, PyObject *first)
 
 /* (bytes of five numbers each: start, end, native id of the thread, generation, collected; how many more there were) */
 static PyObject *
-take_collections(Core *self, PyObject *Py_UNUSED(ignored))
+drain_collections(Core *self, PyObject *Py_UNUSED(ignored))
 {
     Collections none = {0}, *collections = self->exact != NULL ? &self->exact->collections : &none;
     Array found = collections->items; /* taken first: an allocation may collect */
@@ -157,13 +157,13 @@ steps_block(Core *self, PyObject *number)
 }
 
 static PyObject *
-take_steps(Core *self, PyObject *Py_UNUSED(ignored))
+drain_steps(Core *self, PyObject *Py_UNUSED(ignored))
 {
     return self->exact != NULL ? chunks_drain(&self->exact->steps) : PyBytes_FromStringAndSize(NULL, 0);
 }
 
 static PyObject *
-under_way(Core *self, PyObject *now)
+open_steps(Core *self, PyObject *now)
 {
     int64_t time = PyLong_AsLongLong(now);
     if (time == -1 && PyErr_Occurred()) {
@@ -187,11 +187,11 @@ PyMethodDef drain_methods[] = {
     METHOD("stats", stats, METH_NOARGS),
     METHOD("steps_block", steps_block, METH_O),
     METHOD("steps_stats", steps_stats, METH_NOARGS),
-    METHOD("take_collections", take_collections, METH_NOARGS),
-    METHOD("take_counters", take_counters, METH_NOARGS),
-    METHOD("take_notes", take_notes, METH_NOARGS),
-    METHOD("take_rows", take_rows, METH_NOARGS),
-    METHOD("take_steps", take_steps, METH_NOARGS),
-    METHOD("under_way", under_way, METH_O),
+    METHOD("drain_collections", drain_collections, METH_NOARGS),
+    METHOD("drain_counters", drain_counters, METH_NOARGS),
+    METHOD("drain_notes", drain_notes, METH_NOARGS),
+    METHOD("drain_rows", drain_rows, METH_NOARGS),
+    METHOD("drain_steps", drain_steps, METH_NOARGS),
+    METHOD("open_steps", open_steps, METH_O),
     {0},
 };

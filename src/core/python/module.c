@@ -11,7 +11,7 @@
 
 /* The words of an object's fixed part, as numbers: where calibration looks for what it knows is there. */
 static PyObject *
-words(PyObject *Py_UNUSED(module), PyObject *object)
+memory_words(PyObject *Py_UNUSED(module), PyObject *object)
 {
     Py_ssize_t count = Py_TYPE(object)->tp_basicsize / (Py_ssize_t)sizeof(uintptr_t);
     PyObject *tuple = PyTuple_New(count);
@@ -39,7 +39,7 @@ newest_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-assume(PyObject *Py_UNUSED(module), PyObject *arguments)
+assume_step(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *loop, *task;
     if (!PyArg_ParseTuple(arguments, "OO", &loop, &task)) {
@@ -61,7 +61,7 @@ watch_contexts(PyObject *Py_UNUSED(module), PyObject *wanted)
 
 /* Whether a type's instances are told of when they are freed. */
 static PyObject *
-watches_frees(PyObject *Py_UNUSED(module), PyObject *type)
+watches_freed_tasks(PyObject *Py_UNUSED(module), PyObject *type)
 {
     return PyBool_FromLong(PyType_Check(type) && freed_tasks_are_watched((PyTypeObject *)type));
 }
@@ -78,16 +78,16 @@ forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 
 static PyMethodDef functions[] = {
     {"forget", forget, METH_NOARGS, NULL},
-    {"assume", assume, METH_VARARGS, NULL},
-    {"schedule_inner", call_soon_inner_method, METH_VARARGS, NULL},
-    {"schedule_outer", call_soon_outer_method, METH_VARARGS, NULL},
-    {"schedule_timers", call_at_method, METH_VARARGS, NULL},
-    {"handles_learn", handle_run_learn, METH_VARARGS, NULL},
-    {"handles_run", handle_run_method, METH_VARARGS, NULL},
+    {"assume_step", assume_step, METH_VARARGS, NULL},
+    {"make_call_soon_inner", call_soon_inner_method, METH_VARARGS, NULL},
+    {"make_call_soon", call_soon_outer_method, METH_VARARGS, NULL},
+    {"make_call_at", call_at_method, METH_VARARGS, NULL},
+    {"learn_handles", handle_run_learn, METH_VARARGS, NULL},
+    {"make_handle_run", handle_run_method, METH_VARARGS, NULL},
     {"newest_task", newest_task, METH_NOARGS, NULL},
     {"watch_contexts", watch_contexts, METH_O, NULL},
-    {"watches_frees", watches_frees, METH_O, NULL},
-    {"words", words, METH_O, NULL},
+    {"watches_freed_tasks", watches_freed_tasks, METH_O, NULL},
+    {"memory_words", memory_words, METH_O, NULL},
     {0},
 };
 

@@ -200,10 +200,10 @@ tables_observe(Tables *tables, int64_t time, uint32_t track, int32_t stack, uint
 Row *
 tables_row(Tables *tables, uint64_t number)
 {
-    if (number < tables->rows_taken || number >= tables->rows_used) {
+    if (number < tables->rows_drained || number >= tables->rows_used) {
         return NULL;
     }
-    uint64_t place = number - tables->rows_taken;
+    uint64_t place = number - tables->rows_drained;
     for (Chunk *chunk = tables->first; chunk != NULL; chunk = chunk->next) {
         if (place < chunk->used) {
             return &chunk->rows[place];

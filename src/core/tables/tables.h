@@ -10,7 +10,7 @@
 /* Stacks that are none of the tree's: the track ends; (in an answer) the stack stays as it is. The root is empty. */
 enum { EMPTY = 0, GONE = -1, AS_IT_IS = -2 };
 /* Details of a task's row: it runs, it waits for its turn; from the next number on it is one of the waits. */
-enum { RUNNING, RUNNABLE, FIRST_WAIT };
+enum { RUNNING, RUNNABLE, FIRST_WAITER };
 enum { GAP_LATE, GAP_SKIPPED };
 #define OFFSET_BITS 24
 #define ROWS_A_CHUNK 4096
@@ -46,8 +46,8 @@ typedef enum {
     NOTE_END,     /* track, time */
     NOTE_PARENT,  /* track, number: the parent's track */
     NOTE_LOOP,    /* track: its index, name: its class */
-    NOTE_PLACE,   /* track: index of a loop, name: of its thread */
-    NOTE_WAIT,    /* track: index, number: kind, name: class of the waiter, time: track of the task or -1 */
+    NOTE_LOOP_THREAD,   /* track: index of a loop, name: of its thread */
+    NOTE_WAITER,    /* track: index, number: kind, name: class of the waiter, time: track of the task or -1 */
     NOTE_GAP,     /* track: 0 late, 1 skipped; time, number: end, ticks */
     NOTE_EXACT,   /* track: index of a loop whose steps are noted, time: from when on, or with number 1, until when */
     NOTE_CALLBACK, /* track: its number, number: index of a code, or -1 and name: of what is of C */
@@ -78,11 +78,11 @@ typedef struct {
     size_t nodes_used, nodes_room, most_nodes;
     Index node_index;
     Chunk *first, *last;
-    uint64_t rows_taken, rows_used;
+    uint64_t rows_drained, rows_used;
     int64_t last_time;
     NoteChunk *first_note, *last_note;
     Array counters; /* of int64_t[3] */
-    uint32_t tracks, waits;
+    uint32_t tracks, waiters;
     uint64_t cut;
     bool failed; /* no memory: nothing more is noted */
     bool is_busy; /* somebody changes them: whoever comes in between, as a finalizer or a signal handler, notes nothing */

@@ -28,7 +28,7 @@ is_over(size_t count, int64_t until)
 /* With exact awaits: an eager task in its first step, which is its creator's. The end of that step tells of it, if it
  * waits then; of others their own steps do. */
 static bool
-is_within(const Tasks *tasks, PyObject *task)
+is_in_first_step(const Tasks *tasks, PyObject *task)
 {
     if (!tasks->has_exact || !PyType_IsSubtype(Py_TYPE(task), tasks->task_type) ||
         field_at(task, tasks->at.waiter) != NULL) {
@@ -84,7 +84,7 @@ search_changes(Tasks *tasks, int64_t now, int64_t until)
             PyObject *task = is_reference(key) ? weak_referent(key) : NULL;
             if (task != NULL) {
                 Task *known = task_find(tasks, task);
-                if (known == NULL && is_within(tasks, task)) {
+                if (known == NULL && is_in_first_step(tasks, task)) {
                     task = NULL; /* not now */
                 }
                 else if (known == NULL && task_first_seen(tasks, task, key, now) == NULL) {
@@ -133,7 +133,7 @@ search_eager(Tasks *tasks, int64_t now)
     for (Py_ssize_t slot = 0; slot <= eager->mask; slot++) {
         PyObject *task = eager->table[slot].key;
         bool is_task = task != NULL && PyType_IsSubtype(Py_TYPE(task), tasks->task_type);
-        if (is_task && task_find(tasks, task) == NULL && !is_within(tasks, task)) {
+        if (is_task && task_find(tasks, task) == NULL && !is_in_first_step(tasks, task)) {
             task_first_seen(tasks, task, NULL, now);
         }
     }
@@ -179,7 +179,7 @@ search_from(Tasks *tasks, Cut *cut, const struct llist_node *node, bool to_the_e
             return true;
         }
         if (record == NULL && Py_REFCNT(task) > 0 && !PyObject_GC_IsFinalized(task) && /* else about to go */
-            !is_within(tasks, task)) {
+            !is_in_first_step(tasks, task)) {
             record = task_first_seen(tasks, task, NULL, now);
         }
         PyObject *here = record != NULL && is_over(count, until) ? task_reference(record) : NULL;
@@ -295,7 +295,7 @@ tasks_discover_here(Tasks *tasks, int64_t now)
         if (task_find(tasks, task) != NULL) {
             return;
         }
-        if (!is_within(tasks, task) && task_first_seen(tasks, task, NULL, now) == NULL) {
+        if (!is_in_first_step(tasks, task) && task_first_seen(tasks, task, NULL, now) == NULL) {
             return;
         }
     }

@@ -30,12 +30,12 @@ loop_thread(PyObject *loop)
 }
 
 void
-loop_place(Loops *loops, size_t index, unsigned long ident)
+loop_set_thread(Loops *loops, size_t index, unsigned long ident)
 {
     loops->items[index].ident = ident;
     PyObject *name = thread_name(loops->threads, ident);
     if (name != NULL) {
-        tables_note(loops->tables, NOTE_PLACE, (uint32_t)index, 0, 0, name);
+        tables_note(loops->tables, NOTE_LOOP_THREAD, (uint32_t)index, 0, 0, name);
         Py_DECREF(name);
     }
 }
@@ -72,7 +72,7 @@ loop_index(Loops *loops, PyObject *loop)
     tables_note(loops->tables, NOTE_LOOP, (uint32_t)index, 0, 0, name);
     Py_XDECREF(name);
     if (ident > 0) {
-        loop_place(loops, index, (unsigned long)ident);
+        loop_set_thread(loops, index, (unsigned long)ident);
     }
     return (int)index;
 }

@@ -25,7 +25,7 @@ typedef struct {
 
 int loop_index(Loops *loops, PyObject *loop);
 long loop_thread(PyObject *loop);
-void loop_place(Loops *loops, size_t index, unsigned long ident);
+void loop_set_thread(Loops *loops, size_t index, unsigned long ident);
 PyObject *loop_ready_queue(PyObject *loop);
 void loops_count_ready(Loops *loops, int64_t now);
 void loops_free(Loops *loops);

@@ -33,7 +33,7 @@ running_stack(Tasks *tasks, Task *record, PyObject *coro)
     for (size_t place = 0; frame != NULL && place < tasks->walk->on_stack.used; place++) {
         if (found[place].frame == frame) {
             if (found[place].ident != tasks->loops.items[record->loop].ident) {
-                loop_place(&tasks->loops, record->loop, found[place].ident);
+                loop_set_thread(&tasks->loops, record->loop, found[place].ident);
             }
             return tables_stack_reversed(tasks->tables, path->items + found[place].first,
                                          found[place].place - found[place].first + 1);
@@ -90,23 +90,23 @@ task_note_waiter(Tasks *tasks, Task *record, PyObject *waiter)
 
 /* What a suspended task awaits, and what its waiter is. */
 int32_t
-task_chain(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t now, uint32_t *detail, QuestionKind *ask)
+task_chain(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t now, uint32_t *detail, QuestionKind *question)
 {
     Gen *leaf;
     tasks->walk->chain.used = 0;
     bool is_whole = walk_chain(&tasks->walk->links, &tasks->walk->chain, field_at(task, tasks->at.coro), &leaf);
     int32_t stack = walk_stack(tasks->tables, &tasks->walk->path, &tasks->walk->chain, record->stack, &is_whole);
     if (!is_whole) {
-        *ask = QUESTION_CHAIN;
+        *question = QUESTION_CHAIN;
     }
     *detail = RUNNABLE;
     if (waiter == NULL || future_state(tasks, waiter) > 0) {
         return stack;
     }
-    if (!waiter_read(tasks, record, waiter, leaf, detail, ask)) {
+    if (!waiter_read(tasks, record, waiter, leaf, detail, question)) {
         task_first_seen(tasks, waiter, NULL, now);
-        if (!waiter_read(tasks, record, waiter, leaf, detail, ask)) { /* no memory */
-            *detail = waits_number(tasks, KIND_TASK, Py_TYPE(waiter), NONE);
+        if (!waiter_read(tasks, record, waiter, leaf, detail, question)) { /* no memory */
+            *detail = waiter_intern(tasks, KIND_TASK, Py_TYPE(waiter), NONE);
         }
     }
     return stack;
@@ -143,19 +143,19 @@ changed(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t no
     task_note_waiter(tasks, record, waiter);
     int32_t stack;
     uint32_t detail = RUNNING;
-    QuestionKind ask = NO_QUESTION;
+    QuestionKind question = NO_QUESTION;
     if (waiter == NULL && is_executing(coro)) {
         stack = running_stack(tasks, record, coro);
     }
     else {
-        stack = task_chain(tasks, record, task, waiter, now, &detail, &ask);
+        stack = task_chain(tasks, record, task, waiter, now, &detail, &question);
     }
-    if (stack != record->stack || detail != record->detail || ask != NO_QUESTION) {
+    if (stack != record->stack || detail != record->detail || question != NO_QUESTION) {
         record->stack = stack;
         record->detail = detail;
         Row *row = tables_observe(tasks->tables, now, record->track, stack, detail);
-        if (ask != NO_QUESTION && row != NULL) {
-            question_put(tasks, record, ask, row);
+        if (question != NO_QUESTION && row != NULL) {
+            question_put(tasks, record, question, row);
         }
     }
 }
@@ -215,7 +215,7 @@ tasks_free(Tasks *tasks)
     tasks_clear(tasks);
     loops_free(&tasks->loops);
     questions_free(tasks);
-    waits_free(tasks);
+    waiters_free(tasks);
     discovery_free(tasks);
     Py_CLEAR(tasks->task_type);
     Py_CLEAR(tasks->future_type);

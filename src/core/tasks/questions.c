@@ -6,22 +6,22 @@ Question *
 question_put(Tasks *tasks, Task *record, QuestionKind kind, const Row *row)
 {
     PyObject *reference = task_reference(record);
-    Question *ask = reference != NULL ? array_push(&tasks->questions, sizeof *ask) : NULL;
-    if (ask != NULL) {
+    Question *question = reference != NULL ? array_push(&tasks->questions, sizeof *question) : NULL;
+    if (question != NULL) {
         PyObject *waiter = record->flags & TASK_HAS_WEAK ? Py_XNewRef(record->waiter) : NULL;
         PyObject *task = waiter == NULL && record->waiter != NULL ? task_of(record) : NULL;
         PyObject *there = task != NULL ? field_at(task, tasks->at.waiter) : NULL;
         if (there != NULL && (waiter = PyWeakref_NewRef(there, NULL)) == NULL) {
             PyErr_Clear();
         }
-        *ask = (Question){reference, waiter,
+        *question = (Question){reference, waiter,
                      row != NULL ? tasks->tables->rows_used - 1 : UINT64_MAX, row != NULL ? row->time : 0,
                      record->track, kind};
     }
     else {
         Py_XDECREF(reference);
     }
-    return ask;
+    return question;
 }
 
 void

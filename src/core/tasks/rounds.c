@@ -4,7 +4,7 @@
 #include "tasks/discovery.h"
 #include "tasks/observe.h"
 
-#define LOOK_AHEAD 8   /* records: the memory of that one is asked for while this one is looked at */
+#define PREFETCH_AHEAD 8   /* records: the memory of that one is asked for while this one is looked at */
 #define THOROUGHLY 16 /* each record is looked at in full at one round of so many */
 #define A_BATCH 64    /* records between two readings of the clock */
 
@@ -24,7 +24,7 @@ still_waits(const Tasks *tasks, const Task *record)
 static void
 prefetch_ahead(const Tasks *tasks)
 {
-    size_t far = tasks->next + 2 * LOOK_AHEAD, near = tasks->next + LOOK_AHEAD;
+    size_t far = tasks->next + 2 * PREFETCH_AHEAD, near = tasks->next + PREFETCH_AHEAD;
     if (far < tasks->used && (task_at(tasks, far)->flags & TASK_HAS_WEAK)) {
         __builtin_prefetch(&((PyWeakReference *)task_at(tasks, far)->waiter)->wr_object);
     }

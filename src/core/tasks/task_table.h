@@ -76,8 +76,8 @@ typedef struct {
     uint32_t **contexts; /* where loops are compiled, for each record the hash of its context; 0: not noted */
     size_t contexts_used, contexts_room;
     Index context_index[PARTS];
-    Array waits; /* of WaitKey */
-    Index wait_index;
+    Array waiters; /* of WaitKey */
+    Index waiter_index;
     Array questions;  /* of Ask */
     Array marked; /* of Marked */
     uint64_t marks_from; /* the round from which on marks tell all */

@@ -7,40 +7,40 @@
 static uint32_t
 hash_key(void *keys, uint32_t item)
 {
-    const WaitKey *key = &((WaitKey *)keys)[item];
+    const WaiterKey *key = &((WaiterKey *)keys)[item];
     return hash_of((uint64_t)(uintptr_t)key->type ^ (uint64_t)key->track << 8 ^ key->kind);
 }
 
 /* The number of a wait, as `Recording.intern_waiter` gives it out. */
 uint32_t
-waits_number(Tasks *tasks, uint32_t kind, PyTypeObject *type, uint32_t track)
+waiter_intern(Tasks *tasks, uint32_t kind, PyTypeObject *type, uint32_t track)
 {
-    WaitKey *key = array_push(&tasks->waits, sizeof *key); /* taken back if it is known */
+    WaiterKey *key = array_push(&tasks->waiters, sizeof *key); /* taken back if it is known */
     if (key == NULL) {
         tasks->tables->failed = true;
         return 1;
     }
-    *key = (WaitKey){type, kind, track, 0};
-    uint32_t used = (uint32_t)tasks->waits.used - 1, found;
-    const WaitKey *keys = tasks->waits.items;
-    uint32_t slot = index_first(&tasks->wait_index, hash_key(tasks->waits.items, used));
-    while (tasks->wait_index.size > 0 && (found = tasks->wait_index.slots[slot]) != 0) {
-        const WaitKey *known = &keys[found - 1];
+    *key = (WaiterKey){type, kind, track, 0};
+    uint32_t used = (uint32_t)tasks->waiters.used - 1, found;
+    const WaiterKey *keys = tasks->waiters.items;
+    uint32_t slot = index_first(&tasks->waiter_index, hash_key(tasks->waiters.items, used));
+    while (tasks->waiter_index.size > 0 && (found = tasks->waiter_index.slots[slot]) != 0) {
+        const WaiterKey *known = &keys[found - 1];
         if (known->kind == kind && known->type == type && known->track == track) {
-            tasks->waits.used--;
+            tasks->waiters.used--;
             return known->detail;
         }
-        slot = index_next(&tasks->wait_index, slot);
+        slot = index_next(&tasks->waiter_index, slot);
     }
-    if (!index_put(&tasks->wait_index, used, hash_key, tasks->waits.items)) {
-        tasks->waits.used--;
+    if (!index_put(&tasks->waiter_index, used, hash_key, tasks->waiters.items)) {
+        tasks->waiters.used--;
         tasks->tables->failed = true;
         return 1;
     }
-    key->detail = tasks->tables->waits++;
+    key->detail = tasks->tables->waiters++;
     Py_INCREF(type);
     PyObject *name = inspect_class_name(type);
-    tables_note(tasks->tables, NOTE_WAIT, key->detail, track == NONE ? -1 : (int64_t)track, kind, name);
+    tables_note(tasks->tables, NOTE_WAITER, key->detail, track == NONE ? -1 : (int64_t)track, kind, name);
     Py_XDECREF(name);
     return key->detail;
 }
@@ -77,7 +77,7 @@ is_uvloop_socket(PyTypeObject *type)
 
 /* Read what kind of future a waiter is, and whose; false: it is a task that is not known yet, and nothing is noted. */
 bool
-waiter_read(Tasks *tasks, Task *record, PyObject *waiter, Gen *leaf, uint32_t *detail, QuestionKind *ask)
+waiter_read(Tasks *tasks, Task *record, PyObject *waiter, Gen *leaf, uint32_t *detail, QuestionKind *question)
 {
     PyTypeObject *type = Py_TYPE(waiter);
     if (PyType_IsSubtype(type, tasks->task_type)) {
@@ -85,35 +85,35 @@ waiter_read(Tasks *tasks, Task *record, PyObject *waiter, Gen *leaf, uint32_t *d
         if (other == NULL) {
             return false;
         }
-        *detail = waits_number(tasks, KIND_TASK, type, other->track);
+        *detail = waiter_intern(tasks, KIND_TASK, type, other->track);
         if (other->track != NONE) {
             tables_note(tasks->tables, NOTE_PARENT, other->track, 0, record->track, NULL);
         }
         return true;
     }
-    *detail = waits_number(tasks, KIND_FUTURE, type, NONE);
+    *detail = waiter_intern(tasks, KIND_FUTURE, type, NONE);
     PyCodeObject *code = leaf != NULL && PyCoro_CheckExact(leaf) ? frame_code(gen_frame(leaf)) : NULL;
     uint32_t flags = code != NULL ? tables_marked(tasks->tables, code) : 0;
     if (flags & CODE_PLAIN) {
         return true;
     }
     if (is_uvloop_socket(type)) {
-        *detail = waits_number(tasks, KIND_IO, type, NONE);
+        *detail = waiter_intern(tasks, KIND_IO, type, NONE);
         return true;
     }
     if (type != tasks->future_type || (flags & CODE_LOOKER)) {
-        *ask = *ask == NO_QUESTION ? QUESTION_WAIT : *ask;
+        *question = *question == NO_QUESTION ? QUESTION_WAIT : *question;
         return true;
     }
     PyObject *callback;
     for (Py_ssize_t place = 0; (callback = callback_at(tasks, waiter, place)) != NULL; place++) {
         flags = flags_of(tasks, callback);
         if (flags & CODE_CHAIN) {
-            *detail = waits_number(tasks, KIND_THREAD, type, NONE);
+            *detail = waiter_intern(tasks, KIND_THREAD, type, NONE);
             return true;
         }
         if (flags & CODE_SHIELD) {
-            *ask = *ask == NO_QUESTION ? QUESTION_WAIT : *ask;
+            *question = *question == NO_QUESTION ? QUESTION_WAIT : *question;
             return true;
         }
     }
@@ -151,11 +151,11 @@ task_note_parent(Tasks *tasks, Task *record, PyObject *task)
 }
 
 void
-waits_free(Tasks *tasks)
+waiters_free(Tasks *tasks)
 {
-    for (size_t item = 0; item < tasks->waits.used; item++) {
-        Py_XDECREF(((WaitKey *)tasks->waits.items)[item].type);
+    for (size_t item = 0; item < tasks->waiters.used; item++) {
+        Py_XDECREF(((WaiterKey *)tasks->waiters.items)[item].type);
     }
-    array_free(&tasks->waits);
-    free(tasks->wait_index.slots);
+    array_free(&tasks->waiters);
+    free(tasks->waiter_index.slots);
 }

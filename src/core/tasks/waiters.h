@@ -8,17 +8,17 @@
 #pragma GCC visibility push(hidden)
 
 /* The kinds of waits, after those that are none: `fgtrace._recording.core_recording.KINDS`. */
-enum { KIND_TASK = FIRST_WAIT, KIND_THREAD, KIND_IO, KIND_FUTURE };
+enum { KIND_TASK = FIRST_WAITER, KIND_THREAD, KIND_IO, KIND_FUTURE };
 
 typedef struct {
     PyTypeObject *type;
     uint32_t kind, track, detail;
-} WaitKey;
+} WaiterKey;
 
-uint32_t waits_number(Tasks *tasks, uint32_t kind, PyTypeObject *type, uint32_t track);
+uint32_t waiter_intern(Tasks *tasks, uint32_t kind, PyTypeObject *type, uint32_t track);
 bool waiter_read(Tasks *tasks, Task *record, PyObject *waiter, Gen *leaf, uint32_t *detail, QuestionKind *question);
 void task_note_parent(Tasks *tasks, Task *record, PyObject *task);
-void waits_free(Tasks *tasks);
+void waiters_free(Tasks *tasks);
 
 #pragma GCC visibility pop
 #endif

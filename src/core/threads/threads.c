@@ -249,7 +249,7 @@ bool
 threads_walk(Threads *threads, int64_t now)
 {
     int64_t time = now_ns();
-    bool is_soon = time - threads->looked < SOONEST;
+    bool is_soon = time - threads->walked < SOONEST;
     size_t seen = 0, hint = 0;
     threads->tick++;
     PyInterpreterState *interp = PyInterpreterState_Get();
@@ -284,7 +284,7 @@ threads_walk(Threads *threads, int64_t now)
         settle(threads, seen);
     }
     end_unseen(threads, now);
-    threads->looked = now_ns();
+    threads->walked = now_ns();
     return true;
 }
 

@@ -37,7 +37,7 @@ typedef struct {
     bool is_wanted;
     PyObject *active; /* strong: threading._active */
     PyObject *hidden; /* strong: a set of idents, or NULL */
-    int64_t looked;
+    int64_t walked;
     uint32_t tick;
 } Threads;
 

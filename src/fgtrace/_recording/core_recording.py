@@ -36,7 +36,7 @@ KINDS: tuple[WaiterKind, ...] = ("running", "runnable", "task", "thread", "io", 
 #: The kinds of notes, likewise.
 (
     NOTE_THREAD, NOTE_TASK, NOTE_NAME, NOTE_END, NOTE_PARENT, NOTE_LOOP,
-    NOTE_PLACE, NOTE_WAIT, NOTE_GAP, NOTE_EXACT, NOTE_CALLBACK,
+    NOTE_LOOP_THREAD, NOTE_WAITER, NOTE_GAP, NOTE_EXACT, NOTE_CALLBACK,
 ) = range(11)  # fmt: skip
 #: The kinds of gaps, likewise.
 GAPS: tuple[Literal["late", "skipped"], ...] = ("late", "skipped")
@@ -74,8 +74,8 @@ class CoreRecording(Recording):
             NOTE_END: self._end,
             NOTE_PARENT: self._parent,
             NOTE_LOOP: self._loop,
-            NOTE_PLACE: self._place,
-            NOTE_WAIT: self._wait,
+            NOTE_LOOP_THREAD: self._place,
+            NOTE_WAITER: self._wait,
             NOTE_GAP: self._gap,
             NOTE_EXACT: self._exact,
             NOTE_CALLBACK: self._callback,
@@ -89,7 +89,7 @@ class CoreRecording(Recording):
             self.tracks[track].end = noted
 
     def intern_code(self, code: CodeType, module: object) -> int:
-        index: int = self.core.code(code, module if type(module) is str else "")
+        index: int = self.core.intern_code(code, module if type(module) is str else "")
         self._code_ids[id(code)] = index  # the core keeps the code
         return index
 
@@ -100,23 +100,23 @@ class CoreRecording(Recording):
         """
         if name not in self._stub_ids:
             stub = compile("", file or "<compiled>", "exec").replace(co_name=name.qualname or "?")
-            self._stub_ids[name] = self.core.code(stub, name.module)
+            self._stub_ids[name] = self.core.intern_code(stub, name.module)
             self._stubs[id(stub)] = CodeEntry(None, name, file, 0)
         return self._stub_ids[name]
 
     def intern_stack(self, elements: list[int]) -> int:
-        found: int = self.core.stack(elements)
+        found: int = self.core.intern_stack(elements)
         return found
 
     def intern_waiter(self, waiter: Waiter) -> int:
         found = self._waiter_ids.get(waiter)
         if found is None:
-            found = self._waiter_ids[waiter] = self.core.new_wait()
+            found = self._waiter_ids[waiter] = self.core.add_waiter()
             _put(self.waiters, found, waiter, Waiter("future"))
         return found
 
     def add_track(self, entry: TrackEntry) -> int:
-        found: int = self.core.new_track()
+        found: int = self.core.add_track()
         self._put_track(found, entry)
         return found
 
@@ -147,10 +147,10 @@ class CoreRecording(Recording):
         and stay there.
         """
         with self._lock:
-            rows = self.core.take_rows()
+            rows = self.core.drain_rows()
             self.observations += len(rows) // ROW_BYTES
             self.add_rows(rows)
-            self.counters.frombytes(self.core.take_counters())
+            self.counters.frombytes(self.core.drain_counters())
 
     def drain(self) -> None:
         """
@@ -158,7 +158,7 @@ class CoreRecording(Recording):
         """
         with self._lock:
             self.drain_rows()
-            while notes := self.core.take_notes():  # some at a time, since other threads wait for the GIL
+            while notes := self.core.drain_notes():  # some at a time, since other threads wait for the GIL
                 for note in notes:
                     self._note_handlers[note[0]](note)
 
@@ -167,7 +167,7 @@ class CoreRecording(Recording):
         Fetch rows, notes, steps and runs of the garbage collector, and bring the tracks up to date.
         """
         with self._lock:
-            self.add_steps(self.core.take_steps())
+            self.add_steps(self.core.drain_steps())
             self.drain()  # after the steps: what they refer to was noted before them
             self._settle_tracks()
 
@@ -201,7 +201,7 @@ class CoreRecording(Recording):
         self._parents, self._elements = self.tables()
 
     def _settle_tracks(self) -> None:
-        noted, self.collections_dropped = self.core.take_collections()
+        noted, self.collections_dropped = self.core.drain_collections()
         values = iter(array("q", noted))
         self.collections += [Collection(*each) for each in zip(*[values] * 5, strict=True)]
         known = len(self.tracks)  # notes of later tracks were not fetched yet

@@ -98,7 +98,7 @@ class Answerer:
             wait, behind = self._reader.read(waiter, leaf)
             tracks = [self._core.track_of(each) for each in behind]
             self._note_parents(track, tracks)
-            detail = self._core.wait_number(
+            detail = self._core.intern_waiter(
                 KINDS.index(wait), type(waiter), tracks[0] if len(tracks) == 1 else -1
             )
         stack = self._recording.intern_stack(elements) if kind == CHAIN else AS_IT_IS
@@ -119,7 +119,7 @@ class CoreTaskCollector(TaskCollector):
     _recording: CoreRecording
 
     def _add_loop(self, loop: Any) -> int:
-        found: int = self._recording.core.loop(loop)
+        found: int = self._recording.core.intern_loop(loop)
         self._recording.drain()
         return found
 
@@ -147,7 +147,7 @@ class _ForeignCollector(CoreTaskCollector):
             self._source = TaskSource(self._finder, self._tasks)
             self._reader = WaiterReader(self._tasks)
         if not NATIVE_LISTS:
-            found: list[Any] = self._recording.core.foreign()
+            found: list[Any] = self._recording.core.foreign_tasks()
             return found
         return [
             reference for reference in self._source.listed() if not isinstance(reference(), self._tasks.Task)

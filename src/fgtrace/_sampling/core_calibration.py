@@ -116,9 +116,9 @@ def _measure(core: Any, tasks: ModuleType, loop: _StubLoop, future_type: Any) ->
     first = loop.callbacks[0]
     loop.run()
     try:
-        if _place(core.words(first), task) != 2 * WORD:
+        if _place(core.memory_words(first), task) != 2 * WORD:
             raise CoreError("what steps a task does not hold it first")
-        memory = core.words(task)
+        memory = core.memory_words(task)
         found = {
             "waiter": _place(memory, pending),
             "coro": _place(memory, coro),
@@ -134,7 +134,7 @@ def _measure(core: Any, tasks: ModuleType, loop: _StubLoop, future_type: Any) ->
     finally:
         pending.set_result(None)
         loop.run()
-    if core.words(task)[found["waiter"] // WORD] or not task.done():
+    if core.memory_words(task)[found["waiter"] // WORD] or not task.done():
         raise CoreError("a task that has ended still waits")
     return found, type(first)
 
@@ -158,7 +158,7 @@ def _state(core: Any, pending: object, cancelled: object, done: object) -> int:
     and done.
     """
     halves = [
-        [word >> shift & 0xFFFFFFFF for word in core.words(future) for shift in (0, 32)]
+        [word >> shift & 0xFFFFFFFF for word in core.memory_words(future) for shift in (0, 32)]
         for future in (pending, cancelled, done)
     ]
     places = [place for place, values in enumerate(zip(*halves, strict=True)) if values == (0, 1, 2)]
@@ -176,7 +176,7 @@ def _callbacks(core: Any, future: Any) -> dict[str, int]:
 
     future.add_done_callback(first)
     future.add_done_callback(second)
-    memory = core.words(future)
+    memory = core.memory_words(future)
     lists = [held for held in gc.get_referents(future) if type(held) is list and held[0][0] is second]
     if len(lists) != 1:
         raise CoreError(f"a future's list of callbacks was found {len(lists)} times")

@@ -102,7 +102,7 @@ class CoreSampler(Sampler):
             return
         fields, self._step = fields_of(self._module, tasks)
         for code, flags in marked_codes(tasks):
-            self._core.mark(code, flags)
+            self._core.mark_code(code, flags)
         source = getattr(tasks, "_all_tasks", None)
         self._core.attach(
             tasks=(tasks._scheduled_tasks if source is None else source).data,
@@ -122,11 +122,11 @@ class CoreSampler(Sampler):
         """
         if self._options.awaits != "exact" or self._answerer is None:  # no asyncio yet: see `_attach_late`
             return
-        self._core.look(0)
+        self._core.tick(0)
         for _ in range(MOST_FIRST_TICKS):  # until all tasks are known: the next step may be any task's
             if not self._core.stats()["behind"]:
                 break
-            self._core.look(0)
+            self._core.tick(0)
         folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - a file without a name
         hooks = hook_steps(self._module, self._step, exact=True)
         if hooks is None:
@@ -162,7 +162,7 @@ class CoreSampler(Sampler):
         if isinstance(loop, sys.modules["asyncio.base_events"].BaseEventLoop):
             task = tasks.current_task(loop)
             if task is not None:
-                self._module.assume(loop, task)
+                self._module.assume_step(loop, task)
                 loop.call_soon(end_of_first_step)  # where this runs, the step has ended
 
     def _prepare(self) -> None:
@@ -170,9 +170,9 @@ class CoreSampler(Sampler):
         Tell the core of loops that are known to run: a compiled loop does not say in which thread.
         """
         for ident, loop in self.finder.running_loops().items() if self._answerer is not None else ():
-            index = self._core.loop(loop)
+            index = self._core.intern_loop(loop)
             if index >= 0:
-                self._core.place(index, ident)
+                self._core.set_loop_thread(index, ident)
 
     def _begin(self) -> None:
         super()._begin()
@@ -236,7 +236,7 @@ class CoreSampler(Sampler):
         if self._answerer is None and self._instead is None and self._options.tasks and not is_last:
             self._attach_late()
         if self._answerer is not None:
-            for question in self._core.take_asks():
+            for question in self._core.drain_questions():
                 self._answerer.answer(*question)
             if stats["foreign"]:
                 self._answerer.sample(now)
@@ -286,7 +286,7 @@ class CoreSampler(Sampler):
         return found
 
     def open_steps(self, now: int) -> bytes:
-        found: bytes = self._core.under_way(now)
+        found: bytes = self._core.open_steps(now)
         return found
 
     def measure(self) -> None:

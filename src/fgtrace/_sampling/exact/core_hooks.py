@@ -46,7 +46,7 @@ def hook_steps(core: Any, step: type, *, exact: bool = False) -> Hooks | None:
     """
     events = sys.modules["asyncio.events"]
     try:
-        core.handles_learn(events.Handle, events.TimerHandle, step, report_error, end_of_first_step)
+        core.learn_handles(events.Handle, events.TimerHandle, step, report_error, end_of_first_step)
     except (TypeError, AttributeError):  # a Handle that is not asyncio's own
         return None
     patches = [_patch("_run", events.Handle)]
@@ -60,7 +60,7 @@ def hook_steps(core: Any, step: type, *, exact: bool = False) -> Hooks | None:
 
 def _make_run(core: Any, before: Any) -> Any:
     events = sys.modules["asyncio.events"]
-    return core.handles_run(events.Handle, before, is_stock(before, events), *_line_of_call(before))
+    return core.make_handle_run(events.Handle, before, is_stock(before, events), *_line_of_call(before))
 
 
 def _hook_scheduling(core: Any, patches: list[Patch]) -> bool:
@@ -72,17 +72,17 @@ def _hook_scheduling(core: Any, patches: list[Patch]) -> bool:
 
     def inner(before: Any) -> Any:
         plain = is_stock(before, base) and is_stock(events.Handle.__init__, events) and base.events is events
-        return core.schedule_inner(loop, before, plain, deque)
+        return core.make_call_soon_inner(loop, before, plain, deque)
 
     def outer(before: Any) -> Any:
-        return core.schedule_outer(
+        return core.make_call_soon(
             loop, before, is_stock(before, base) and is_stock(loop._check_closed, base)
         )
 
     def timers(before: Any) -> Any:
         plain = is_stock(before, base) and is_stock(loop._check_closed, base) and base.events is events
         plain = plain and all(is_stock(each.__init__, events) for each in (events.Handle, events.TimerHandle))
-        return core.schedule_timers(loop, before, before if plain else None, base.heapq.heappush)
+        return core.make_call_at(loop, before, before if plain else None, base.heapq.heappush)
 
     try:
         for name, make in (("_call_soon", inner), ("call_soon", outer), ("call_at", timers)):
