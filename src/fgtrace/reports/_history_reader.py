@@ -62,17 +62,17 @@ def read_histories(
     """
     reader = _HistoryReader(span)
     for track in drawing.tracks:
-        reader.row(track)
+        reader.add_track(track)
     if in_order:
         reader.add_slices(_counting(drawing.slices(), progress))
     else:
         reader.add_begins_and_ends(_counting(drawing.begins_and_ends(), progress))
     histories = reader.finish()
     _add_others(histories, drawing, span)
-    said = metadata.get("fgtrace")
-    said = said if isinstance(said, Mapping) else {}
-    histories.is_exact = str(said.get("awaits", "")).startswith("exact")
-    histories.tick = _tick(said)
+    own = metadata.get("fgtrace")
+    own = own if isinstance(own, Mapping) else {}
+    histories.is_exact = str(own.get("awaits", "")).startswith("exact")
+    histories.tick = _tick(own)
     return histories
 
 
@@ -92,11 +92,11 @@ def _counted(each: Iterable[T], progress: Callable[[int], None]) -> Iterator[T]:
         done += len(some)
 
 
-def _tick(said: Mapping[str, Any]) -> int:
+def _tick(own: Mapping[str, Any]) -> int:
     """
     Return the true time between two samples, ns; without statistics the one that was requested.
     """
-    stats, config = said.get("stats"), said.get("config")
+    stats, config = own.get("stats"), own.get("config")
     for each in (stats, config):
         hz = each.get("hz") if isinstance(each, Mapping) else None
         if isinstance(hz, (int, float)) and hz > 0:
@@ -111,7 +111,7 @@ class _HistoryReader:
 
     def __init__(self, span: Span) -> None:
         self.span = span
-        self.rows: dict[int, _TrackReader] = {}
+        self.readers: dict[int, _TrackReader] = {}
         self.stacks: list[StateStack] = []
         self.frames: list[Frame] = []
         self.roles: list[int] = []
@@ -120,34 +120,34 @@ class _HistoryReader:
         self._equal: dict[Frame, int] = {}
         self._stacks: dict[tuple[int, tuple[int, ...]], int] = {}
 
-    def row(self, track: Track) -> _TrackReader:
-        found = self.rows[track.id] = _TrackReader(self, track)
+    def add_track(self, track: Track) -> _TrackReader:
+        found = self.readers[track.id] = _TrackReader(self, track)
         return found
 
     def add_begins_and_ends(self, begins_and_ends: Iterable[BeginEnd]) -> None:
         """
         Read all begins and ends.
         """
-        row: _TrackReader | None = None
+        reader: _TrackReader | None = None
         for track, time, frame in begins_and_ends:
-            if row is None or row.track is not track:  # most of them come track by track
-                row = self.rows.get(track.id) or self.row(track)
+            if reader is None or reader.track is not track:  # most of them come track by track
+                reader = self.readers.get(track.id) or self.add_track(track)
             if frame is None:
-                row.end(time)
+                reader.end(time)
             else:
-                row.begin(time, frame)
+                reader.begin(time, frame)
 
     def add_slices(self, slices: Iterable[Slice]) -> None:
         """
         Read all slices; see `read_histories`.
         """
-        row: _TrackReader | None = None
+        reader: _TrackReader | None = None
         for track, start, end, _, frame in slices:
-            if row is None or row.track is not track:
-                row = self.rows.get(track.id) or self.row(track)
-            row.slice(start, end, frame)
-        for row in self.rows.values():
-            row.close()
+            if reader is None or reader.track is not track:
+                reader = self.readers.get(track.id) or self.add_track(track)
+            reader.slice(start, end, frame)
+        for reader in self.readers.values():
+            reader.close()
 
     def number(self, frame: Frame) -> int:
         """
@@ -177,14 +177,14 @@ class _HistoryReader:
         Return the histories of all tracks that overlap with the span.
         """
         found = StateHistory(stacks=self.stacks)
-        for number, row in self.rows.items():
-            row.flush()
-            if row.history.start < row.history.end or row.track.start == row.track.end:
-                row.history.coroutine = _coroutine(row)
-                found.by_id[number] = row.history
+        for number, reader in self.readers.items():
+            reader.flush()
+            if reader.history.start < reader.history.end or reader.track.start == reader.track.end:
+                reader.history.coroutine = _coroutine(reader)
+                found.by_id[number] = reader.history
         start, end = self.span
         found.start = start
-        found.end = min(end, max((row.track.end for row in self.rows.values()), default=start))
+        found.end = min(end, max((reader.track.end for reader in self.readers.values()), default=start))
         categories = {frame.category for frame in self.frames}
         if categories - _OTHERS and "state" not in categories:
             raise ValueError(
@@ -199,20 +199,8 @@ class _TrackReader:
     """
 
     __slots__ = (
-        "_changed",
-        "_ends",
-        "_latest",
-        "_mode",
-        "_open",
-        "_reader",
-        "_since",
-        "_stack",
-        "_state",
-        "_times",
-        "_until",
-        "history",
-        "outer",
-        "track",
+        "_changed", "_ends", "_latest", "_mode", "_open", "_reader", "_since", "_stack", "_state", "_times",
+        "_until", "history", "outer", "track",
     )  # fmt: skip
 
     def __init__(self, reader: _HistoryReader, track: Track) -> None:
@@ -323,17 +311,17 @@ def _role(frame: Frame) -> int:
     return _PYTHON if frame.category == "python" else _IDLE
 
 
-def _coroutine(row: _TrackReader) -> str:
+def _coroutine(reader: _TrackReader) -> str:
     """
     Return the outermost function of a task, or without any the coroutine in the track's name.
     """
-    history = row.history
-    if row.track.kind != "task":
+    history = reader.history
+    if reader.track.kind != "task":
         return ""
-    own = dict(row.track.args)["task"] if history.serves else history.name
+    own = dict(reader.track.args)["task"] if history.serves else history.name
     name, _, last = str(own).rpartition(" ")
     history.name = history.name if history.serves else name or last
-    return row.outer.name if row.outer is not None else last
+    return reader.outer.name if reader.outer is not None else last
 
 
 def _add_others(histories: StateHistory, drawing: Drawing, span: Span) -> None:

@@ -84,8 +84,8 @@ def waits(histories: StateHistory, causes: Causes, top: int | None = None) -> tu
                 sums[here].add(history, at, end - start)
     some = [each for each in found.values() if each.total]
     longest = nlargest(len(some) if top is None else top, some, key=lambda each: each.total)
-    held = _Held(histories, causes)
-    return tuple(each.wait(held) for each in longest)
+    finder = _HolderFinder(histories, causes)
+    return tuple(each.wait(finder) for each in longest)
 
 
 class _Sum:
@@ -111,18 +111,18 @@ class _Sum:
         if self._is_held:
             places.append(at)
 
-    def wait(self, held: _Held) -> Wait:
+    def wait(self, finder: _HolderFinder) -> Wait:
         """
         Return the sum as a row of the report.
         """
         intervals = [(self._histories[who], at) for who, places in self._who.items() for at in places]
         return Wait(
             place=self._place, count=len(self._times), tasks=len(self._who), total_ns=self.total,
-            each=spread_of(self._times), holders=held.holders(intervals),
+            each=spread_of(self._times), holders=finder.holders(intervals),
         )  # fmt: skip
 
 
-class _Held:
+class _HolderFinder:
     """
     Finds the tasks that held what others waited for.
     """
@@ -155,7 +155,7 @@ class _Held:
         Yield each holder during a wait, with start and end, the last one first.
         """
         start, until, stack = history.at(at)
-        what = self._what(stack)
+        what = self._awaited(stack)
         holder = self._causes.of(history, at)
         for count in range(MOST_FOLLOWED):
             if holder is None:
@@ -171,15 +171,14 @@ class _Held:
 
     def _got(self, holder: TrackHistory, what: tuple[str, str], start: int, until: int) -> int | None:
         """
-        Return the index of the holder's own wait, by which it got the lock in a span; None: it held it
-        before.
+        Return the index of the wait by which a holder got the lock within a span; None: it had it before.
         """
         for place in reversed(holder.within(start, until + 1)):
             is_over = place + 1 < len(holder) and start < holder.ends[place] <= until
-            if is_over and self._what(holder.stacks[place]) == what:
+            if is_over and self._awaited(holder.stacks[place]) == what:
                 return place
         return None
 
-    def _what(self, stack: int) -> tuple[str, str]:
+    def _awaited(self, stack: int) -> tuple[str, str]:
         found = self._histories.stacks[stack]
         return found.name, found.arg("on")
