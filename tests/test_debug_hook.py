@@ -61,7 +61,7 @@ async def come(condition: Callable[[], bool]) -> None:
 
 def last(track: Rows) -> list[Row]:
     """
-    The slices with which a track ends, outermost first.
+    Return the slices with which a track ends, outermost first.
     """
     end = max(row.end for row in track)
     return [row for row in track if row.end == end]
@@ -73,7 +73,7 @@ def dumps(folder: Path, reason: str) -> list[Path]:
 
 def named(record: logging.LogRecord) -> Path:
     """
-    The file that a log line names.
+    Return the file that a log line names.
     """
     return next(Path(word) for word in record.getMessage().split() if word.endswith(".json"))
 
@@ -152,7 +152,7 @@ def test_blocking_callback(
 
 def test_loop_that_held_the_gil(core: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
-    What held the GIL, so that nobody could look meanwhile, is dumped afterwards.
+    A call that held the GIL, during which no thread could look, is dumped afterwards.
     """
 
     async def main() -> None:
@@ -220,7 +220,7 @@ def test_stuck_task(
 
 async def serve(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """
-    Serve a request, as a middleware tells of it.
+    Serve a request, as a middleware reports it.
     """
     described = "GET /users/{id}", "/users/7", "r-1", ""
     serving = begin_request(asyncio.current_task(), lambda _: described, None)
@@ -238,7 +238,7 @@ def test_request_that_blocks(
     core: str, awaits: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    A task that blocks its loop is named by the request that it serves, too.
+    The log line of a task that blocks its loop also names the request that the task serves.
     """
 
     async def main() -> None:
@@ -255,7 +255,7 @@ def test_request_that_blocks(
 
 def test_request_that_is_stuck(core: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
-    So is one that is stuck.
+    The log line of a stuck task also names the request that the task serves.
     """
 
     async def wait() -> None:
@@ -320,7 +320,7 @@ assert "call_exception_handler" not in vars(uvloop.Loop)
 
 def test_signal(core: str, runner: Runner, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
-    The signal dumps, also where the loop is not asyncio's; the handler of before is called, and comes back.
+    The signal dumps, even if the loop is not asyncio's; the program's handler is called, and restored.
     """
     came: list[int] = []
     before = signal.signal(signal.SIGUSR2, lambda number, _: came.append(number))
@@ -343,7 +343,7 @@ def test_signal(core: str, runner: Runner, tmp_path: Path, caplog: pytest.LogCap
 
 def test_signal_that_somebody_took(tmp_path: Path) -> None:
     """
-    Whoever took the signal after us keeps it.
+    A handler that the program installs after the hook stays.
     """
     before = signal.getsignal(signal.SIGUSR2)
     with hooked(tmp_path):
@@ -354,7 +354,7 @@ def test_signal_that_somebody_took(tmp_path: Path) -> None:
 
 def test_other_thread(tmp_path: Path) -> None:
     """
-    Outside the main thread no signal can be taken, and none can be given back.
+    Outside the main thread the hook takes no signal, and gives none back.
     """
     failed: list[BaseException] = []
 
@@ -374,7 +374,7 @@ def test_other_thread(tmp_path: Path) -> None:
 
 def test_flood(core: str, tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
     """
-    A flood of triggers leaves so many files and no more, the latest ones, all whole.
+    A flood of triggers leaves the greatest allowed number of files, the latest ones, all whole.
     """
     with hooked(tmp_path, max_files=3, blocked=False) as hook:
         first = ""
@@ -392,7 +392,7 @@ def test_flood(core: str, tmp_path: Path, read_trace: Callable[..., Trace]) -> N
 
 def test_rate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
-    What comes too soon after a dump is counted, and left out.
+    A trigger that comes too soon after a dump is counted, and gives no dump.
     """
     with hooked(tmp_path, interval=600, blocked=False) as hook:
         hook.trigger("first")
@@ -409,7 +409,7 @@ def test_rate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_signal_too_soon(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
-    Who sends a signal too soon after a dump is told that there is none.
+    A signal that comes too soon after a dump gives a log line that says so.
     """
     with hooked(tmp_path, interval=600, blocked=False) as hook:
         hook.trigger("first")
@@ -421,7 +421,7 @@ def test_signal_too_soon(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
 
 def test_bytes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
-    The folder never has more bytes than it may, and what is not ours stays.
+    The folder never has more bytes than it may, and the program's own files stay.
     """
     (tmp_path / "20261124.json.txt").write_text("not ours")
     with hooked(tmp_path, max_bytes=10, blocked=False) as hook:
@@ -432,7 +432,7 @@ def test_bytes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_folder_that_cannot_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
-    Where a dump cannot be written the log says so, and the hook goes on.
+    If a dump cannot be written, the log says so, and the hook goes on.
     """
     (tmp_path / "file").write_text("")
     with hooked(tmp_path / "file" / "dumps", blocked=False) as hook:
@@ -446,7 +446,7 @@ def test_folder_that_cannot_be(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 
 def test_twice(tmp_path: Path) -> None:
     """
-    There is one hook, and it can be taken away once.
+    The hook can be installed once, and uninstalled once.
     """
     with hooked(tmp_path), pytest.raises(fgtrace.TraceStateError, match="installed already"):
         fgtrace.install()
@@ -457,7 +457,7 @@ def test_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("debug", "active"), [(True, True), (False, False)], ids=["debug", "not"])
 def test_only_in_debug_mode(debug: bool, active: bool, tmp_path: Path) -> None:
     """
-    With ``when="debug"`` it does nothing unless the loop is in debug mode.
+    With ``when="debug"`` the hook does nothing unless the loop is in debug mode.
     """
 
     async def main() -> None:
@@ -502,7 +502,7 @@ def test_bad_options(options: dict[str, Any], text: str) -> None:
 
 def test_environment() -> None:
     """
-    The environment says what the code does not.
+    The environment sets the options that the code does not.
     """
     environment = {
         "FGTRACE_FOLDER": "d", "FGTRACE_STUCK": "60", "FGTRACE_SIGNAL": "none", "FGTRACE_BLOCKED": "no",
@@ -624,7 +624,7 @@ while not installed().dumped:
 
 def test_end_of_the_program(core: str, tmp_path: Path) -> None:
     """
-    A program that ends by what went wrong, and never takes the hook away, leaves the dump.
+    A program that ends by what went wrong, and never uninstalls the hook, leaves the dump.
     """
     program = """
 import asyncio, fgtrace
@@ -639,7 +639,7 @@ asyncio.run(main())
 
 def test_auto(core: str, tmp_path: Path) -> None:
     """
-    Importing `fgtrace.auto` installs the hook as the environment says; the log line is one line.
+    Importing `fgtrace.auto` installs the hook with the options of the environment; it logs one line.
     """
     run("import fgtrace.auto\n" + WAITS, tmp_path, FGTRACE_FOLDER="here", FGTRACE_FORMAT="json")
     assert len(dumps(tmp_path / "here", "signal")) == 1
@@ -647,7 +647,7 @@ def test_auto(core: str, tmp_path: Path) -> None:
 
 def test_command_line(core: str, tmp_path: Path) -> None:
     """
-    ``fgtrace run --flight-recorder`` does the same from outside; no trace of the whole run is written.
+    ``fgtrace run --flight-recorder`` does the same from outside, and writes no trace of the whole run.
     """
     (tmp_path / "app.py").write_text(WAITS)
     words = [
@@ -674,7 +674,7 @@ def test_command_line(core: str, tmp_path: Path) -> None:
 
 def test_folder_that_cannot_be_is_told_at_once(tmp_path: Path) -> None:
     """
-    On the command line, where no dump could be written, a line says so before the program runs.
+    On the command line a line says before the program runs that no dump can be written.
     """
     (tmp_path / "app.py").write_text("print('ran')")
     words = ["-m", "fgtrace", "run", "--flight-recorder", "-q", "-o", "app.py/dumps", "app.py"]
@@ -701,7 +701,7 @@ def test_folder_that_cannot_be_is_told_at_once(tmp_path: Path) -> None:
 )
 def test_welcome(options: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    The command line says where dumps go and what asks for one.
+    The command line says where dumps go and which signal requests one.
     """
     monkeypatch.delenv("PYTHONASYNCIODEBUG", raising=False)
     with hooked(Path("d"), **options) as hook:

@@ -70,7 +70,7 @@ def start(name: str, *arguments: object) -> subprocess.Popen[str]:
 @contextmanager
 def serving(path: Path) -> Iterator[str]:
     """
-    The example's server; gives its URL, and ends it as Ctrl-C would.
+    Run the example's server; yield its URL, and end it as Ctrl-C does.
     """
     with start("aiohttp_server", path, "--port", 0, "--seconds", SECONDS) as process:
         assert process.stdout is not None
@@ -102,7 +102,7 @@ def example(core: str, tmp_path_factory: pytest.TempPathFactory, trace_engine: E
 @pytest.fixture(scope="module")
 def readme(example: Example) -> Run:
     """
-    A run of readme.py.
+    Return a run of readme.py.
     """
     return example("readme")
 
@@ -110,7 +110,7 @@ def readme(example: Example) -> Run:
 @pytest.fixture(scope="module")
 def client(example: Example) -> Run:
     """
-    A run of httpx_client.py with the server that it brings.
+    Return a run of httpx_client.py with its own server.
     """
     return example("httpx_client")
 
@@ -118,7 +118,7 @@ def client(example: Example) -> Run:
 @pytest.fixture(scope="module")
 def threads(example: Example) -> Run:
     """
-    A run of threads.py.
+    Return a run of threads.py.
     """
     return example("threads")
 
@@ -126,7 +126,7 @@ def threads(example: Example) -> Run:
 @pytest.fixture(scope="module")
 def blocking(example: Example) -> Run:
     """
-    A run of blocking.py.
+    Return a run of blocking.py.
     """
     return example("blocking")
 
@@ -136,7 +136,7 @@ def server(
     core: str, example: Example, tmp_path_factory: pytest.TempPathFactory, trace_engine: Engine
 ) -> Trace:
     """
-    The trace of aiohttp_server.py, when httpx_client.py has asked it for everything.
+    Return the trace of aiohttp_server.py after httpx_client.py has requested all its paths.
     """
     path = tmp_path_factory.mktemp("server") / "server.json"
     with serving(path) as url:
@@ -153,7 +153,7 @@ def states(track: Rows) -> list[Row]:
 
 def shares(track: Rows, function: str) -> Counter[str]:
     """
-    Nanoseconds of a function's slices by the state that they lie in.
+    Return the nanoseconds of a function's slices by the state in which they lie.
     """
     found: Counter[str] = Counter()
     for state in states(track):
@@ -164,7 +164,7 @@ def shares(track: Rows, function: str) -> Counter[str]:
 
 def overlap(ones: Iterable[Row], others: Iterable[Row]) -> int:
     """
-    Nanoseconds that two lists of slices share.
+    Return the nanoseconds that two lists of slices share.
     """
     others = list(others)
     return sum(max(0, min(a.end, b.end) - max(a.ts, b.ts)) for a in ones for b in others)
@@ -172,14 +172,14 @@ def overlap(ones: Iterable[Row], others: Iterable[Row]) -> int:
 
 def missed(trace: Trace) -> float:
     """
-    Seconds without ticks.
+    Return the seconds without ticks.
     """
     return sum(row.dur for track in trace.all("fgtrace: gaps") for row in track) / 1e9
 
 
 def holding(tracks: Iterable[Rows], state: str, *chain: str) -> list[Rows]:
     """
-    The tracks that were in a state with these frames.
+    Return the tracks that were in a state with these frames.
     """
     return [track for track in tracks if any(in_order(each, chain) for each in track.chains(state))]
 
@@ -235,7 +235,7 @@ def test_readme_chain(readme: Run, phase: str, chain: tuple[str, ...]) -> None:
 
 def test_readme_hash(readme: Run) -> None:
     """
-    What runs is named down to the function in C, on the task's track and on its thread's.
+    The running function is named down to the C function, on the task's track and on its thread's.
     """
     for name in ("Task-1 main", "MainThread"):
         track = readme.trace.track(name)
@@ -247,7 +247,7 @@ def test_readme_hash(readme: Run) -> None:
 
 def test_readme_loops(readme: Run) -> None:
     """
-    Two loops show, and what the server's handler did while the client waited.
+    The trace has two loops, and what the server's handler did while the client waited.
     """
     groups = {event["args"]["name"] for event in readme.trace.events("M") if event["name"] == "process_name"}
     assert {name.partition("(")[2] for name in groups if name.startswith("asyncio loop ")} == {
@@ -260,7 +260,7 @@ def test_readme_loops(readme: Run) -> None:
 
 def test_client_requests(client: Run) -> None:
     """
-    Each of the hundred requests has a track, and an answer.
+    Each of the hundred requests has a track, and a response.
     """
     assert "100 answers with status 200" in client.printed
     assert len(list(client.trace.all("Task-* fetch"))) == 100
@@ -268,7 +268,7 @@ def test_client_requests(client: Run) -> None:
 
 def test_client_pool(client: Run) -> None:
     """
-    Requests beyond the ten connections wait for one, and the trace says so, under httpx's frames.
+    Requests beyond the ten connections are in `pool wait`, under httpx's frames.
     """
     fetches = list(client.trace.all("Task-* fetch"))
     waiting = holding(
@@ -302,7 +302,7 @@ def test_blocking(blocking: Run, function: str) -> None:
 
 def test_blocking_native(blocking: Run) -> None:
     """
-    What blocks is named down to the function in C.
+    The blocking call is named down to the C function.
     """
     boss = blocking.trace.track("boss give_orders")
     sleeping = [row for row in boss.named("time.sleep") if row.category == "native"]
@@ -326,7 +326,7 @@ def test_blocking_native(blocking: Run) -> None:
 )
 def test_threads(threads: Run, name: str, expected: set[str]) -> None:
     """
-    Each thread is seen in the states that its function brings it to.
+    Each thread is in the states that its function causes.
     """
     tracks = list(threads.trace.all(name))
     assert expected <= {state for track in tracks for state in track.states()}
@@ -379,7 +379,7 @@ def test_server_ends(example: Example) -> None:
 
 def test_many_tasks(example: Example) -> None:
     """
-    The slow jobs are found, and stand above the other lanes.
+    The slow jobs are found, and are above the other lanes.
     """
     run = example("many_tasks")
     assert [word for word in run.printed.splitlines() if word.endswith(" job")] == [
@@ -428,7 +428,7 @@ def test_example_is_short(path: Path) -> None:
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_script_is_sound(path: Path) -> None:
     """
-    A script can be run, and its syntax is right.
+    A script is executable, and its syntax is right.
     """
     assert os.access(path, os.X_OK)
     text = path.read_text(encoding="utf-8")
@@ -442,7 +442,7 @@ def test_script_is_sound(path: Path) -> None:
 
 def test_flight_recorder(example: Example) -> None:
     """
-    Nobody started a trace, and yet the slow request is in one, with the request that held the lock.
+    The slow request is in the dump, with the request that held the lock.
     """
     run = example("flight_recorder")
     assert run.trace.metadata["flight"]["reason"] == "slow request"
@@ -493,7 +493,7 @@ def test_http_flask(example: Example) -> None:
 
 def test_http_serve(example: Example) -> None:
     """
-    The trace of a loop that hangs shows in what, and the list of tasks says the same.
+    The trace of a loop that hangs shows in what, and so does the list of tasks.
     """
     run = example("http_serve", "--port", 0, "--seconds", 4)
     worker = run.trace.track("worker work")

@@ -38,7 +38,7 @@ for number, cell in enumerate(json.load(sys.stdin)):
 
 def run(folder: Path, *cells: str) -> list[str]:
     """
-    What IPython shows below each of the cells.
+    Return what IPython shows below each of the cells.
     """
     done = subprocess.run(
         [sys.executable, "-c", SHELL], input=json.dumps(cells), cwd=folder, capture_output=True, text=True,
@@ -74,7 +74,7 @@ def test_cell(tmp_path: Path, ask_trace: AskTrace) -> None:
 @pytest.mark.parametrize("awaits", ["sampled", "exact"])
 def test_await(tmp_path: Path, awaits: str) -> None:
     """
-    A cell with an ``await`` is run as IPython runs it; its task counts, and those that it makes.
+    A cell with an ``await`` runs as in IPython; its task counts, and those that it creates.
     """
     both = "asyncio.gather(asyncio.sleep(0.2, 'a'), asyncio.sleep(0.3))"
     cell = f"%%fgtrace out.pftrace awaits={awaits}\nawait {both}"
@@ -98,7 +98,7 @@ def test_threads_of_the_cell_count(tmp_path: Path) -> None:
 
 def test_error_in_the_cell(tmp_path: Path) -> None:
     """
-    A cell that raises has its traceback, its line numbers, and its table; the next one is not traced.
+    A cell that raises shows its traceback, its line numbers, and its table; the next cell is not traced.
     """
     _, shown, after, _ = run(tmp_path, LOAD, "%%fgtrace\ntime.sleep(0.1)\n1 / 0", "print('next')")
     assert "ZeroDivisionError" in shown
@@ -130,7 +130,7 @@ def test_bad_line(tmp_path: Path, line: str, why: str) -> None:
 
 def test_cannot_write(tmp_path: Path) -> None:
     """
-    Where the trace cannot be written the cell runs all the same, and one line says why.
+    If the trace cannot be written, the cell still runs, and one line says why.
     """
     _, shown, _ = run(tmp_path, LOAD, "%%fgtrace no/where.json\nprint('ran')")
     assert "ran" in shown or "cannot" in shown
@@ -139,7 +139,7 @@ def test_cannot_write(tmp_path: Path) -> None:
 
 def test_unload(tmp_path: Path) -> None:
     """
-    Unloaded, nothing is left of it; loaded again it is there again.
+    Unloading removes the magic, and loading adds it again.
     """
     cells = [LOAD, "%unload_ext fgtrace", "%%fgtrace\nprint(1)", "%load_ext fgtrace", "%%fgtrace\nprint(2)"]
     shown = run(tmp_path, *cells, "print(threading.active_count())")
@@ -169,7 +169,7 @@ MACHINE, INSIDE = Frame("IPython.core.interactiveshell.InteractiveShell.run_code
 
 def test_a_task_that_runs_is_counted_once() -> None:
     """
-    Of a cell's task only what it waits for counts: while it runs, its thread tells what.
+    Of a cell's task only its waits count: while it runs, its thread shows its frames.
     """
     rows = [
         (MAIN, 5, 60, [Frame("select", "state"), Frame("selectors.select")]),
@@ -190,7 +190,7 @@ def test_a_task_that_runs_is_counted_once() -> None:
 
 def test_machinery_is_left_out() -> None:
     """
-    Threads and tasks that were there before do not count, nor do those of the notebook itself.
+    Threads and tasks from before the cell do not count, nor do those of the notebook itself.
     """
     late = Track("thread", 2, "history", tid=2, start=9, end=1000)
     mine = Track("thread", 3, "mine", tid=3, start=9, end=1000)
@@ -208,7 +208,7 @@ def test_machinery_is_left_out() -> None:
 
 def test_html_is_escaped() -> None:
     """
-    Names and paths are text in a notebook, whatever is in them.
+    Names and paths are shown as text in a notebook, whatever they contain.
     """
     mine = Track("thread", 3, "mine", tid=3, start=9, end=1000)
     evil = "<script>alert(1)</script>"

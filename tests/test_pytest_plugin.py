@@ -79,7 +79,7 @@ Run = Callable[..., Ran]
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """
-    Runs pytest on a suite in a folder of its own.
+    Run pytest on a suite in a folder of its own.
     """
 
     def do(
@@ -115,7 +115,7 @@ def run(tmp_path: Path) -> Run:
 
 def test_all(run: Run, ask_trace: AskTrace) -> None:
     """
-    Each test has a trace from its setup to its teardown, whatever it is called and however it ends.
+    Each test has a trace from its setup to its teardown, whatever its name and outcome.
     """
     ran = run(SUITE, "--fgtrace")
     assert ran.code == 1
@@ -132,7 +132,8 @@ def test_all(run: Run, ask_trace: AskTrace) -> None:
 
 def test_failed(run: Run) -> None:
     """
-    With ``failed`` only those that failed are kept; report and summary say where, and who is mended has none.
+    With ``failed`` only failed tests keep a trace; report and summary name it, and a mended test loses its
+    own.
     """
     ran = run(SUITE, "--fgtrace=out", "--fgtrace-when=failed", folder="out")
     assert ran.code == 1
@@ -146,7 +147,7 @@ def test_failed(run: Run) -> None:
 
 def test_slow(run: Run) -> None:
     """
-    With ``slow`` those that took long are kept.
+    With ``slow`` only tests that took long keep a trace.
     """
     suite = "import time\ndef test_a(): pass\ndef test_b(): time.sleep(3.1)\n"
     ran = run(
@@ -178,7 +179,7 @@ async def test_nap(): await anyio.sleep(0.2)
 @pytest.mark.parametrize("name", ASYNC)
 def test_async(run: Run, name: str) -> None:
     """
-    The tasks of tests that are coroutines are there, under either plugin, with their states.
+    Coroutine tests show their tasks with states, under either plugin.
     """
     plugins = "no:xdist " + ("no:anyio" if name == "asyncio" else "no:asyncio")
     ran = run(ASYNC[name], "--fgtrace", plugins=plugins)
@@ -204,7 +205,7 @@ def test_xdist(run: Run) -> None:
 
 def test_xdist_each(run: Run) -> None:
     """
-    Where each worker runs each test, each has its own traces.
+    If each worker runs each test, each has its own traces.
     """
     ran = run(
         "def test_a(): pass\n", "--fgtrace", "--dist=each", "--tx=2*popen", plugins="no:asyncio no:anyio"
@@ -291,7 +292,7 @@ def test_under_fgtrace_run(tmp_path: Path) -> None:
 
 def test_no_room(run: Run) -> None:
     """
-    Where a trace cannot be written the tests go on, and the summary says so.
+    If a trace cannot be written, the tests go on, and the summary says so.
     """
     suite = "import shutil\ndef test_a(): shutil.rmtree('fgtrace-traces')\ndef test_b(): pass\n"
     ran = run(suite, "--fgtrace")
@@ -302,7 +303,7 @@ def test_no_room(run: Run) -> None:
 
 def test_example(run: Run) -> None:
     """
-    The slow test among the examples is the one that has a trace, and one sees why.
+    The slow test among the examples is the one that keeps a trace, which shows why it is slow.
     """
     suite = (ROOT / "examples" / "pytest_traces.py").read_text()
     ran = run(suite, "--fgtrace", "--fgtrace-when=slow")
@@ -315,7 +316,7 @@ def test_example(run: Run) -> None:
 @given(test=st.text(max_size=300))
 def test_file_names(test: str) -> None:
     """
-    Any test's id makes a file name that every system takes.
+    Any id of a test gives a file name that every system allows.
     """
     name = file_name(test, ".json")
     assert re.fullmatch(r"[A-Za-z0-9_.-]{1,140}", name)
@@ -324,7 +325,7 @@ def test_file_names(test: str) -> None:
 
 def test_file_names_differ() -> None:
     """
-    Ids that look alike have files of their own.
+    Similar ids have files of their own.
     """
     tests = ["a[b]", "a(b)", "A[b]", "x" * 300, "y" + "x" * 299, "a/b.py::c", "a.b.py::c"]
     assert len({file_name(test, ".json").lower() for test in tests}) == len(tests)

@@ -1,5 +1,5 @@
 """
-The answers, asked of slices that are written by hand or drawn at random.
+The answers of reports, from slices that are written by hand or drawn at random.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Life = Sequence[tuple[Any, int]]
 
 def state(name: str, **args: str) -> Frame:
     """
-    A state's face: ``woken_by`` stands for ``woken by``.
+    Return a state's frame; ``woken_by`` stands for ``woken by``.
     """
     pairs = tuple((key.replace("_", " "), value) for key, value in args.items())
     return Frame(name, "state", "a.py", 1 + sorted(TASK_STATES).index(name), pairs)
@@ -44,7 +44,7 @@ def row(
     number: int, life: Life, *, name: str = "", function: str = "", start: int = 0, parent: int = -1
 ) -> list[Slice]:
     """
-    The slices of a task: its states in turn, each with its length, and its own coroutine below.
+    Return the slices of a task: its states in turn, each with its length, and its own coroutine below.
     """
     end = start + sum(length for _, length in life)
     function = function or f"f{number % 2}"
@@ -67,7 +67,7 @@ def asked(*rows: list[Slice], flows: Sequence[Flow] = (), ask: Ask = ALL, metada
 
 def tree(parts: tuple[Step, ...]) -> list[Any]:
     """
-    Steps as (task, state, ns, parts).
+    Return steps as (task, state, ns, parts).
     """
     return [(step.task, step.place.state, step.total_ns, tree(step.parts)) for step in parts]
 
@@ -102,7 +102,7 @@ def test_all_adds_up(
     top: int | None,
 ) -> None:
     """
-    Whatever the trace says, even where it cannot be: parts add up to their whole, in every table.
+    Parts add up to their whole in every table, whatever the trace says.
     """
     found = [
         row(number, life, start=start, parent=parent if parent != number else -1)
@@ -135,7 +135,7 @@ def test_what_was_recorded_adds_up(
     moves: list[tuple[str, str, int, int, int, str | None, str | int]],
 ) -> None:
     """
-    Drawn from a recording: each task's states add up to its life, and where the state stands is the same.
+    For a recording each task's states add up to its life, wherever the state is drawn.
     """
     reports = []
     for where in ("root", "leaf"):
@@ -159,14 +159,14 @@ def test_what_was_recorded_adds_up(
 
 def timeline_again(script: Script, end: int, where: str) -> Timeline:
     """
-    A timeline is drawn once; this is another one of the same recording.
+    Return another timeline of the same recording, for a timeline is drawn once.
     """
     return Timeline(script.recording, fgtrace.Config(state_frames=where), end, 1)  # type: ignore[arg-type]
 
 
 def test_path_down_to_the_cause() -> None:
     """
-    A waited for b, b for c, and c for its socket: that is what a's time went to.
+    If a waits for b, b for c, and c for its socket, then a's time went to that socket.
     """
     a = row(0, [("running", 2), ("task wait", 10), ("running", 3)])
     b = row(1, [("runnable", 3), (state("lock wait", on="Lock"), 7), ("running", 2)])
@@ -189,7 +189,7 @@ def test_path_down_to_the_cause() -> None:
 
 def test_path_before_and_after_the_cause() -> None:
     """
-    A cause that was made meanwhile stands for what its maker did; one that has ended, for nothing more.
+    The time before a cause began is what its creator did; the time after its end has no parts.
     """
     a = row(0, [("queue wait", 20), ("running", 1)])
     maker = row(1, [("sleep", 8), ("running", 30)])
@@ -208,7 +208,7 @@ def test_path_before_and_after_the_cause() -> None:
 
 def test_path_of_a_sampled_gather() -> None:
     """
-    Where nobody says who woke whom, a task waits for the child that ended last, give or take a tick.
+    Without wakeups a task waits for the child that ended last, within a tick.
     """
     a = row(0, [("task wait", 100), ("task wait", 1)])
     short = row(1, [("sleep", 30)], parent=0)
@@ -221,7 +221,7 @@ def test_path_of_a_sampled_gather() -> None:
 
 def test_path_follows_no_circle() -> None:
     """
-    Two that woke each other at one time are followed once.
+    Two tasks that woke each other at one time are followed once.
     """
     a, b = row(0, [("lock wait", 10), ("running", 1)]), row(1, [("lock wait", 10), ("running", 1)])
     flows = [Flow("wakes", x[0].track, 10, y[0].track, 10) for x, y in ((a, b), (b, a))]
@@ -234,7 +234,7 @@ def test_path_follows_no_circle() -> None:
 
 def test_who_held_the_lock() -> None:
     """
-    Ten wait for one: he had it, and those that were served in turn for their moment only.
+    Ten tasks wait for one that holds the lock; those that get it in turn hold it for a moment each.
     """
     lock = state("lock wait", on="asyncio.Lock")
     holder = row(0, [("sleep", 50), ("running", 60)])
@@ -254,7 +254,7 @@ def test_who_held_the_lock() -> None:
 
 def test_blocked_and_kept_waiting() -> None:
     """
-    A long step, and who was ready meanwhile: not he who was ready before, or asleep.
+    A long step counts the tasks that were ready meanwhile, not those that were ready before, or asleep.
     """
     report = asked(
         row(0, [("sleep", 10), ("running", 100), ("sleep", 10)]),
@@ -272,7 +272,7 @@ def test_blocked_and_kept_waiting() -> None:
 
 def test_stuck_and_in_a_circle() -> None:
     """
-    He who waits all along is stuck; two that wait for each other by name are a circle, himself alone too.
+    A task that waits all along is stuck; two that wait for each other, or one for itself, are a deadlock.
     """
     sleeper = row(0, [("sleep", 100)])
     one = row(1, [("running", 40), (state("task wait", task="two"), 60)], name="one")
@@ -290,7 +290,7 @@ def test_stuck_and_in_a_circle() -> None:
 @given(st.dictionaries(st.integers(0, 9), st.integers(0, 9)))
 def test_circles(follows: dict[int, int]) -> None:
     """
-    Each circle is one, none is found twice, and none is missing.
+    Each circle is found once, and none is missing.
     """
     found = circles(follows)
     for circle in found:
@@ -302,7 +302,7 @@ def test_circles(follows: dict[int, int]) -> None:
 
 def way(follows: dict[int, int], start: int) -> set[int]:
     """
-    All that are reached from there.
+    Return all nodes that can be reached from one.
     """
     found: set[int] = set()
     at = follows.get(start)
@@ -319,7 +319,7 @@ def way(follows: dict[int, int], start: int) -> set[int]:
 )
 def test_spread(values: Sequence[int], figures: tuple[int, int, int]) -> None:
     """
-    Half of all are at most the median, and so on: always a figure that occurred.
+    Half of all values are at most the median, and so on; each figure is one of the values.
     """
     spread = spread_of(values)
     assert (spread.p50_ns, spread.p95_ns, spread.max_ns) == figures
@@ -338,7 +338,7 @@ def test_union(spans: list[tuple[int, int]]) -> None:
 
 def test_a_part_of_a_trace() -> None:
     """
-    Of a part only what lies in it counts, and lives end at its ends.
+    In a part of a trace only that part counts, and lives end where it ends.
     """
     report = asked(row(0, [("sleep", 100), ("running", 50)]), ask=Ask(start=90e-9, end=120e-9))
     assert (report.start_ns, report.duration_ns) == (90, 30)
@@ -347,7 +347,7 @@ def test_a_part_of_a_trace() -> None:
 
 def test_slower() -> None:
     """
-    What one task takes is compared, however many there are; what is noise does not count.
+    The time of one task is compared, however many there are; noise does not count.
     """
     ms = 1_000_000
     slow, quick = state("lock wait", on="Lock"), state("sleep")
@@ -382,7 +382,7 @@ def test_slower() -> None:
 )  # fmt: skip
 def test_bad_questions(bad: dict[str, Any]) -> None:
     """
-    A value that is not allowed is an error that says what is.
+    A value that is not allowed raises an error that says what is.
     """
     with pytest.raises(fgtrace.ConfigError, match="allowed is"):
         Ask(**bad)
@@ -390,7 +390,7 @@ def test_bad_questions(bad: dict[str, Any]) -> None:
 
 def test_bad_threshold() -> None:
     """
-    So is a threshold that is no share.
+    A threshold that is no share raises an error.
     """
     with pytest.raises(fgtrace.ConfigError, match="threshold"):
         compare(read_histories(Drawn([]), {}), read_histories(Drawn([]), {}), -1)
@@ -398,7 +398,7 @@ def test_bad_threshold() -> None:
 
 def test_an_empty_trace() -> None:
     """
-    Of nothing there is nothing to say.
+    The report of an empty trace is empty.
     """
     report = asked()
     assert (report.tasks, report.duration_ns, report.groups, report.loops) == (0, 0, (), ())
@@ -408,7 +408,7 @@ def test_an_empty_trace() -> None:
 @given(nested(), st.integers(0, 10**10))
 def test_slices_or_begins_and_ends(slices: list[Slice], cut: int) -> None:
     """
-    Slices taken as they are make the same histories as their begins and ends.
+    Whole slices give the same histories as their begins and ends.
     """
     faces = [state("sleep"), state("running"), Frame("m.f"), Frame("m.g", "native"), Frame("busy", "loop")]
     slices = [

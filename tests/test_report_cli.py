@@ -38,7 +38,8 @@ MS = 1_000_000
 
 def drawing(factor: int = 1) -> Drawn:
     """
-    Two tasks, of which one waits for the other's lock; one is slower by a factor, and both are stuck then.
+    Return two tasks, of which one waits for the other's lock; one is slower by a factor, and both are stuck
+    then.
     """
     lock = state("lock wait", on="asyncio.Lock", woken_by="x")
     one = row(0, [("sleep", 20 * MS), ("running", 150 * MS), (lock, 100 * MS * factor)], name="one")
@@ -56,7 +57,7 @@ def drawing(factor: int = 1) -> Drawn:
 @pytest.fixture
 def trace(tmp_path: Path) -> Callable[..., str]:
     """
-    Writes the drawing to a file.
+    Return a function that writes the drawing to a file.
     """
 
     def write(factor: int = 1) -> str:
@@ -72,7 +73,7 @@ Writer = Callable[..., str]
 
 def test_tables(trace: Writer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    What is printed, where it is piped: plain lines, as wide as they are told to be.
+    Piped tables are plain lines of the requested width.
     """
     monkeypatch.setenv("COLUMNS", "100")
     path = trace()
@@ -139,7 +140,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("columns", [40, 60, 100, 200])
 def test_widths(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    On a terminal there is colour, and no line is wider than it.
+    On a terminal there is colour, and no line is wider than the terminal.
     """
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -159,7 +160,7 @@ def validator(name: str) -> Callable[[Any], Any]:
 
 def test_json_of_a_report(trace: Writer, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    The JSON is as the schema says, and the same as the value.
+    The JSON of a report fits its schema, and equals the value.
     """
     assert main(["report", trace(), "--json", "--task", "*", "--group", "state", "--top", "3"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -174,7 +175,7 @@ def test_json_of_a_report(trace: Writer, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_json_of_a_diff(trace: Writer, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    So is that of a comparison.
+    The JSON of a comparison fits its schema, and equals the value.
     """
     assert main(["diff", trace(1), trace(3), "--json", "--threshold", "0.5"]) == 1
     found = json.loads(capsys.readouterr().out)
@@ -198,7 +199,7 @@ def test_exit_code(
     trace: Writer, capsys: pytest.CaptureFixture[str], factors: tuple[int, int], words: list[str], code: int
 ) -> None:
     """
-    A comparison fails where something became slower, and only if it is asked to.
+    A comparison exits with 1 if something became slower and a threshold was given.
     """
     before, after = map(trace, factors)
     assert main(["diff", before, after, *words]) == code
@@ -233,7 +234,7 @@ def test_refused_in_one_line(
     trace: Writer, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
     """
-    What cannot be done is refused with 2, one line on stderr, and nothing on stdout.
+    A command that cannot be carried out exits with 2, one line on stderr, and nothing on stdout.
     """
     assert main([trace() if word == "T" else word for word in words]) == 2
     found = capsys.readouterr()
@@ -243,7 +244,7 @@ def test_refused_in_one_line(
 
 def test_another_tools_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    A trace without states is none that can be reported on, and that is said.
+    A trace without states is refused, with the reason.
     """
     event = {"ph": "X", "name": "f", "cat": "x", "ts": 0, "dur": 5, "pid": 1, "tid": 1}
     (tmp_path / "t.json").write_text(json.dumps([event]))
@@ -253,7 +254,7 @@ def test_another_tools_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 def test_parsed() -> None:
     """
-    Words become plans.
+    Arguments become plans.
     """
     words = (
         "report t.json --json --top 3 --from 0.5 --to 2 --group task --task 1 --slow-callback-duration 0.2"
@@ -268,7 +269,7 @@ def test_parsed() -> None:
 
 def test_reader_that_has_seen_enough(trace: Writer) -> None:
     """
-    A pipe that is closed ends the output without a word.
+    A pipe that is closed ends the output without an error.
     """
     with subprocess.Popen(
         [sys.executable, "-m", "fgtrace", "report", trace()],
@@ -313,7 +314,7 @@ def traced(folder: Path, *words: str) -> list[str]:
 @pytest.mark.parametrize("format_", ["json", "folded"])
 def test_end_of_a_run(tmp_path: Path, format_: str) -> None:
     """
-    A program that was traced ends with what a person should know first, whatever the trace's format.
+    A program that was traced ends with the most important lines of the report, in every format.
     """
     said = traced(tmp_path, "--awaits", "exact", "-o", f"out.{format_}")
     assert said[0].startswith(f"fgtrace: wrote out.{format_} ")
@@ -327,7 +328,7 @@ def test_end_of_a_run(tmp_path: Path, format_: str) -> None:
 
 def test_short_report_of_a_deadlock() -> None:
     """
-    A deadlock comes first.
+    A deadlock is the first line.
     """
     assert short_report(make_report(drawing(), EXACT, Ask())) == [
         "  deadlock: one f0 -> two f1 -> one f0",
@@ -344,14 +345,14 @@ def test_short_report_of_a_deadlock() -> None:
 )
 def test_times_in_words(nanoseconds: int, words: str) -> None:
     """
-    Three figures are enough.
+    Times have three digits.
     """
     assert format_time(nanoseconds) == words
 
 
 def test_names_in_words() -> None:
     """
-    Functions go without their module, methods with their class.
+    Functions are named without their module, methods with their class.
     """
     names = ["app.db.Pool.acquire", "app.handler", "m.main.<locals>.one", "main"]
     assert format_chain(names) == "Pool.acquire <- handler <- one <- main"
@@ -388,7 +389,7 @@ class TestDocs:
     @pytest.mark.parametrize("name", ["report.schema.json", "diff.schema.json"])
     def test_every_field_is_explained(self, name: str) -> None:
         """
-        So does it each field of the JSON.
+        The page about reports names each field of the JSON.
         """
         page = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
         schema = json.loads((ROOT / "docs" / name).read_text(encoding="utf-8"))
@@ -411,7 +412,7 @@ class TestDocs:
 
 def test_progress_is_told(trace: Writer) -> None:
     """
-    What is long may be watched: how much was done, and of how much.
+    Long work reports how much of it is done, and its total.
     """
     told: list[tuple[str, int, int]] = []
     report(trace(), progress=lambda what, done, total: told.append((what, done, total)))
