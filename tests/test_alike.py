@@ -68,7 +68,7 @@ def names(groups: list[list[Track]]) -> list[list[str]]:
 
 def test_groups() -> None:
     """
-    Alike are tasks that began, waited and ended as one; whatever differs, or changes, sets a task apart.
+    Identical tasks began, waited and ended at the same times; any difference or change makes a task another.
     """
     apart: list[Life] = [
         ("later f", 5, "ab", None, None),
@@ -89,7 +89,7 @@ def test_groups() -> None:
 
 def test_restless() -> None:
     """
-    Of tasks that change all the time little is kept: they are like no other.
+    Tasks that change all the time are in no group, and little memory is kept for them.
     """
     found = Script()
     for time in range(MOST_OBSERVATIONS + 1):
@@ -100,7 +100,7 @@ def test_restless() -> None:
 
 def test_exact() -> None:
     """
-    A task that made a step is like no other.
+    A task that made a step is in no group.
     """
     found = Script()
     found.exact()
@@ -113,7 +113,7 @@ def test_exact() -> None:
 @st.composite
 def programs(draw: st.DrawFn) -> list[Life]:
     """
-    Many that wait, of a few kinds, and some that do not.
+    Run many tasks that wait, of a few kinds, and some that do not.
     """
     starts = st.sampled_from([0, 3])
     thens = st.sampled_from([None, None, "ad"])
@@ -133,7 +133,7 @@ def programs(draw: st.DrawFn) -> list[Life]:
 @given(lives=programs())
 def test_nothing_is_lost(name: str, lives: list[Life], tmp_path_factory: pytest.TempPathFactory) -> None:
     """
-    What is read of a trace with crowds is what was drawn: every task with its name, place and slices.
+    A trace with groups, read back, has every task with its name, place and slices.
     """
     plain = timeline(script(lives))
     drawn = set(plain.slices())
@@ -156,7 +156,7 @@ def _lanes_in(path: Path) -> list[str]:
 @given(lives=programs())
 def test_lanes_hold_once(lives: list[Life]) -> None:
     """
-    As slices and as begins and ends the same is drawn, and of each crowd once.
+    Slices and begins and ends are the same drawing, with each group once.
     """
     found = script(lives)
     shared = with_lanes(timeline(found), "lane")

@@ -55,7 +55,7 @@ def compiled(text: str, name: str = "home") -> CodeType:
 
 def told(code: CodeType) -> list[str]:
     """
-    The texts of all calls, in the order of the instructions; one that is made in two is told once.
+    Return the texts of all calls, in the order of the instructions; a call of two instructions counts once.
     """
     calls = [at for at in dis.get_instructions(code) if at.opname.startswith(("BEFORE_", "CALL", "PRECALL"))]
     pairs = pairwise([None, *calls])
@@ -266,7 +266,7 @@ def dotted(node: ast.expr) -> str:
 
 def written(tree: ast.AST) -> dict[tuple[int | None, ...], set[str]]:
     """
-    The names of all calls, by their position; several where a decorator or a ``with`` has the same.
+    Return the names of all calls by position; a decorator or a ``with`` may give several one position.
     """
     found: dict[tuple[int | None, ...], set[str]] = {}
     for node in ast.walk(tree):
@@ -330,7 +330,7 @@ def test_reads_as_dis(module: ModuleType) -> None:
 
 def reaching(at: dis.Instruction, jumps: list[tuple[int, int]], plain: list[dis.Instruction]) -> list[int]:
     """
-    Where the jumps to an instruction come from; they may go to a prefix of it.
+    Return the sources of the jumps to an instruction, which may go to a prefix of it.
     """
     before = max((other.offset for other in plain if other.offset < at.offset), default=-1)
     return sorted(source for source, target in jumps if before < target <= at.offset)
@@ -388,7 +388,7 @@ BIG = bytes(1 << 24)
 
 def again(call: Callable[[], object]) -> Setup:
     """
-    A call that ends by itself: made until the test has seen it.
+    A call that ends by itself and is repeated until the test has seen it.
     """
     done: list[bool] = []
 

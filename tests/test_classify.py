@@ -54,7 +54,7 @@ def thread_sites() -> list[dict[str, Any]]:
 
 def wait_of(record: dict[str, Any]) -> Waiter:
     """
-    What the collector would have seen of this record's waiter.
+    Return the waiter that the collector would have found.
     """
     return Waiter(kind_of(record), record["waiter"])
 
@@ -443,7 +443,7 @@ any_frames = st.lists(any_frame, max_size=8)
 
 class TestAnything:
     """
-    Whatever comes in, a verdict comes out.
+    Any input has a verdict.
     """
 
     @settings(deadline=None)

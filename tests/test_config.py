@@ -83,7 +83,7 @@ def test_both_off() -> None:
 
 def test_exact_without_tasks() -> None:
     """
-    Exact awaits are of tasks: without these the option is refused.
+    Exact awaits are refused where no tasks are traced.
     """
     with pytest.raises(fgtrace.ConfigError, match="bad awaits: 'exact': allowed is 'sampled' where tasks"):
         fgtrace.Config(awaits="exact", tasks=False)
@@ -119,7 +119,7 @@ def test_unknown_option(function: str) -> None:
 
 def test_unknown_option_is_a_type_error() -> None:
     """
-    It is the builtin that a caller would expect.
+    An error is also the builtin that a caller would expect.
     """
     with pytest.raises(TypeError, match="herz"):
         fgtrace.trace(herz=99)
@@ -127,7 +127,7 @@ def test_unknown_option_is_a_type_error() -> None:
 
 def test_nearest_option() -> None:
     """
-    What was probably meant is said, and what is not asked for with a report.
+    An error names the option that was probably meant, also for a report.
     """
     with pytest.raises(
         fgtrace.UnknownOptionError, match=r"Config\(\) has no option 'format_': did you mean 'format'"
@@ -182,7 +182,7 @@ def test_every_field_is_checked() -> None:
 
 def test_formats_have_encoders() -> None:
     """
-    What may be asked for can be written.
+    Every format that may be asked for can be written.
     """
     assert set(FORMATS) == set(MODULES)
     assert all(callable(encoder_of(name)) for name in FORMATS)

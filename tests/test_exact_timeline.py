@@ -27,7 +27,7 @@ CONFIG = fgtrace.Config(awaits="exact", slow_callback_duration=1e-6)
 
 def drawn(script: Script, end: int = 100, config: fgtrace.Config = CONFIG) -> Timeline:
     """
-    The timeline of a script whose one loop has exact awaits.
+    Return the timeline of a script whose loop has exact awaits.
     """
     script.exact()
     return Timeline(script.recording, config, end, 1)
@@ -57,7 +57,7 @@ def states(timeline: Timeline, name: str) -> list[tuple[int, int, str, str]]:
 
 def test_a_task_from_birth_to_end() -> None:
     """
-    Created, run, suspended, woken, run to its end: each with its own time.
+    A task is created, runs, suspends, is woken and runs to its end, each at its own time.
     """
     script = Script()
     script.step("root", 0, 20, "a")
@@ -122,7 +122,7 @@ def test_what_a_step_shows(
     before: str, after: str | None, samples: list[tuple[int, str]], slices: list[tuple[int, int, int, str]]
 ) -> None:
     """
-    A step shows the frames that were there before and after, and from a sample on what was seen.
+    A step shows the frames that were there before and after it, and from a sample on those of the sample.
     """
     script = Script()
     script.step("task", 0, 10, before)
@@ -161,7 +161,7 @@ def test_suspended_before_the_trace() -> None:
 
 def test_running_at_the_end() -> None:
     """
-    A step that the trace's end cut off is there as far as it was seen.
+    A step that the end of the trace cuts off is shown as far as samples show it.
     """
     script = Script()
     script.step("task", 0, 10, "ab")
@@ -182,7 +182,7 @@ WAKERS = {
 @pytest.mark.parametrize(("waker", "source", "by", "arrow"), WAKERS.values(), ids=WAKERS.keys())
 def test_woken_by_a_callback(waker: int, source: int, by: str, arrow: str) -> None:
     """
-    What a callback woke says so, and the arrow starts at the callback.
+    A task that a callback woke names it, and the arrow starts at the callback.
     """
     script = Script()
     script.step("task", 0, 10, "ab")
@@ -236,7 +236,7 @@ def test_a_loops_own_tracks() -> None:
 
 def test_loop_blocked() -> None:
     """
-    A step or callback that lasts too long has a flag, with the stack that was seen in it most.
+    A step or callback that lasts too long has a flag, with the stack that most of its samples show.
     """
     script = Script()
     script.at(0, "MainThread", "m")
@@ -257,7 +257,7 @@ def test_loop_blocked() -> None:
 
 def test_garbage_collection() -> None:
     """
-    A run of the garbage collector is the innermost frame of its thread, whatever is sampled meanwhile.
+    A run of the garbage collector is the innermost frame of its thread, whatever the samples show.
     """
     script = Script()
     script.at(0, "MainThread", "ab")
@@ -278,7 +278,7 @@ def test_garbage_collection() -> None:
 
 def test_a_sampled_loop_beside() -> None:
     """
-    Tasks of a loop without steps are drawn from what the ticks saw, as ever.
+    Tasks of a loop without steps are drawn from samples.
     """
     script = Script()
     script.recording.loops[0].exact = False
@@ -300,7 +300,7 @@ steps = st.tuples(
 
 def play(script: Script, moves: list[tuple[str, str, int, int, int, str | None, str | int]]) -> int:
     """
-    Play moves one after the other, each of a task that has not ended; the end is returned.
+    Play moves one after the other, each of a task that has not ended, and return the end.
     """
     time, gone = 0, set[str]()
     for kind, name, pause, length, before, stack, waker in moves:
@@ -326,7 +326,7 @@ def test_contiguous_and_sound(
     moves: list[tuple[str, str, int, int, int, str | None, str | int]], where: str
 ) -> None:
     """
-    Whatever happened: a task's states follow one another without a hole or an overlap, from its start
+    The states of a task follow one another without a hole or an overlap, from its start
     to its end, and every arrow has a slice at both ends.
     """
     script = Script()
@@ -372,7 +372,7 @@ def test_file_is_valid_and_comes_back(ask_trace: AskTrace) -> None:
 
 def test_memory_is_bounded() -> None:
     """
-    What is kept of the past does not grow with the number of steps.
+    The memory for the past does not grow with the number of steps.
     """
     script = Script()
     for number in range(30_000):

@@ -27,7 +27,7 @@ from reading import Trace
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
     """
-    Wait for something that is certain to come.
+    Wait until a condition holds that is certain to come.
     """
     until = time.monotonic() + 60
     while not condition():
@@ -76,7 +76,7 @@ def test_dump_shows_what_is_under_way(
 
 def test_dump_of_less(core: str, tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
     """
-    A dump has the last seconds only, as many as asked for, and a file object may take it.
+    A dump has the last seconds only, as many as asked for, and may be written to a file object.
     """
     with fgtrace.FlightRecorder(20) as recorder:
         wait_until(lambda: recorder.stats.sampling.ticks_taken > 40, "ticks")
@@ -93,7 +93,7 @@ def test_dump_of_less(core: str, tmp_path: Path, read_trace: Callable[..., Trace
 
 def test_running() -> None:
     """
-    The recorder that was started last of those that run.
+    `running` returns the recorder that was started last of those that run.
     """
     assert running() is None
     with fgtrace.FlightRecorder() as first:
@@ -108,7 +108,7 @@ def test_running() -> None:
 
 def test_wrong_order(tmp_path: Path) -> None:
     """
-    It is started once, and can be asked for what it has while it runs.
+    A recorder is started once, and dumps only while it runs.
     """
     recorder = fgtrace.FlightRecorder()
     for call in (recorder.stop, lambda: recorder.dump(tmp_path / "t.json")):
@@ -205,7 +205,7 @@ def test_failure(core: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 def test_ends_with_the_process(core: str, tmp_path: Path) -> None:
     """
-    A program that never stops its recorder ends as ever.
+    A program that never stops its recorder ends as it would without.
     """
     program = "import fgtrace; fgtrace.FlightRecorder().start(); print('done')"
     found = subprocess.run(

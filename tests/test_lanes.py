@@ -44,7 +44,7 @@ def task(number: int, name: str, start: int, end: int, **more: Any) -> Track:
 @st.composite
 def programs(draw: st.DrawFn) -> list[Track]:
     """
-    Tasks of some coroutines, in the order of their first sight.
+    Draw tasks of some coroutines, in the order in which they were first seen.
     """
     times = st.integers(0, 60)
     born = sorted(draw(st.lists(times, min_size=1, max_size=40)))
@@ -60,7 +60,7 @@ def programs(draw: st.DrawFn) -> list[Track]:
 
 def slices_of(tracks: list[Track]) -> Iterator[Slice]:
     """
-    What each task did: it waited, then it ran, one tick each; the last goes on to its end.
+    Return the slices of each task: it waits, then runs, one tick each; the last slice goes on to its end.
     """
     for track in tracks:
         for start in range(track.start, track.end, 7):
@@ -88,7 +88,7 @@ def drawing_of(tracks: list[Track]) -> Drawn:
 @given(tracks=programs(), most=st.integers(0, 5))
 def test_lanes_hold_all(tracks: list[Track], most: int) -> None:
     """
-    On a lane no two tasks overlap, each is there once, around all its slices, and no lane is in vain.
+    On a lane no two tasks overlap, each is there once, around all its slices, and no lane is superfluous.
     """
     drawn = drawing_of(tracks)
     found = list(with_lanes(drawn, "lane", most).slices())
@@ -184,7 +184,7 @@ def _shown(track: Track, tracks: list[Track]) -> str:
 
 def many(count: int, life: int = 50, apart: int = 10) -> list[Track]:
     """
-    Tasks one after the other, a new one every ``apart``.
+    Draw tasks one after the other, a new one every ``apart``.
     """
     return [task(n, f"Task-{n} handler", n * apart, n * apart + life) for n in range(1, count + 1)]
 
@@ -212,7 +212,7 @@ def test_when(tracks: str, count: int, has_lanes: bool) -> None:
 
 def test_who_keeps_a_track() -> None:
     """
-    Long lives keep theirs, the longest of them where there are too many, and so does who is alone.
+    Long tasks keep their track, the longest where they are too many; so does the only task of a coroutine.
     """
     short = many(100, life=5)
     long = [task(200 + n, f"Task-{200 + n} worker", 0, 500 + n) for n in range(5)]
@@ -258,7 +258,7 @@ def test_ids_are_new() -> None:
 
 def test_late_slices_are_refused() -> None:
     """
-    Begins and ends of a task whose turn is over would be drawn as another's.
+    Begins and ends of a task that was written before are refused: they would be drawn as those of another.
     """
     first, second = many(2, life=5)
     rows = [*slices_of([second]), *slices_of([first])]
@@ -269,7 +269,7 @@ def test_late_slices_are_refused() -> None:
 @pytest.mark.parametrize("name", sorted(SUMS))
 def test_sums_are_as_without(name: str) -> None:
     """
-    Formats that add up stacks have no lanes.
+    Formats that sum up stacks have no lanes.
     """
     drawn = drawing_of(many(30))
     with_, without = (b"".join(encoder_of(name, tracks)(drawn, {})) for tracks in ("lane", "task"))
@@ -392,7 +392,7 @@ def test_part_of_lanes(source: Path, tmp_path: Path) -> None:
 
 def test_bad_tracks(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Another word than the three is refused, and nothing is written.
+    A value other than the three is refused, and nothing is written.
     """
     assert converted(source, tmp_path / "out.json", "--tracks", "few") == 2
     assert capsys.readouterr().err == "fgtrace: bad tracks: 'few': allowed is 'auto' or 'task' or 'lane'\n"
@@ -421,7 +421,7 @@ FACTS = {"task.id": 1, "task.parent": -1, "task.level": 0, "task.place": 1}
 )
 def test_bad_lanes(events: list[dict[str, Any]], why: str, tmp_path: Path) -> None:
     """
-    A lane that is none is one clear error.
+    A broken lane is one clear error.
     """
     path = tmp_path / "bad.json"
     path.write_bytes(orjson.dumps(events))
@@ -463,7 +463,7 @@ def test_parents_stay(tmp_path: Path) -> None:
 
 def test_few_cost_nothing() -> None:
     """
-    Where there are no lanes, nothing stands between drawing and encoder.
+    Without lanes the encoder reads the drawing itself.
     """
     drawn = drawing_of(many(10))
     assert with_lanes(drawn, "auto") is drawn

@@ -51,7 +51,7 @@ ROWS = {
 @pytest.mark.parametrize(("seen", "drawn"), ROWS.values(), ids=ROWS.keys())
 def test_one_thread(seen: list[tuple[int, str | None]], drawn: list[tuple[int, int, int, str]]) -> None:
     """
-    What one thread's observations become.
+    Return the slices that the observations of one thread become.
     """
     script = Script()
     for time, stack in seen:
@@ -76,7 +76,7 @@ def test_state_frames(where: str, names: list[str]) -> None:
 
 def test_deep_stack_is_elided() -> None:
     """
-    Of a stack too deep to draw the middle is left out, and said so.
+    A stack that is too deep to draw lacks its middle, and a frame says so.
     """
     script = Script()
     script.at(0, "main", "ab" * 100)
@@ -101,7 +101,8 @@ def test_gaps_have_a_track() -> None:
 
 def test_tree_order() -> None:
     """
-    Tasks stand below the one that started them, siblings by first sight and number.
+    Tasks stand below the one that started them, siblings are sorted by when they were first seen and by
+    number.
     """
     script = Script()
     for time, name in [(0, "Task-10"), (0, "Task-2"), (0, "root"), (5, "kid"), (7, "grandkid")]:
@@ -122,7 +123,7 @@ def test_tree_order() -> None:
 
 def test_main_threads_loop_comes_first() -> None:
     """
-    The main thread's loop is number one, whichever was seen first; its counter goes with it.
+    The loop of the main thread is number one, whichever was seen first; its counter has the same number.
     """
     script = Script()
     script.recording.loops[0].thread = "server"
@@ -165,7 +166,7 @@ def test_slices_nest_and_lie_in_their_track(
     seen: list[tuple[int, str, str | None]], where: str, line: int
 ) -> None:
     """
-    Whatever is seen: slices nest, lie within their track's life, and come by start, outermost first.
+    Slices of any observations nest, lie within the life of their track, and come by start, outermost first.
     """
     script, time, gone = Script(), 0, set[str]()
     for step, name, stack in seen:
@@ -187,7 +188,7 @@ def test_slices_nest_and_lie_in_their_track(
 
 def assert_sound(found: list[Slice]) -> None:
     """
-    Slices of one track: within its life, nested, and ties outermost first.
+    Assert that slices of one track nest within its life, and that of equal ones the outer comes first.
     """
     still_open: list[Slice] = []
     for slice_ in sorted(found, key=lambda each: each.start):  # stable: ties stay in the order of the file

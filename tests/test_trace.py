@@ -27,7 +27,7 @@ Reader = Callable[..., Trace]
 
 def nap(*traces: fgtrace.Trace) -> None:
     """
-    Sleep until each trace has looked a few times meanwhile.
+    Sleep until each trace has taken a few ticks meanwhile.
     """
     while not all(_looks(trace) > 4 for trace in traces):
         time.sleep(0.02)
@@ -81,7 +81,7 @@ def test_start_and_stop(tmp_path: Path, read_trace: Reader) -> None:
 
 def test_decorated_function(tmp_path: Path, read_trace: Reader) -> None:
     """
-    A decorated function is traced at each call, and is otherwise itself.
+    A decorated function is traced at each call, and is the same otherwise.
     """
 
     @fgtrace.trace(tmp_path / "t.json")
@@ -241,7 +241,7 @@ def test_start_twice(tmp_path: Path) -> None:
 
 def test_stop_before_start(tmp_path: Path) -> None:
     """
-    What was not started cannot be stopped, and has written nothing.
+    A trace that was not started cannot be stopped, and has written nothing.
     """
     with pytest.raises(fgtrace.TraceStateError, match="not running"):
         fgtrace.trace(tmp_path / "t.json").stop()
@@ -266,7 +266,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], type[Exception]]] = {
 @pytest.mark.parametrize(("make", "cause"), BROKEN.values(), ids=BROKEN.keys())
 def test_broken_destination(make: Callable[[Path], Any], cause: type[Exception], tmp_path: Path) -> None:
     """
-    What is wrong with the destination comes out of `stop`, once, with its cause; nothing is left.
+    `stop` raises the error of a destination, once and with its cause; nothing is left behind.
     """
     trace = fgtrace.trace(make(tmp_path), format="json").start()
     with pytest.raises(fgtrace.SinkError) as caught:
@@ -293,7 +293,7 @@ def test_broken_destination_async(tmp_path: Path) -> None:
 
 def test_programs_error_comes_first(tmp_path: Path) -> None:
     """
-    Where the block raises, its error is what comes out, whatever happens to the file.
+    Where the block raises, its error comes out, whatever happens to the file.
     """
     with pytest.raises(KeyError, match="mine"), fgtrace.trace(tmp_path / "nowhere" / "t.json"):
         raise KeyError("mine")
@@ -400,7 +400,7 @@ BAD_FILES = {
 @pytest.mark.parametrize("data", BAD_FILES.values(), ids=BAD_FILES.keys())
 def test_load_refuses(data: bytes, tmp_path: Path) -> None:
     """
-    What is no trace is one clear error that names the file.
+    A file that is no trace is one clear error that names the file.
     """
     (tmp_path / "bad.json").write_bytes(data)
     with pytest.raises(fgtrace.TraceFormatError, match=r"bad\.json: not a trace"):
