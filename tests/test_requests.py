@@ -176,7 +176,7 @@ def test_nothing_there(record: Callable[..., Trace]) -> None:
     assert not _requests._open_requests
 
 
-def test_alike(tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
+def test_identical_tasks(tmp_path: Path, read_trace: Callable[..., Trace]) -> None:
     """
     Tasks that wait all the time, but serve different requests, are not drawn as one.
     """
