@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import fgtrace
+from amount import SERVING
 from fgtrace._sampling.choose import VARIABLE
 from fgtrace._sampling.core_calibration import CoreError, load_core
 from fgtrace._sampling.own_threads import own_threads
@@ -49,6 +50,14 @@ WATCHED = [
     (threading.Thread, "start"),
     (threading.Thread, "run"),
 ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """
+    Let Ctrl-C reach what the tests start: a job in a script's background has it ignored, and hands that on.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _fds() -> set[str]:
@@ -107,7 +116,7 @@ def core(request: pytest.FixtureRequest) -> Iterator[str]:
     """
     if request.param == "c":
         _needs_core()
-    yield from _forced(request.param)
+    yield from _forced("" if request.param == SERVING else request.param)
 
 
 @pytest.fixture

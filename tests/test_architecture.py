@@ -14,6 +14,8 @@ import pytest
 import fgtrace
 from house import Room, circle, climbs, imports_between_rooms, imports_of, modules, plan, room_of
 
+pytestmark = pytest.mark.pure
+
 SOURCE = Path(fgtrace.__file__).parent
 LONGEST_FUNCTION = 40
 MOST_PRIVATE_FOLDERS = 12

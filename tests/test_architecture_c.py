@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.pure
+
 REPOSITORY = Path(__file__).parent.parent
 CORE = REPOSITORY / "src" / "core"
 C_FILES = sorted(CORE.rglob("*.[ch]"))

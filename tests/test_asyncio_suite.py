@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -14,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from amount import NIGHTLY, whole_programs
+
 pytestmark = [
-    pytest.mark.usefixtures("core"),
+    *whole_programs,
+    pytest.mark.xdist_group("asyncio suite"),
     pytest.mark.skipif(
         importlib.util.find_spec("test.test_asyncio") is None,
         reason="this interpreter does not ship the tests of its standard library",
@@ -24,7 +26,7 @@ pytestmark = [
 
 PROGRAM = Path(__file__).parent / "asyncio_suite.py"
 SECONDS = 400
-#: Those that run callbacks, tasks and contexts; ``FGTRACE_ASYNCIO_SUITE=all`` takes the whole package.
+#: Those that run callbacks, tasks and contexts; every night it is the whole package.
 MODULES = (
     "test_base_events", "test_buffered_proto", "test_context", "test_futures", "test_futures2", "test_locks",
     "test_pep492", "test_protocols", "test_queues", "test_runners", "test_selector_events", "test_streams",
@@ -44,7 +46,7 @@ def outcomes(path: Path, *, traced: bool) -> dict[str, str]:
     """
     Run them in a process of their own.
     """
-    modules = () if os.environ.get("FGTRACE_ASYNCIO_SUITE") == "all" else MODULES
+    modules = () if NIGHTLY else MODULES
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(PROGRAM), str(path), "yes" if traced else "no", *modules],
         capture_output=True, text=True, timeout=SECONDS, check=False,

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from fgtrace._formats import rows_by_track as _by_track
 from fgtrace._formats.rows_by_track import RowsByTrack
 
+pytestmark = pytest.mark.pure
+
 rows = st.lists(
     st.tuples(st.integers(0, 2), st.integers(-3, 9), st.integers(-(2**63), 2**63 - 1)), max_size=80
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fgtrace._classify.decision import Rules
@@ -446,7 +446,6 @@ class TestAnything:
     Any input has a verdict.
     """
 
-    @settings(deadline=None)
     @given(any_frames, st.builds(Waiter, st.sampled_from(get_args(WaiterKind)), st.text(max_size=8)))
     def test_tasks(self, frames: list[FrameName], wait: Waiter) -> None:
         """A task's state is a task's, and its site is one of its frames."""
@@ -455,7 +454,6 @@ class TestAnything:
         assert (verdict.site == -1) == (verdict.state in UNBLOCKED or not frames)
         assert verdict.site < len(frames)
 
-    @settings(deadline=None)
     @given(
         any_frames,
         st.one_of(st.just(""), st.sampled_from(KNOWN_CALLS), st.text(max_size=8)),
@@ -468,7 +466,6 @@ class TestAnything:
         assert verdict.site < max(1, len(frames))
         assert cpu != "busy" or verdict == ("running", "", -1)
 
-    @settings(deadline=None)
     @given(any_frames, st.sampled_from(get_args(WaiterKind)))
     def test_same_again(self, frames: list[FrameName], kind: WaiterKind) -> None:
         """What is remembered of a function does not change the verdict."""

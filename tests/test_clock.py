@@ -15,6 +15,8 @@ from fgtrace._model.values import Gap
 from fgtrace._sampling.clock import BURST_NS, SystemClock, Tick, Ticker
 from fgtrace.testing import FakeClock
 
+pytestmark = pytest.mark.pure
+
 MS = 1_000_000
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fgtrace
@@ -26,6 +26,8 @@ from fgtrace._options.options import FORMATS
 from fgtrace.cli import main
 from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace
+
+pytestmark = pytest.mark.pure
 
 WAIT = Frame("lock wait", "state", "a.py", 4, (("on", "asyncio.Lock"),))
 SECOND = 10**9
@@ -149,7 +151,6 @@ def test_arrows_of_a_part(source: Path, tmp_path: Path, target: str, ask_trace: 
     assert tp.rows("select count(*) as n from flow") == [{"n": 1}]
 
 
-@settings(deadline=None)
 @given(nested(), st.integers(0, 50), st.integers(1, 50), st.sampled_from([None, *"ab"]))
 def test_parts_are_well_nested(slices: list[Slice], start: int, length: int, state: str | None) -> None:
     """

@@ -2,7 +2,7 @@
 The C core under stress: whatever a program does, 5,000 ticks a second beside it break nothing.
 
 Each program runs in a process of its own, so that a crash or a hang is one failed test.
-``FGTRACE_STRESS_SECONDS`` makes them run longer.
+``FGTRACE_STRESS_SECONDS`` makes them run longer, and so does a nightly run.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from pathlib import Path
 
 import pytest
 
+from amount import NIGHTLY
+
 pytestmark = [
     pytest.mark.usefixtures("core"),
     pytest.mark.parametrize("core", ["c"], indirect=True),
     pytest.mark.filterwarnings("ignore"),
 ]
 
-SECONDS = float(os.environ.get("FGTRACE_STRESS_SECONDS", "0.6"))
+SECONDS = float(os.environ.get("FGTRACE_STRESS_SECONDS", "10" if NIGHTLY else "0.3"))
 HEAD = """
 import asyncio, gc, os, random, signal, sys, threading, time, warnings
 import fgtrace

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fgtrace
@@ -24,6 +24,8 @@ from fgtrace._model.values import Flow, Frame, Instant, Slice
 from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 
+pytestmark = pytest.mark.pure
+
 READERS: dict[str, Callable[[Iterable[bytes]], TraceFile]] = {
     "json": trace_event.read,
     "perfetto": perfetto.read,
@@ -31,7 +33,6 @@ READERS: dict[str, Callable[[Iterable[bytes]], TraceFile]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(deadline=None)
 @given(slices=nested())
 def test_decode_of_encode(name: str, slices: list[Slice]) -> None:
     """
@@ -141,7 +142,6 @@ def test_flipped_bits(name: str, tmp_path: Path) -> None:
         refused(tmp_path / "t", bytes(broken))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes(tail: bytes) -> None:
     """

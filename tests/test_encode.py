@@ -22,6 +22,8 @@ from fgtrace._timeline.timeline import Timeline
 from reading import Trace, read
 from trace_processor.fixtures import AskTrace
 
+pytestmark = pytest.mark.pure
+
 
 def written(timeline: Drawn | Timeline, metadata: dict[str, Any] | None = None) -> bytes:
     return b"".join(encode(timeline, metadata or {}))

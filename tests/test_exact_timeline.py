@@ -22,6 +22,8 @@ from test_timeline import assert_sound
 from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace
 
+pytestmark = pytest.mark.pure
+
 CONFIG = fgtrace.Config(awaits="exact", slow_callback_duration=1e-6)
 
 

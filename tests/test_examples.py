@@ -19,11 +19,12 @@ from typing import NamedTuple
 
 import pytest
 
+from amount import whole_programs
 from reading import Row, Rows, Trace
 from situations import in_order, read_file
 from trace_processor import Engine
 
-pytestmark = pytest.mark.usefixtures("core")
+pytestmark = [*whole_programs, pytest.mark.xdist_group("examples")]
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

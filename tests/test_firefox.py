@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import drawn
 import fgtrace
@@ -25,6 +25,8 @@ from fgtrace._formats.write import encoder_of
 from fgtrace._model.values import Frame, Instant, Slice, Track
 from fgtrace._timeline.timeline import Timeline
 from scripted import Script
+
+pytestmark = pytest.mark.pure
 
 Profile = dict[str, Any]
 
@@ -239,7 +241,6 @@ def test_odd_names() -> None:
     assert set(times(profile)) == {"a? b"} or set(times(profile)) == {"a  b"}
 
 
-@settings(deadline=None)
 @given(slices=nested())
 def test_times_add_up(slices: list[Slice]) -> None:
     """

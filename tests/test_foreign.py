@@ -20,6 +20,8 @@ from fgtrace.cli import main
 from trace_processor import TraceProcessor, assert_valid_trace
 from trace_processor.fixtures import AskTrace
 
+pytestmark = pytest.mark.pure
+
 Event = dict[str, Any]
 
 

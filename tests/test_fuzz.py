@@ -15,15 +15,18 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fgtrace
+from amount import times
 from drawn import CHILD, MAIN, TASK, Drawn
 from fgtrace._formats.conversion.convert import convert
 from fgtrace._formats.read import file_chunks, json_chunks, perfetto
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.values import Flow, Frame, Instant, Slice
+
+pytestmark = pytest.mark.pure
 
 SLICES = [
     Slice(MAIN, 0, 1000, 0, Frame("running", "state")),
@@ -95,7 +98,6 @@ def test_corpus(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CORPUS)
-@settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_cut_and_flipped(name: str, data: st.DataObject) -> None:
     """
@@ -110,7 +112,6 @@ def test_cut_and_flipped(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", CORPUS)
-@settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_moved_parts(name: str, data: st.DataObject) -> None:
     """
@@ -154,7 +155,7 @@ def odd_events(draw: st.DrawFn) -> list[Any]:
     return found
 
 
-@settings(deadline=None, max_examples=300)
+@times(6)
 @given(
     events=odd_events(), target=st.sampled_from([".pftrace", ".json", ".folded", ".pb.gz", ".firefox.json"])
 )
@@ -165,7 +166,7 @@ def test_wrong_types(events: list[Any], target: str) -> None:
     is_read(orjson.dumps(events, default=str), f"out{target}")
 
 
-@settings(deadline=None, max_examples=200)
+@times(4)
 @given(st.lists(st.sampled_from([*b'[]{}",:\\ \n1x', *b'"traceEvents":["']), max_size=60))
 def test_brackets(letters: list[int]) -> None:
     """
@@ -175,7 +176,7 @@ def test_brackets(letters: list[int]) -> None:
     is_read(b'{"traceEvents":[' + bytes(letters))
 
 
-@settings(deadline=None, max_examples=200)
+@times(4)
 @given(st.binary(max_size=100), st.sampled_from([b"", b"\x0a", b"\x1f\x8b", b"\x1f\x8b\x08\x00", b"["]))
 def test_any_bytes(tail: bytes, head: bytes) -> None:
     """

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import fgtrace
 from drawn import MAIN, TASK, Drawn, nested
@@ -27,6 +27,8 @@ from fgtrace._formats.write import encoder_of, html
 from fgtrace._model.drawing import Drawing
 from fgtrace._model.states import STATES
 from fgtrace._model.values import Frame, Slice, Track
+
+pytestmark = pytest.mark.pure
 
 TEXT = re.compile(rb'<script id="trace" type="text/plain">\n(.*?)\n</script>', re.DOTALL)
 
@@ -105,7 +107,6 @@ def test_contents() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(slices=nested())
 def test_all_slices(slices: list[Slice]) -> None:
     """

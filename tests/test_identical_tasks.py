@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fgtrace
@@ -129,7 +129,6 @@ def programs(draw: st.DrawFn) -> list[Life]:
 
 
 @pytest.mark.parametrize("name", ["json", "perfetto"])
-@settings(deadline=None)
 @given(lives=programs())
 def test_nothing_is_lost(name: str, lives: list[Life], tmp_path_factory: pytest.TempPathFactory) -> None:
     """
@@ -152,7 +151,6 @@ def _lanes_in(path: Path) -> list[str]:
     return sorted(re.findall(r"[fg], lane \d+ \(\d+ alike\)", path.read_text(errors="replace")))
 
 
-@settings(deadline=None)
 @given(lives=programs())
 def test_lanes_hold_once(lives: list[Life]) -> None:
     """

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fgtrace
@@ -84,7 +84,6 @@ def drawing_of(tracks: list[Track]) -> Drawn:
     return Drawn(slices, flows, flags, tracks=[MAIN, *tracks])
 
 
-@settings(deadline=None)
 @given(tracks=programs(), most=st.integers(0, 5))
 def test_lanes_hold_all(tracks: list[Track], most: int) -> None:
     """
@@ -111,7 +110,6 @@ def test_lanes_hold_all(tracks: list[Track], most: int) -> None:
     assert len(lanes) <= alive * len(names)
 
 
-@settings(deadline=None)
 @given(tracks=programs())
 def test_edges_are_those_of_the_slices(tracks: list[Track]) -> None:
     """
@@ -129,7 +127,6 @@ def test_edges_are_those_of_the_slices(tracks: list[Track]) -> None:
 
 
 @pytest.mark.parametrize("name", ["json", "perfetto"])
-@settings(deadline=None)
 @given(tracks=programs())
 def test_tasks_come_back(name: str, tracks: list[Track], tmp_path_factory: pytest.TempPathFactory) -> None:
     """
@@ -470,7 +467,7 @@ def test_few_cost_nothing() -> None:
     assert encoder_of("json", "task") is encoder_of("json")
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.timeout(400)
 def test_hundred_thousand(tmp_path: Path, ask_trace: AskTrace) -> None:
     """

@@ -28,6 +28,8 @@ from fgtrace._formats.write import MODULES, VIEWERS, encoder_of
 from fgtrace._options.options import CHECKS, FORMATS, format_of
 from fgtrace._output.live_report import of_file
 
+pytestmark = pytest.mark.pure
+
 BAD: list[tuple[str, Any, str]] = [
     ("hz", 0, "number above 0"),
     ("hz", -1, "number above 0"),

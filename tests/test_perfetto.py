@@ -27,6 +27,8 @@ from scripted import Script
 from trace_processor import TraceProcessor, assert_valid_trace
 from trace_processor.fixtures import AskTrace
 
+pytestmark = pytest.mark.pure
+
 #: A track's name and its process or loop: of a thread of either format, or a track of its own.
 _WITH_TRACK = """
     coalesce(thread.name, track.name) as track from {table} each

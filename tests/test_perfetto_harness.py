@@ -14,6 +14,8 @@ import pytest
 
 from trace_processor import Engine, EngineError, TraceProcessor, assert_valid_trace, faults
 
+pytestmark = pytest.mark.pure
+
 Event = dict[str, Any]
 
 LIVES = {(7, 8): (0, 20_000), (7, 9): (0, 20_000)}

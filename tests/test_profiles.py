@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import fgtrace
 from drawn import LOOP, SLICES, Drawn, nested
@@ -27,6 +27,8 @@ from fgtrace._model.drawing import Drawing
 from fgtrace._model.values import Frame, Slice, Track
 from fgtrace._timeline.timeline import Timeline
 from scripted import Script
+
+pytestmark = pytest.mark.pure
 
 
 def written(name: str, drawing: Drawing, metadata: Mapping[str, Any] | None = None) -> bytes:
@@ -145,7 +147,6 @@ def own_times(slices: list[Slice]) -> Counter[int]:
     return found
 
 
-@settings(deadline=None)
 @given(slices=nested())
 def test_times_add_up(slices: list[Slice]) -> None:
     """

@@ -17,6 +17,8 @@ from fgtrace._model.values import Collection, FrameName
 from fgtrace._recording.recording import EMPTY, GONE, MOST_COLLECTIONS, OFFSET_BITS, Recording
 from fgtrace._recording.step_records import CALLBACK, NOBODY, SELECTOR, THREAD, source_of
 
+pytestmark = pytest.mark.pure
+
 MIB = 1024 * 1024
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fgtrace
@@ -25,6 +25,8 @@ from fgtrace.reports._statistics import spread_of, union
 from fgtrace.reports._stuck_and_deadlocked import circles
 from scripted import Script
 from test_exact_timeline import drawn, play, steps
+
+pytestmark = pytest.mark.pure
 
 EXACT = {"fgtrace": {"awaits": "exact", "stats": {"hz": 1e9}}}
 GROUP = "asyncio loop 1 (MainThread)"
@@ -92,7 +94,6 @@ lives = st.lists(
 arrows = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 8)), max_size=20)
 
 
-@settings(deadline=None)
 @given(lives, arrows, st.sampled_from(GROUPS), st.integers(0, 100), st.none() | st.integers(1, 3))
 def test_all_adds_up(
     rows: list[tuple[Life, int, int]],
@@ -129,7 +130,6 @@ def test_all_adds_up(
         assert all(holder.held_ns <= holder.kept_ns for holder in wait.holders)
 
 
-@settings(deadline=None)
 @given(st.lists(steps, max_size=40))
 def test_what_was_recorded_adds_up(
     moves: list[tuple[str, str, int, int, int, str | None, str | int]],
@@ -404,7 +404,6 @@ def test_an_empty_trace() -> None:
     assert (report.tasks, report.duration_ns, report.groups, report.loops) == (0, 0, (), ())
 
 
-@settings(deadline=None)
 @given(nested(), st.integers(0, 10**10))
 def test_slices_or_begins_and_ends(slices: list[Slice], cut: int) -> None:
     """

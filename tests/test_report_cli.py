@@ -31,6 +31,8 @@ from fgtrace.cli._until_exit import short_report
 from fgtrace.reports import Ask, make_report, report
 from test_report_answers import EXACT, row, state
 
+pytestmark = pytest.mark.pure
+
 ROOT = Path(__file__).parent.parent
 ENV = {**os.environ, "PYTHONPATH": str(Path(fgtrace.__file__).parents[1])}
 MS = 1_000_000

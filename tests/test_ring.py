@@ -5,10 +5,11 @@ The ring: a window of a recording shows what the whole recording shows of that t
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 import fgtrace
+from amount import times
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.values import Collection, Gap, Slice
 from fgtrace._recording.recording import FORGOTTEN, Recording
@@ -18,6 +19,8 @@ from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace
+
+pytestmark = pytest.mark.pure
 
 EVERYTHING = 1 << 40
 OPTIONS = fgtrace.Config()
@@ -155,7 +158,7 @@ def window_and_whole(
     return window, clipped(drawn(whole.script.recording, whole.time + 1), end - window.length), end
 
 
-@settings(max_examples=300, deadline=None)
+@times(6)
 @given(_events, st.integers(1, 200), st.integers(1, 200))
 @example(
     [(0, "thread", "p", "a"), (5, "roll", "p", ""), (5, "thread", "p", "ab"), (0, "roll", "p", "")], 4, 4
@@ -173,7 +176,7 @@ def without_args(found: list[Drawn]) -> list[tuple[object, ...]]:
     return [(*each[:4], each[4].name, each[4].category) for each in found]
 
 
-@settings(max_examples=300, deadline=None)
+@times(6)
 @given(_events, st.integers(1, 200), st.integers(1, 200))
 @example([(1, "step", "q", "a"), (0, "sample", "q", "a")], 1, 1)  # a tick at the very end of a step
 @example([(0, "task", "q", None), (0, "sample", "q", None), (2, "step", "q", None)], 1, 3)  # and at the begin
@@ -186,7 +189,7 @@ def test_window_with_exact_awaits_is_the_whole_clipped(events: Events, length: i
 
 
 @pytest.mark.parametrize("exact", [False, True], ids=["sampled", "exact"])
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@times(0.25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_events, st.integers(1, 300), st.integers(0, 100_000))
 def test_every_window_is_a_valid_trace(  # noqa: PLR0917 - what hypothesis draws
     exact: bool,

@@ -17,6 +17,8 @@ from fgtrace._recording.recording import LoopEntry
 from fgtrace._timeline.timeline import Timeline
 from scripted import Script
 
+pytestmark = pytest.mark.pure
+
 NO_STATE = fgtrace.Config(state_frames="no")
 
 

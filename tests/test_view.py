@@ -28,6 +28,8 @@ from fgtrace.cli._commands import parse
 from fgtrace.cli._plans import ViewPlan
 from viewing import served
 
+pytestmark = pytest.mark.pure
+
 PERFETTO = "https://ui.perfetto.dev"
 SPEEDSCOPE = "https://www.speedscope.app"
 ENV = {**os.environ, "PYTHONPATH": str(Path(fgtrace.__file__).parents[1])}

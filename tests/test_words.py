@@ -21,6 +21,8 @@ from words import (
     retired,
 )
 
+pytestmark = pytest.mark.pure
+
 PACKAGE = Path(fgtrace.__file__).parent
 CORE = Path(__file__).parent.parent / "src" / "core"
 MODULES = modules(PACKAGE)
