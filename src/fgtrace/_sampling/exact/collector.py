@@ -359,11 +359,34 @@ class ExactTaskCollector(TaskCollector):
         for reference in set(self._seen) - set(references):
             entry = self._seen.get(reference)
             task = reference()
-            if entry is None or (entry.exact and task is not None and not task.done()):
-                continue  # the task came after the list was made
+            if entry is None or (entry.exact and not self._is_over(reference, entry, task)):
+                continue  # it came after the list was made, or its last step is still to be noted
             self._seen.pop(reference, None)
             if entry.exact or not entry.done:
-                self._end_track(now, entry, task)
+                # since the tick began it may have made a step, and been collected
+                self._end_track(self._now() if entry.exact else now, entry, task)
+
+    def _is_over(self, reference: Callable[[], Any], entry: SeenTask, task: Any) -> bool:
+        """
+        Whether a task has ended, and no thread is about to note that with the end of its last step.
+
+        A step is open until its thread is among `_inside`, and its task is known until the step was noted: so
+        these are asked in this order.
+        """
+        if task is None:
+            return True
+        if not task.done() or self._has_open_step(entry) or self._inside:
+            return False
+        return self._seen.get(reference) is entry
+
+    def _has_open_step(self, entry: SeenTask) -> bool:
+        for innermost in list(self._open.values()):
+            step: OpenStep | None = innermost
+            while step is not None:
+                if step.seen is entry:
+                    return True
+                step = step.outer
+        return False
 
     def _seen_loop(self, loop: Any) -> SeenLoop | None:
         found = self._loops.get(weakref.ref(loop))
