@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from itertools import pairwise
@@ -765,6 +766,46 @@ def test_loops_in_threads(exact: Traced) -> None:
     line = states(trace.track("Task-* waiter"))
     assert "thread" in {row.args.get("woken by") for row in line}
     assert_contiguous(trace)
+
+
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="from 3.14 on other threads have a queue of their own"
+)
+def test_run_before_it_is_told_of(python_core: str, tmp_path: Path, read_trace: Reader) -> None:
+    """
+    A loop that runs a handle before the thread that scheduled it goes on knows where it is from.
+    """
+    ran = threading.Event()
+
+    class Eager(deque[Any]):
+        def append(self, handle: Any) -> None:
+            super().append(handle)
+            if threading.current_thread().name == "other":
+                loop._write_to_self()  # type: ignore[attr-defined]
+                assert ran.wait(60)
+
+    async def main() -> None:
+        loop._ready = Eager(loop._ready)  # type: ignore[attr-defined]
+        future = loop.create_future()
+
+        def set_result() -> None:
+            future.set_result(None)
+            ran.set()
+
+        thread = threading.Thread(target=loop.call_soon_threadsafe, args=(set_result,), name="other")
+        thread.start()
+        await future
+        thread.join()
+
+    loop = asyncio.new_event_loop()
+    with fgtrace.trace(tmp_path / "t.json", awaits="exact", hz=1):
+        loop.run_until_complete(main())
+        loop.close()
+    trace = read_trace()
+    sources = {row.name.rpartition(".")[2]: row.args["source"] for row in trace.track("callbacks")}
+    assert sources["set_result"] == "thread"
+    assert "selector" in sources.values()
+    assert "thread" in {row.args.get("woken by") for row in states(trace.track("Task-* main"))}
 
 
 def test_started_and_stopped_within_steps(tmp_path: Path, read_trace: Reader) -> None:

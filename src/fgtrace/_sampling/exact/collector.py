@@ -73,6 +73,7 @@ class ExactTaskCollector(TaskCollector):
         self._callbacks = CallbackTable(recording)
         self._is_open = self._has_begun = False
         self._inside: set[int] = set()
+        self._coming: dict[int, tuple[int, int, int]] = {}
         self._open: dict[int, OpenStep] = {}
         self._queued: dict[int, tuple[Callable[[], Any], int, int, bool]] = {}
         self._next_search = 0
@@ -170,6 +171,11 @@ class ExactTaskCollector(TaskCollector):
         finally:
             self._inside.discard(ident)
 
+    def schedules(self, loop: Any, callback: Any) -> None:
+        ident = threading.get_ident()
+        if self._is_open and ident not in self._inside and ident not in self._hidden:
+            self._coming[ident] = self._now(), id(loop), id(callback)
+
     def scheduled(self, handle: Any) -> None:
         ident = threading.get_ident()
         if not self._is_open or ident in self._inside or ident in self._hidden:
@@ -200,7 +206,7 @@ class ExactTaskCollector(TaskCollector):
             self._finder.add(ident, handle._loop)
         queued = self._queued.pop(id(handle), None)
         if queued is None or queued[0]() is not handle:
-            queued = None
+            queued = self._from_elsewhere(handle)
         step = OpenStep(handle, start, *((-1, NOBODY) if queued is None else queued[1:3]))
         step.outer = outer
         task = self._steps.task_of(callback)
@@ -210,6 +216,23 @@ class ExactTaskCollector(TaskCollector):
         elif not self._is_known(step, task):
             return
         self._open[ident] = step
+
+    def _from_elsewhere(self, handle: Any) -> tuple[Callable[[], Any], int, int, bool] | None:
+        """
+        What another thread is just about to tell of a handle, which it has put into this loop's queue.
+        """
+        this = id(handle._loop), id(handle._callback)
+        for ident, (now, *coming) in list(self._coming.items()):
+            if this == tuple(coming):
+                return weakref.ref(handle), now, self._waker(ident, is_elsewhere=True), True
+        return None
+
+    def _waker(self, ident: int, *, is_elsewhere: bool) -> int:
+        """
+        What schedules something in a thread now.
+        """
+        step = self._open.get(ident)
+        return step.word if step is not None else THREAD if is_elsewhere else NOBODY
 
     def _is_known(self, step: OpenStep, task: Any) -> bool:
         """
@@ -271,8 +294,8 @@ class ExactTaskCollector(TaskCollector):
         now = self._now()
         callback, runs_in = handle._callback, handle._loop._thread_id
         is_elsewhere = runs_in is not None and runs_in != ident
-        step = self._open.get(ident)
-        waker = step.word if step is not None else THREAD if is_elsewhere else NOBODY
+        self._coming.pop(ident, None)
+        step, waker = self._open.get(ident), self._waker(ident, is_elsewhere=is_elsewhere)
         task = self._steps.task_of(callback)
         if task is not None and self._steps.is_step(callback):
             reference = weakref.ref(task)

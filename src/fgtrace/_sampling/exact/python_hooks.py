@@ -34,6 +34,11 @@ class StepListener(Protocol):
         Note that a handle has run, or raised what ends the loop.
         """
 
+    def schedules(self, loop: Any, callback: Any) -> None:
+        """
+        This thread is about to put a handle into the queue of another thread's loop.
+        """
+
     def scheduled(self, handle: Any) -> None:
         """
         Note that a handle was put into its loop's queue.
@@ -115,6 +120,10 @@ def _running(before: Callable[[Any], None]) -> Callable[[Any], None]:
 def _scheduling(before: Callable[..., Any]) -> Callable[..., Any]:
     @wrapper("call")
     def wrapped_call_soon(self: Any, *args: Any, **kwargs: Any) -> Any:
+        runs_in = self._thread_id
+        if runs_in is not None and runs_in != threading.get_ident():
+            for listener in _hub.listeners:  # the loop may run the handle before it is told of below
+                listener.schedules(self, args[0] if args else None)
         handle = before(self, *args, **kwargs)
         if handle._source_traceback:
             del handle._source_traceback[-1]  # the wrapper's own line; every caller takes off its own
