@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import fgtrace
 from drawn import CHILD, MAIN, TASK, Drawn, nested
 from fgtrace._formats import rows_by_track as _by_track
-from fgtrace._formats.conversion.convert import Selection, convert, select
+from fgtrace._formats.conversion.convert import convert
+from fgtrace._formats.conversion.selection import Selection, select
 from fgtrace._formats.read import file_chunks, json_chunks, open_trace
 from fgtrace._formats.write import encoder_of
 from fgtrace._model.values import Flow, Frame, Instant, Slice

@@ -7,7 +7,8 @@ from __future__ import annotations
 import gc
 import sys
 
-from fgtrace._formats.conversion.convert import Selection, convert
+from fgtrace._formats.conversion.convert import convert
+from fgtrace._formats.conversion.selection import Selection
 from fgtrace.cli._plans import CannotRun, ConvertPlan
 from fgtrace.cli._progress import ProgressBar
 from fgtrace.errors import FgtraceError

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fgtrace._formats.conversion.convert import Selection
+from fgtrace._formats.conversion.selection import Selection
 from fgtrace._model.drawing import Drawing
 from fgtrace.errors import ConfigError
 from fgtrace.reports._blocked_loops import Blocked, blocked
