@@ -50,9 +50,6 @@ RIGHT: dict[tuple[str, str], str] = {
 }
 #: Rooms in which retired words are still being replaced; ``core`` is the C core.
 UNDER_WAY = {
-    "_formats/conversion",
-    "_formats/write",
-    "_output",
     "core",
 }
 

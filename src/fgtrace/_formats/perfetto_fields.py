@@ -11,7 +11,7 @@ from __future__ import annotations
 
 __all__ = [
     "EVENTS",
-    "NOTE",
+    "OWN_ANNOTATION",
     "THREADS",
     "ChromeEventBundle",
     "DebugAnnotation",
@@ -28,8 +28,9 @@ __all__ = [
 #: The packet sequences: descriptors of processes and threads, and all else.
 THREADS, EVENTS = 1, 2
 
-#: What Perfetto has no field for, as JSON: a field of TracePacket's range for others (1000 to 1999).
-NOTE = 1847
+#: Our own annotations, as JSON, for values that Perfetto has no field for: a number of the range of
+#: TracePacket's fields that is left to others (1000 to 1999).
+OWN_ANNOTATION = 1847
 
 
 class TracePacket:

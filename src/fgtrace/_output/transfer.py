@@ -137,7 +137,7 @@ _TABLES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "tracks": (_pack_track, _unpack_track),
     "loops": (_pack_loop, _unpack_loop),
     "waiters": (lambda waiter: (waiter.kind, waiter.type, waiter.task), lambda packed: Waiter(*packed)),
-    "thread_samples": (lambda look: look.cpu, ThreadSample),
+    "thread_samples": (lambda sample: sample.cpu, ThreadSample),
     "gaps": (tuple, Gap._make),
     "collections": (tuple, Collection._make),
     "requests": (tuple, Request._make),

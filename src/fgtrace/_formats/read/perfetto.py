@@ -1,8 +1,8 @@
 """
 Reads Perfetto's protobuf as `fgtrace._formats.write.perfetto` writes it.
 
-Files of other tools lack our annotations (`fgtrace._formats.perfetto_fields.NOTE`), and are refused: their
-tracks, clocks and lost data would need all of trace_processor.
+Files of other tools lack our annotations (`fgtrace._formats.perfetto_fields.OWN_ANNOTATION`), and are
+refused: their tracks, clocks and lost data would need all of trace_processor.
 
 The packets of equal slices differ in their times only. So the rest of a packet behind its time is parsed
 once, and looked up afterwards.
@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from fgtrace._formats.perfetto_fields import (
-    NOTE,
+    OWN_ANNOTATION,
     ChromeEventBundle,
     DebugAnnotation,
     InternedData,
@@ -274,8 +274,8 @@ class _PerfettoReader(TraceReader):
             for each in events.messages(ChromeEventBundle.METADATA):
                 value = _json(each.bytes(ChromeEventBundle.JSON), each.at)
                 self._metadata[each.text(ChromeEventBundle.NAME)] = value
-        if NOTE in packet:
-            self._own_annotation(_json(packet.bytes(NOTE), packet.at), packet)
+        if OWN_ANNOTATION in packet:
+            self._own_annotation(_json(packet.bytes(OWN_ANNOTATION), packet.at), packet)
         event = packet.message(TracePacket.TRACK_EVENT)
         if event is not None:
             self._single(event, time)
@@ -295,7 +295,7 @@ class _PerfettoReader(TraceReader):
 
     def _own_annotation(self, facts: Any, packet: Message) -> None:
         if not isinstance(facts, dict):
-            raise BadTrace("a note is not an object", packet.at)
+            raise BadTrace("an annotation is not an object", packet.at)
         self._is_ours = self._is_ours or "fgtrace" in facts
         self._is_whole = self._is_whole or "end" in facts
         descriptor = packet.message(TracePacket.DESCRIPTOR)

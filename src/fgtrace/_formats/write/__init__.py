@@ -1,7 +1,19 @@
 """
-The encoders: slices in, bytes out, one format a module.
+Encoders: slices in, bytes out, one format a module.
 
-An encoder belongs to one trace, is pure, and streams: it yields the file piece by piece.
+Rules: an encoder belongs to one trace and is pure (no clock, no file, no thread). It streams: it yields the
+file in chunks of at most a millisecond's work, and an empty chunk where it has worked without a result.
+Memory does not grow with the trace; what must wait goes into `fgtrace._formats.rows_by_track`.
+
+To add a format:
+
+1. Add its name and its suffixes to `FORMATS` in ``_options/options.py``.
+2. Add a module with ``encode(drawing, metadata)``, an `Encoder`: it reads the slices of a `Drawing`, or their
+   begins and ends, once, and then whatever else the format has a field for.
+3. Add it to `MODULES`, and to `VIEWERS` what it is and who reads it; to `SUMS` if it adds up times.
+4. Pass every name of the program's through ``safe_text.py``. ``stacks.py`` has sums of time by stack,
+   ``wire.py`` Protocol Buffers, ``metadata_facts.py`` the trace's start and rate.
+5. Add a section to ``docs/formats.md``, and a test that has a real reader of the format read a file.
 """
 
 from __future__ import annotations
@@ -15,10 +27,10 @@ from fgtrace._timeline.lanes import with_lanes
 
 __all__ = ["MODULES", "VIEWERS", "Encoder", "encoder_of"]
 
-#: (what to write, metadata) -> the pieces of the file.
+#: (what to write, metadata) -> the chunks of the file.
 Encoder = Callable[[Drawing, Mapping[str, Any]], Iterator[bytes]]
 
-#: Format name -> the module that writes it. Compression is the sink's.
+#: Format name -> the module that writes it. The sink compresses.
 MODULES: dict[str, str] = {
     "json": "trace_event",
     "json.gz": "trace_event",
@@ -44,13 +56,13 @@ VIEWERS: dict[str, str] = {
 }
 
 
-#: Formats that add up what they are given, whatever the track: lanes would only be in the way.
+#: Formats that add up times, whatever the track: their tasks stay on tracks of their own.
 SUMS = frozenset({"folded", "pprof"})
 
 
 def encoder_of(format_: str, tracks: str = "task") -> Encoder:
     """
-    The encoder of a format; imported now, for a trace needs one of them.
+    Return the encoder of a format; it is imported now, since a trace needs one of them.
 
     Args:
         format_: its name.

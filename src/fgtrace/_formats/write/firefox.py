@@ -6,15 +6,13 @@ https://github.com/firefox-devtools/profiler, version 60 of the format; the prof
 than itself up to date. Samples are of the kind ``tracing-ms``: each holds from its time to the next one's,
 and weighs as much. A frame without a category has that of the frame around it, so a stack has its state's.
 
-A table is one list a column, and tracks take turns while they are drawn. So a stack waits as two numbers,
-a state as three, in a temporary file if there are too many; each column is one walk through them.
+A table is one list a column, and tracks take turns while they are drawn. So a stack is stored as two numbers,
+a state as three, in a temporary file if there are too many; each column reads them once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from datetime import datetime
 from heapq import merge
 from itertools import islice
 from typing import Any, NamedTuple
@@ -23,7 +21,8 @@ import orjson
 
 from fgtrace._formats.rows_by_track import Numbers, RowsByTrack
 from fgtrace._formats.write.firefox_tables import Tables, table
-from fgtrace._formats.write.trace_event import clean, printable
+from fgtrace._formats.write.metadata_facts import rate_of, start_of
+from fgtrace._formats.write.safe_text import safe_name, safe_value
 from fgtrace._model.drawing import BeginEnd, Drawing
 from fgtrace._model.values import Instant, Track
 from fgtrace._version import __version__
@@ -31,47 +30,47 @@ from fgtrace._version import __version__
 __all__ = ["encode"]
 
 VERSION = 60
-#: The version of the format that Firefox itself records in those days.
+#: The version of the format that Firefox itself recorded at that time.
 GECKO_VERSION = 31
-#: Begins and ends that are drawn in one go.
+#: Begins and ends that are stored at once: a millisecond's work.
 CHUNK = 1000
 _INSTANT, _INTERVAL = 0, 1
 
 
 def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
     """
-    A whole file, piece by piece. While stacks are sorted by tracks the pieces are empty.
+    Yield a whole file in chunks, which are empty while stacks are sorted by tracks.
 
-    Arrows and counters have no place there.
+    The format has no fields for arrows and counters.
 
     Args:
         drawing: what to write.
-        metadata: when the trace began and its rate are taken of it.
+        metadata: has the trace's start and its rate.
     """
-    waiting = _TrackStacks()
+    stacks = _TrackStacks()
     try:
         begins_and_ends = drawing.begins_and_ends()
-        while waiting.take(islice(begins_and_ends, CHUNK)):
+        while stacks.add(islice(begins_and_ends, CHUNK)):
             yield b""
-        for flag in drawing.instants():
-            waiting.flag(flag)
+        for instant in drawing.instants():
+            stacks.instant(instant)
         before = b'{"threads":['
         for track in drawing.tracks:
-            if waiting.has(track):
+            if stacks.has(track):
                 yield before + b"\n" + _thread(track)
-                yield from waiting.tables(track)
+                yield from stacks.tables(track)
                 before = b"},"
         yield before.replace(b",", b"") + b'],\n"shared":'
-        yield from waiting.shared.shared()
+        yield from stacks.shared.shared()
         end = max((track.end for track in drawing.tracks), default=0)
-        yield b',\n"libs":[],"meta":' + orjson.dumps(_meta(waiting.shared, metadata, end)) + b"}\n"
+        yield b',\n"libs":[],"meta":' + orjson.dumps(_meta(stacks.shared, metadata, end)) + b"}\n"
     finally:
-        waiting.close()
+        stacks.close()
 
 
-class _Mark(NamedTuple):
+class _Marker(NamedTuple):
     """
-    A marker: when it ended and began (ns), its phase, name and category, and what else it says.
+    A marker: its end and start (ns), its phase, name and category, and its other data.
     """
 
     end: int
@@ -84,7 +83,7 @@ class _Mark(NamedTuple):
 
 class _OpenTrack:
     """
-    A track while its begins and ends come: its stack, the states in it that are open, and what it noted.
+    A track while its begins and ends come: its stack, the starts of the states in that, and what is stored.
     """
 
     __slots__ = ("marks", "opened", "stack", "stacks")
@@ -101,62 +100,64 @@ class _TrackStacks:
     The stacks and states of each track, by time.
 
     Attributes:
-        shared: what the stacks are made of.
+        shared: the tables that the stacks refer to.
     """
 
     def __init__(self) -> None:
         self.shared = Tables()
-        self._rows: dict[int, _OpenTrack] = {}
-        self._stacks = RowsByTrack(2)  # from when on, and which; -1: none
-        self._marks = RowsByTrack(3)  # from when to when, and the stack with the state on top
-        self._flags: dict[int, list[_Mark]] = {}
+        self._open_tracks: dict[int, _OpenTrack] = {}
+        self._stacks = RowsByTrack(2)  # from when on, and the stack; -1: none
+        self._marks = RowsByTrack(3)  # start, end, and the stack with the state on top
+        self._instants: dict[int, list[_Marker]] = {}
 
-    def take(self, begins_and_ends: Iterator[BeginEnd]) -> int:
+    def add(self, begins_and_ends: Iterator[BeginEnd]) -> int:
         """
-        Take some begins and ends; how many there were.
+        Store some begins and ends; return how many there were.
         """
-        rows, parents, is_state = self._rows, self.shared.parents, self.shared.is_state
-        stack_of, taken, marked = self.shared.stack, 0, 0
+        open_tracks, parents, is_state = self._open_tracks, self.shared.parents, self.shared.is_state
+        stack_of, added, marked = self.shared.stack, 0, 0
         for track, time, frame in begins_and_ends:
-            row = rows.get(track.id) or self._row(track)
-            taken += 1
+            open_track = open_tracks.get(track.id) or self._open_track(track)
+            added += 1
             if frame is None:
-                if is_state[row.stack]:
-                    row.marks.extend((row.opened.pop(), time, row.stack))
+                if is_state[open_track.stack]:
+                    open_track.marks.extend((open_track.opened.pop(), time, open_track.stack))
                     marked += 1
-                row.stack = parents[row.stack]
+                open_track.stack = parents[open_track.stack]
             else:
-                row.stack = stack_of(row.stack, frame)
-                if is_state[row.stack]:
-                    row.opened.append(time)
-            stacks = row.stacks
+                open_track.stack = stack_of(open_track.stack, frame)
+                if is_state[open_track.stack]:
+                    open_track.opened.append(time)
+            stacks = open_track.stacks
             if stacks and stacks[-2] == time:
-                stacks[-1] = row.stack
+                stacks[-1] = open_track.stack
             else:
                 stacks.append(time)
-                stacks.append(row.stack)
-        self._stacks.grown(taken)
+                stacks.append(open_track.stack)
+        self._stacks.grown(added)
         self._marks.grown(marked)
-        return taken
+        return added
 
-    def _row(self, track: Track) -> _OpenTrack:
-        found = self._rows[track.id] = _OpenTrack(self._stacks.rows(track.id), self._marks.rows(track.id))
+    def _open_track(self, track: Track) -> _OpenTrack:
+        found = self._open_tracks[track.id] = _OpenTrack(
+            self._stacks.rows(track.id), self._marks.rows(track.id)
+        )
         return found
 
-    def flag(self, flag: Instant) -> None:
+    def instant(self, instant: Instant) -> None:
         """
-        Take something that is said of one moment.
+        Store an instant.
         """
-        data = self.shared.data("flag", flag.args)
-        mark = _Mark(flag.time, flag.time, _INSTANT, self.shared.string(flag.name), 0, data)
-        self._flags.setdefault(flag.track.id, []).append(mark)
+        data = self.shared.data("flag", instant.args)
+        mark = _Marker(instant.time, instant.time, _INSTANT, self.shared.string(instant.name), 0, data)
+        self._instants.setdefault(instant.track.id, []).append(mark)
 
     def has(self, track: Track) -> bool:
-        return track.id in self._rows or track.id in self._flags
+        return track.id in self._open_tracks or track.id in self._instants
 
     def tables(self, track: Track) -> Iterator[bytes]:
         """
-        The samples and markers of a track, as JSON.
+        Yield the samples and markers of a track, as JSON.
         """
         blocks, marks = self._stacks.blocks, self._by_end
         yield b',"samples":{"weightType":"tracing-ms",'
@@ -165,9 +166,9 @@ class _TrackStacks:
             "weight": _weights(time for block in blocks(track.id) for time in block[::2]),
             "stack": (None if n < 0 else n for block in blocks(track.id) for n in block[1::2]),
         }
-        pieces = table(columns)
-        yield next(pieces)[1:]
-        yield from pieces
+        chunks = table(columns)
+        yield next(chunks)[1:]
+        yield from chunks
         yield b',"markers":'
         yield from table({
             "name": (mark.name for mark in marks(track)),
@@ -178,16 +179,16 @@ class _TrackStacks:
             "data": (mark.data for mark in marks(track)),
         })  # fmt: skip
 
-    def _by_end(self, track: Track) -> Iterator[_Mark]:
+    def _by_end(self, track: Track) -> Iterator[_Marker]:
         """
-        The markers of a track, in the order in which they ended.
+        Yield the markers of a track, in the order in which they ended.
         """
         of = self.shared.mark
         states = (
-            _Mark(end, start, _INTERVAL, *of(stack)) for start, end, stack in self._marks.each(track.id)
+            _Marker(end, start, _INTERVAL, *of(stack)) for start, end, stack in self._marks.each(track.id)
         )
-        flags = self._flags.get(track.id)
-        return merge(states, sorted(flags), key=lambda mark: mark.end) if flags else states
+        instants = self._instants.get(track.id)
+        return merge(states, sorted(instants), key=lambda mark: mark.end) if instants else states
 
     def close(self) -> None:
         self._stacks.close()
@@ -196,7 +197,7 @@ class _TrackStacks:
 
 def _weights(times: Iterator[int]) -> Iterator[float]:
     """
-    How long each holds (ms); the last is where the track is empty.
+    Yield how long each stack holds (ms); the last is the empty one.
     """
     before = next(times, None)
     if before is None:
@@ -209,19 +210,19 @@ def _weights(times: Iterator[int]) -> Iterator[float]:
 
 def _thread(track: Track) -> bytes:
     """
-    A thread without its tables, and without the brace at its end.
+    Return a thread without its tables, and without the brace at its end.
     """
     return orjson.dumps(
-        printable({
+        safe_value({
             "processType": "default",
-            "processName": clean(track.group) or f"python {track.pid}",
+            "processName": safe_name(track.group) or f"python {track.pid}",
             "processStartupTime": 0,
             "processShutdownTime": None,
             "registerTime": track.start / 1e6,
             "unregisterTime": track.end / 1e6,
             "pausedRanges": [],
             "showMarkersInTimeline": True,
-            "name": clean(track.name),
+            "name": safe_name(track.name),
             "isMainThread": track.kind == "thread" and track.pid == track.tid,
             "pid": str(track.pid),
             "tid": track.tid,
@@ -230,7 +231,7 @@ def _thread(track: Track) -> bytes:
 
 
 def _meta(shared: Tables, metadata: Mapping[str, Any], end: int) -> dict[str, Any]:
-    began, interval = _moment(metadata)
+    began, hz = start_of(metadata), rate_of(metadata)
     return {
         "version": GECKO_VERSION,
         "preprocessedProfileVersion": VERSION,
@@ -238,10 +239,10 @@ def _meta(shared: Tables, metadata: Mapping[str, Any], end: int) -> dict[str, An
         "importedFrom": f"fgtrace {__version__}",
         "processType": 0,
         "stackwalk": 1,
-        "startTime": began,
+        "startTime": 0.0 if began is None else began * 1000,
         "profilingStartTime": 0,
         "profilingEndTime": end / 1e6,
-        "interval": interval,
+        "interval": 1.0 if hz is None else 1000 / hz,
         "sampleUnits": {"time": "ms", "eventDelay": "ms", "threadCPUDelta": "ns"},
         "symbolicationNotSupported": True,
         "usesOnlyOneStackType": True,
@@ -256,18 +257,3 @@ def _meta(shared: Tables, metadata: Mapping[str, Any], end: int) -> dict[str, An
             for name, fields in shared.fields.items()
         ],
     }
-
-
-def _moment(metadata: Mapping[str, Any]) -> tuple[float, float]:
-    """
-    When the trace began (ms since the epoch), and the time between two ticks (ms), as far as they are known.
-    """
-    said, began, interval = metadata.get("fgtrace"), 0.0, 1.0
-    if isinstance(said, dict):
-        with suppress(ValueError):
-            began = datetime.fromisoformat(str(said.get("started"))).timestamp() * 1000
-        config = said.get("config")
-        hz = config.get("hz") if isinstance(config, dict) else None
-        if isinstance(hz, (int, float)) and hz > 0:
-            interval = 1000 / hz
-    return began, interval

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fgtrace._formats.write.trace_event import clean, printable
+from fgtrace._formats.write.safe_text import safe_name, safe_value
 from fgtrace._model.states import (
     GIL_WAIT,
     IDLE,
@@ -49,14 +49,14 @@ _COLORS = {
     "gc": "orange",
 }
 _OTHER_COLOR = "lightblue"
-#: Values in a piece.
+#: Values in a chunk.
 CHUNK = 1000
 
 
 class _FrameKey(NamedTuple):
     """
-    What a frame counts as: its category if it has one of its own, the numbers of its name and file,
-    its line, and of a state what its marker says.
+    What a frame counts as: its category if it has one of its own, the numbers of its name and file, its line,
+    and the data of a state's marker.
     """
 
     category: int | None
@@ -68,12 +68,12 @@ class _FrameKey(NamedTuple):
 
 class Tables:
     """
-    Numbers everything at its first use.
+    Tables whose entries are numbered in the order of first use.
 
     Attributes:
-        parents: stack -> the stack that it stands on; -1: none.
+        parents: stack -> the stack without its innermost frame; -1: none.
         is_state: stack -> whether its innermost frame is a state.
-        fields: type of marker -> the names of what its markers say.
+        fields: type of marker -> the names of its markers' data.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Tables:
         self._stacks: dict[tuple[int, int], int] = {}
         self._tops = array("q")  # stack -> its innermost frame
         self._known: dict[int, tuple[int, Frame]] = {}
-        self._faces: dict[_FrameKey, int] = {}
+        self._numbers: dict[_FrameKey, int] = {}
         self._by_number: list[_FrameKey] = []
         self._strings: dict[str, int] = {}
         self._files: dict[int, int] = {}
@@ -91,9 +91,9 @@ class Tables:
 
     def stack(self, below: int, frame: Frame) -> int:
         """
-        The stack of a frame on another stack, or on none (-1).
+        Return the stack of a frame on another stack, or on none (-1).
         """
-        key = (below, (self._known.get(id(frame)) or self._know(frame))[0])
+        key = (below, (self._known.get(id(frame)) or self._number(frame))[0])
         found = self._stacks.get(key)
         if found is None:
             found = self._stacks[key] = len(self.parents)
@@ -102,53 +102,53 @@ class Tables:
             self.is_state.append(self._by_number[key[1]].data is not None)
         return found
 
-    def _know(self, frame: Frame) -> tuple[int, Frame]:
+    def _number(self, frame: Frame) -> tuple[int, Frame]:
         is_state = frame.category == "state"
         own = None if frame.category in _PLAIN else frame.name if is_state else frame.category
-        face = _FrameKey(
+        key = _FrameKey(
             None if own is None else self.category(own),
             self.string(frame.name),
             self._files.setdefault(self.string(frame.file), len(self._files)) if frame.file else None,
             frame.line or None,
             self.data("state", frame.args) if is_state else None,
         )
-        number = self._faces.setdefault(face, len(self._faces))
+        number = self._numbers.setdefault(key, len(self._numbers))
         if number == len(self._by_number):
-            self._by_number.append(face)
+            self._by_number.append(key)
         found = self._known[id(frame)] = (number, frame)  # the frame stays, and so its id
         return found
 
-    def string(self, said: str) -> int:
+    def string(self, text: str) -> int:
         """
-        The number of a text.
+        Return the number of a text.
         """
-        return self._strings.setdefault(printable(clean(said)), len(self._strings))
+        return self._strings.setdefault(safe_value(safe_name(text)), len(self._strings))
 
     def category(self, name: str) -> int:
         """
-        The number of a category.
+        Return the number of a category.
         """
-        return self._categories.setdefault(printable(clean(name)), len(self._categories))
+        return self._categories.setdefault(safe_value(safe_name(name)), len(self._categories))
 
     def data(self, kind: str, args: Iterable[tuple[str, Any]]) -> bytes:
         """
-        What a marker says besides its name.
+        Return the data of a marker.
         """
-        said = {printable(clean(key)): printable(str(value)) for key, value in args}
-        said.pop("type", None)
-        self.fields[kind].update(dict.fromkeys(said))
-        return orjson.dumps({**said, "type": kind})
+        text = {safe_value(safe_name(key)): safe_value(str(value)) for key, value in args}
+        text.pop("type", None)
+        self.fields[kind].update(dict.fromkeys(text))
+        return orjson.dumps({**text, "type": kind})
 
     def mark(self, stack: int) -> tuple[int, int, bytes]:
         """
-        The marker of the state on top of a stack: its name, category and data.
+        Return the marker of the state on top of a stack: its name, category and data.
         """
-        face = self._by_number[self._tops[stack]]
-        return face.name, face.category or 0, face.data or b"null"
+        key = self._by_number[self._tops[stack]]
+        return key.name, key.category or 0, key.data or b"null"
 
     def categories(self) -> list[dict[str, Any]]:
         """
-        As the profile lists them.
+        Return the categories as the profile lists them.
         """
         return [
             {"name": name, "color": _COLORS.get(name, _OTHER_COLOR), "subcategories": ["Other"]}
@@ -157,7 +157,7 @@ class Tables:
 
     def shared(self) -> Iterator[bytes]:
         """
-        All tables as JSON, piece by piece.
+        Yield all tables as JSON, in chunks.
         """
         tables: dict[str, dict[str, Iterable[Any]]] = {
             "stackTable": {
@@ -180,18 +180,18 @@ class Tables:
 
     def _of_frames(self) -> dict[str, dict[str, Iterable[Any]]]:
         functions: dict[tuple[int, int | None], int] = {}
-        faces, size = self._by_number, len(self._by_number)
-        of_faces = [functions.setdefault((face.name, face.file), len(functions)) for face in faces]
+        keys, size = self._by_number, len(self._by_number)
+        functions_of_keys = [functions.setdefault((key.name, key.file), len(functions)) for key in keys]
         return {
             "frameTable": {
                 "address": repeat(-1, size),
                 "inlineDepth": repeat(0, size),
-                "category": (face.category for face in faces),
-                "subcategory": (None if face.category is None else 0 for face in faces),
-                "func": of_faces,
+                "category": (key.category for key in keys),
+                "subcategory": (None if key.category is None else 0 for key in keys),
+                "func": functions_of_keys,
                 "nativeSymbol": repeat(None, size),
                 "innerWindowID": repeat(None, size),
-                "line": (face.line for face in faces),
+                "line": (key.line for key in keys),
                 "column": repeat(None, size),
             },
             "funcTable": {
@@ -208,7 +208,7 @@ class Tables:
 
 def table(columns: Mapping[str, Iterable[Any]]) -> Iterator[bytes]:
     """
-    A table as JSON: its columns, and their length.
+    Yield a table as JSON: its columns, and their length.
     """
     before, length = b'{"', 0
     for name, values in columns.items():
@@ -220,7 +220,7 @@ def table(columns: Mapping[str, Iterable[Any]]) -> Iterator[bytes]:
 
 def column(values: Iterable[Any]) -> Generator[bytes, None, int]:
     """
-    Values as a list in JSON, piece by piece; how many there were. Bytes are JSON already.
+    Yield values as a list in JSON, in chunks; return how many there were. Bytes are JSON already.
     """
     rest, length, before = iter(values), 0, b"["
     while chunk := list(islice(rest, CHUNK)):

@@ -2,8 +2,8 @@
 A page to share: the trace and its viewer in one file that needs no network.
 
 The viewer is flame-chart-js (https://github.com/pyatyispyatil/flame-chart-js) with what ties it to a trace,
-made of ``src/page`` by ``scripts/viewer-bundle``. The trace stands in it as base64 of gzip of records, so
-that nothing which a program named can be taken for a part of the page:
+made of ``src/page`` by ``scripts/viewer-bundle``. The trace is in it as base64 of gzip of records, so that no
+name of the program's can be taken for a part of the page:
 
     u32 kind, u32 size in bytes, payload, zeros up to a multiple of 8 bytes; all little-endian
 
@@ -24,15 +24,13 @@ from importlib.resources import files
 from itertools import islice
 from typing import Any
 
-import orjson
-
-from fgtrace._formats.write.trace_event import clean, printable
+from fgtrace._formats.write.safe_text import safe_json, safe_name
 from fgtrace._model.drawing import Drawing
 from fgtrace._model.values import Frame, Slice, Track
 
 __all__ = ["encode"]
 
-#: Slices in a piece: a millisecond's work.
+#: Slices in a chunk: a millisecond's work.
 CHUNK = 1000
 #: zlib's: higher ones take twice the time and more for a tenth of the size.
 LEVEL = 3
@@ -43,10 +41,10 @@ _PLACE = b"%TRACE%"
 
 def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
     """
-    A whole file, piece by piece.
+    Yield a whole file in chunks.
 
     Args:
-        drawing: what to write; arrows, counters and flags have no place in the page.
+        drawing: what to write; the page shows no arrows, counters and instants.
         metadata: goes into the page, which shows when the trace began.
     """
     before, _, after = (
@@ -66,7 +64,7 @@ def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
 
 class _Text:
     """
-    Bytes as base64 of gzip: what is added comes out as far as it makes whole groups of three.
+    Encodes bytes as base64 of gzip; what is added comes out as far as it makes whole groups of three.
     """
 
     def __init__(self) -> None:
@@ -89,7 +87,7 @@ class _Text:
 
 class _Columns:
     """
-    Slices as columns, each chunk behind the frames that are new in it.
+    Encodes slices as columns, each chunk behind the frames that are new in it.
     """
 
     def __init__(self, tracks: list[Track]) -> None:
@@ -98,7 +96,7 @@ class _Columns:
 
     def records(self, slices: Iterable[Slice]) -> bytes:
         """
-        The records of some slices.
+        Return the records of some slices.
         """
         tracks, frames, new = self._tracks, self._frames, []
         starts, durations, numbers = array("d"), array("d"), (array("I"), array("I"), array("I"))
@@ -128,16 +126,16 @@ def _record(kind: int, payload: bytes) -> bytes:
 
 
 def _json(kind: int, value: Any) -> bytes:
-    return _record(kind, orjson.dumps(printable(value), default=str))
+    return _record(kind, safe_json(value))
 
 
 def _frame(frame: Frame) -> list[Any]:
-    return [clean(frame.name), frame.category, frame.file, frame.line, frame.args]
+    return [safe_name(frame.name), frame.category, frame.file, frame.line, frame.args]
 
 
 def _track(track: Track) -> dict[str, Any]:
     return {
-        "name": clean(track.name),
+        "name": safe_name(track.name),
         "group": track.group,
         "kind": track.kind,
         "level": track.level,

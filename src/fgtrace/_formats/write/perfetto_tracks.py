@@ -1,12 +1,12 @@
 """
 The tracks of a Perfetto trace: process > threads, and process > loop > task > child task.
 
-What was met with trace_processor (v52):
+What trace_processor (v52) does with them:
 
 - a thread's descriptor binds its packet sequence to that thread, so threads are described on a
   sequence of their own;
 - tasks nest under a plain track of their loop; straight under a process they would be no tree;
-- siblings of one name become one track, unless `TrackDescriptor.MERGE_NONE` is said.
+- siblings of one name become one track, unless they have `TrackDescriptor.MERGE_NONE`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import orjson
 
 from fgtrace._formats.perfetto_fields import (
     EVENTS,
-    NOTE,
+    OWN_ANNOTATION,
     THREADS,
     ProcessDescriptor,
     ThreadDescriptor,
     TracePacket,
     TrackDescriptor,
 )
-from fgtrace._formats.write.trace_event import clean
+from fgtrace._formats.write.safe_text import safe_name
 from fgtrace._formats.write.wire import message, number, text
 from fgtrace._model.values import Track
 
-__all__ = ["Uuids", "descriptors", "note", "packet"]
+__all__ = ["Uuids", "descriptors", "own_annotation", "packet"]
 
 _OF_LOOPS = ("task", "lane", "loop", "callbacks")
 _LARGEST_ID = (1 << 31) - 1
@@ -37,13 +37,13 @@ _LARGEST_ID = (1 << 31) - 1
 
 class Uuids:
     """
-    The uuids of all tracks: numbers of one length as varints, so that packets need no counting.
+    The uuids of all tracks: numbers of one length as varints, so that no packet's length needs to be counted.
 
     Args:
         tracks: all of them.
 
     Attributes:
-        process: pid -> uuid, for processes that have threads; the first is the home of the loops.
+        process: pid -> uuid, for processes that have threads; the loops belong to the first.
         loops: pid of a loop -> uuid.
         tracks: track id -> uuid.
     """
@@ -61,7 +61,7 @@ class Uuids:
 
     def new(self) -> int:
         """
-        A uuid that nothing has yet.
+        Return a uuid that nothing has yet.
         """
         self._next += 1
         return self._next - 1
@@ -75,7 +75,7 @@ class Uuids:
 
     def above(self, track: Track) -> int:
         """
-        The uuid of the track under which a track stands.
+        Return the uuid of the track under which a track stands.
         """
         if track.kind not in _OF_LOOPS:
             return self.process[track.pid]
@@ -84,26 +84,26 @@ class Uuids:
 
 def packet(sequence: int, *fields: bytes) -> bytes:
     """
-    A packet on a sequence.
+    Return a packet on a sequence.
     """
     return message(1, number(TracePacket.SEQUENCE, sequence), *fields)
 
 
-def note(value: Mapping[str, Any]) -> bytes:
+def own_annotation(value: Mapping[str, Any]) -> bytes:
     """
-    A field with what Perfetto has no field for.
+    Return a field of our own, for values that Perfetto has no field for.
     """
-    return message(NOTE, orjson.dumps(value, default=str))
+    return message(OWN_ANNOTATION, orjson.dumps(value, default=str))
 
 
 def descriptors(tracks: list[Track], uuids: Uuids, pid: int) -> Iterator[bytes]:
     """
-    The packets that say which tracks there are, parents before their children.
+    Yield the packets that describe the tracks, parents before their children.
 
     Args:
         tracks: in display order.
         uuids: theirs.
-        pid: the process's, where no thread tells.
+        pid: the process's, where no thread has it.
     """
     for own, uuid in uuids.process.items():
         first = next((track for track in tracks if track.kind not in _OF_LOOPS and track.pid == own), None)
@@ -132,8 +132,8 @@ def _process(uuid: int, pid: int, name: str) -> bytes:
 
 
 def _track(track: Track, uuids: Uuids, rank: int) -> bytes:
-    uuid, above, name = uuids.tracks[track.id], uuids.above(track), clean(track.name)
-    facts = note({
+    uuid, above, name = uuids.tracks[track.id], uuids.above(track), safe_name(track.name)
+    facts = own_annotation({
         "kind": track.kind, "id": track.id, "name": _text(name), "group": _text(track.group),
         "tid": track.tid, "pid": track.pid, "parent": track.parent, "level": track.level,
         "life": [track.start, track.end],

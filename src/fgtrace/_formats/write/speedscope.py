@@ -1,9 +1,9 @@
 """
 speedscope's own format: an evented profile for each track, by time.
 
-Source: https://www.speedscope.app/file-format-schema.json. All events of a track stand together there,
-but tracks take turns while they are drawn. So a begin or end waits as two numbers, and what is too much for
-memory waits in a temporary file.
+Source: https://www.speedscope.app/file-format-schema.json. All events of a track stand together there, but
+tracks take turns while they are drawn. So a begin or an end is stored as two numbers, and what is too much
+for memory in a temporary file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from fgtrace._formats.rows_by_track import Numbers, RowsByTrack
-from fgtrace._formats.write.trace_event import clean, printable
+from fgtrace._formats.write.safe_text import safe_name, safe_value
 from fgtrace._model.drawing import BeginEnd, Drawing
 from fgtrace._model.values import Frame, Track
 from fgtrace._version import __version__
@@ -23,22 +23,22 @@ from fgtrace._version import __version__
 __all__ = ["encode"]
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
-#: Begins and ends that are drawn in one go.
+#: Begins and ends that are stored at once: a millisecond's work.
 CHUNK = 1000
 
 
 def encode(drawing: Drawing, _metadata: Mapping[str, Any]) -> Iterator[bytes]:
     """
-    A whole file, piece by piece. While begins and ends are sorted by tracks the pieces are empty.
+    Yield a whole file in chunks, which are empty while begins and ends are sorted by tracks.
 
     Args:
         drawing: what to write.
-        _metadata: there is no place for it.
+        _metadata: the format has no field for it.
     """
-    waiting = _TrackEvents()
+    events = _TrackEvents()
     try:
         begins_and_ends = drawing.begins_and_ends()
-        while waiting.take(islice(begins_and_ends, CHUNK)):
+        while events.add(islice(begins_and_ends, CHUNK)):
             yield b""
         head = {
             "$schema": SCHEMA,
@@ -49,16 +49,16 @@ def encode(drawing: Drawing, _metadata: Mapping[str, Any]) -> Iterator[bytes]:
         yield orjson.dumps(head)[:-1] + b',"profiles":['
         before = b"\n"
         for track in drawing.tracks:
-            if waiting.has(track):
+            if events.has(track):
                 yield before + _profile(track)
-                yield from _events(waiting.of(track))
+                yield from _events(events.of(track))
                 yield b"]}"
                 before = b",\n"
         yield b'],\n"shared":{"frames":['
-        yield b",\n".join(_frame(frame) for frame in waiting.frames)
+        yield b",\n".join(_frame(frame) for frame in events.frames)
         yield b"]}}\n"
     finally:
-        waiting.close()
+        events.close()
 
 
 class _TrackEvents:
@@ -75,11 +75,11 @@ class _TrackEvents:
         self._open: dict[int, list[int]] = {}
         self._begins_and_ends = RowsByTrack(2)
 
-    def take(self, begins_and_ends: Iterator[BeginEnd]) -> int:
+    def add(self, begins_and_ends: Iterator[BeginEnd]) -> int:
         """
-        Take some begins and ends; how many there were.
+        Store some begins and ends; return how many there were.
         """
-        numbers, rows, taken = self._numbers, self._begins_and_ends.tracks, 0
+        numbers, rows, added = self._numbers, self._begins_and_ends.tracks, 0
         for track, time, frame in begins_and_ends:
             stack = self._open.get(track.id)
             if stack is None:
@@ -96,16 +96,16 @@ class _TrackEvents:
             row = rows[track.id]
             row.append(time)
             row.append(number)
-            taken += 1
-        self._begins_and_ends.grown(taken)
-        return taken
+            added += 1
+        self._begins_and_ends.grown(added)
+        return added
 
     def has(self, track: Track) -> bool:
         return track.id in self._open
 
     def of(self, track: Track) -> Iterator[Numbers]:
         """
-        The begins and ends of a track: times and frames, in turn.
+        Yield the begins and ends of a track: times and frames, in turn.
         """
         return self._begins_and_ends.blocks(track.id)
 
@@ -114,10 +114,10 @@ class _TrackEvents:
 
 
 def _profile(track: Track) -> bytes:
-    name = clean(track.name) + (f" [{track.group}]" if track.group else "")
+    name = safe_name(track.name) + (f" [{track.group}]" if track.group else "")
     head = {"type": "evented", "name": name, "unit": "nanoseconds"}
     times = f',"startValue":{track.start},"endValue":{track.end},"events":[\n'
-    return orjson.dumps(printable(head))[:-1] + times.encode()
+    return orjson.dumps(safe_value(head))[:-1] + times.encode()
 
 
 def _events(parts: Iterator[Numbers]) -> Iterator[bytes]:
@@ -135,7 +135,7 @@ def _events(parts: Iterator[Numbers]) -> Iterator[bytes]:
 
 
 def _frame(frame: Frame) -> bytes:
-    found: dict[str, Any] = {"name": clean(frame.name)}
+    found: dict[str, Any] = {"name": safe_name(frame.name)}
     if frame.file:
         found |= {"file": frame.file, "line": frame.line}
-    return orjson.dumps(printable(found))
+    return orjson.dumps(safe_value(found))

@@ -1,7 +1,7 @@
 r"""
 Chrome's Trace Event Format, as Perfetto, DevTools and speedscope really read it.
 
-Source: "Trace Event Format" (Google, 2016), and what those viewers do with it:
+Source: "Trace Event Format" (Google, 2016), and what these viewers do with it:
 
 - slices are complete events (``X``), times in microseconds from the trace's start: seconds since
   the epoch do not fit in a double with nanoseconds;
@@ -9,8 +9,8 @@ Source: "Trace Event Format" (Google, 2016), and what those viewers do with it:
 - names are raw UTF-8, for ``\uXXXX`` is shown as it stands; lone surrogates become ``?``;
 - flows (``s``, ``f``) bind to the slice around their time; ids are numbers, never used twice.
 
-orjson writes whatever varies in length: what is the same for every slice of a frame is one
-fragment, made once, so that a slice costs its two numbers and a concatenation.
+orjson writes whatever varies. The text that is the same for every slice of a frame is one fragment, made
+once, so a slice costs its two numbers and a concatenation.
 """
 
 from __future__ import annotations
@@ -21,32 +21,33 @@ from typing import Any
 
 import orjson
 
+from fgtrace._formats.write.safe_text import safe_json, safe_name
 from fgtrace._model.drawing import Drawing
 from fgtrace._model.values import Counter, Flow, Frame, Instant, Slice, Track
 
-__all__ = ["clean", "encode", "printable"]
+__all__ = ["encode"]
 
-#: Slices in a piece: a millisecond's work, so that no other thread waits long.
+#: Slices in a chunk: a millisecond's work, so that no other thread waits long.
 CHUNK = 1000
 
 
 def encode(timeline: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
     """
-    A whole file, piece by piece.
+    Yield a whole file in chunks.
 
     Args:
         timeline: what to write.
         metadata: goes into the file's ``metadata``.
     """
-    yield b'{"displayTimeUnit":"ns","metadata":' + _json(metadata) + b',"traceEvents":[\n'
+    yield b'{"displayTimeUnit":"ns","metadata":' + safe_json(metadata) + b',"traceEvents":[\n'
     yield b",\n".join(
-        _json(event) for track in _first_of_each(timeline.tracks) for event in _process_names(track)
+        safe_json(event) for track in _first_of_each(timeline.tracks) for event in _process_names(track)
     )
     yield from _names(timeline.tracks)
     fragments = _Fragments()
     slices = timeline.slices()
-    while piece := fragments.events(islice(slices, CHUNK)):
-        yield piece
+    while chunk := fragments.events(islice(slices, CHUNK)):
+        yield chunk
     yield from _batches(_counter(counter) for counter in timeline.counters())
     yield from _batches(
         event for number, flow in enumerate(timeline.flows(), 1) for event in _flow(number, flow)
@@ -66,10 +67,10 @@ class _Fragments:
 
     def events(self, chunk: Iterable[Slice]) -> bytes:
         """
-        The events of some slices.
+        Return the events of some slices.
 
-        The times go through orjson in one list: it formats a double in a quarter of the time
-        that Python takes.
+        Their times go through orjson in one list, since it formats a double in a quarter of the time that
+        Python takes.
         """
         heads, tails = self._heads, self._tails
         before, after, times = [], [], []
@@ -86,12 +87,12 @@ class _Fragments:
         args: dict[str, str | int] = {"file": frame.file, "line": frame.line} if frame.file else {}
         args.update(frame.args)
         event = {
-            "name": clean(frame.name),
+            "name": safe_name(frame.name),
             "cat": frame.category,
             "ph": "X",
             **({"args": args} if args else {}),
         }
-        text = ",\n" + _json(event)[:-1].decode() + ',"ts":'
+        text = ",\n" + safe_json(event)[:-1].decode() + ',"ts":'
         found = self._heads[id(frame)] = (text, frame)  # the frame stays, and so its id
         return found
 
@@ -100,34 +101,9 @@ class _Fragments:
         return found
 
 
-def clean(name: str) -> str:
-    """
-    A name without control characters: trace_processor shows their escapes as they stand.
-    """
-    return name if name.isprintable() else "".join(each if each.isprintable() else " " for each in name)
-
-
-def _json(value: Any) -> bytes:
-    try:
-        return orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        return orjson.dumps(printable(value), default=str)
-
-
-def printable(value: Any) -> Any:
-    """
-    The same value without lone surrogates, which UTF-8 cannot say.
-    """
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, Mapping):
-        return {printable(key): printable(item) for key, item in value.items()}
-    return [printable(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
 def _batches(events: Iterator[dict[str, Any]]) -> Iterator[bytes]:
     while batch := list(islice(events, 500)):
-        yield b"".join(b",\n" + _json(event) for event in batch)
+        yield b"".join(b",\n" + safe_json(event) for event in batch)
 
 
 def _first_of_each(tracks: list[Track]) -> list[Track]:
@@ -163,10 +139,10 @@ def _names(tracks: list[Track]) -> Iterator[bytes]:
 
 def _track_args(track: Track) -> dict[str, Any]:
     """
-    Viewers read the name, `fgtrace.load` the rest.
+    Return the arguments of a track: viewers read the name, `fgtrace.load` the rest.
     """
     return {
-        "name": "└ " * track.level + clean(track.name),
+        "name": "└ " * track.level + safe_name(track.name),
         "kind": track.kind,
         "id": track.id,
         "parent": track.parent,
@@ -182,7 +158,7 @@ def _counter(counter: Counter) -> dict[str, Any]:
 
 def _instant(instant: Instant) -> dict[str, Any]:
     """
-    A flag on its track alone (``s``: ``t``); viewers draw others through all tracks.
+    Return an instant on its track alone (``s``: ``t``); viewers draw others through all tracks.
     """
     row = {"pid": instant.track.pid, "tid": instant.track.tid, "ts": instant.time / 1000}
     return {"name": instant.name, "cat": "loop", "ph": "i", "s": "t", **row, "args": dict(instant.args)}

@@ -1,9 +1,8 @@
 """
 Protocol Buffers' wire format, as far as the encoders need it.
 
-Source: "Encoding" (https://protobuf.dev/programming-guides/encoding/). A message is a row of
-fields, each a tag (number and wire type) and a value; nested messages are bytes with their length
-before them. What is not given is not written.
+Source: "Encoding" (https://protobuf.dev/programming-guides/encoding/). A message is a sequence of fields,
+each a tag (number and wire type) and a value; nested messages are bytes with their length before them.
 
 Of our own because it is thirty lines: the library would be a dependency, its definitions of Perfetto's
 packets an import of 0.1 s, and it builds every message as an object before it writes it. Measured with
@@ -23,7 +22,7 @@ _MASK = (1 << 64) - 1
 
 def varint(value: int) -> bytes:
     """
-    A whole number, seven bits a byte; negative ones as 64 bits.
+    Encode a whole number, seven bits a byte; a negative one as 64 bits.
     """
     value &= _MASK
     found = bytearray()
@@ -36,21 +35,21 @@ def varint(value: int) -> bytes:
 
 def number(field: int, value: int) -> bytes:
     """
-    A field with a whole number, an enum or a truth.
+    Encode a field with a whole number, an enum or a truth value.
     """
     return varint(field << 3 | _VARINT) + varint(value)
 
 
 def fixed64(field: int, value: float) -> bytes:
     """
-    A field with a double.
+    Encode a field with a double.
     """
     return varint(field << 3 | _FIXED64) + struct.pack("<d", value)
 
 
 def message(field: int, *parts: bytes) -> bytes:
     """
-    A field with a message, of its fields' bytes; or with bytes.
+    Encode a field with a message, given its fields' bytes; or with bytes.
     """
     body = b"".join(parts)
     return varint(field << 3 | _BYTES) + varint(len(body)) + body
@@ -58,13 +57,13 @@ def message(field: int, *parts: bytes) -> bytes:
 
 def text(field: int, value: str) -> bytes:
     """
-    A field with a string; lone surrogates, which UTF-8 cannot say, become ``?``.
+    Encode a field with a string; lone surrogates, which UTF-8 cannot encode, become ``?``.
     """
     return message(field, value.encode("utf-8", "replace"))
 
 
 def packed(field: int, values: list[int]) -> bytes:
     """
-    A field with many whole numbers.
+    Encode a field with many whole numbers.
     """
     return message(field, *map(varint, values))
