@@ -23,7 +23,6 @@ from fgtrace._formats.destination import make_sink
 from fgtrace._options.options import MIB, RECORDED, Destination, Options
 from fgtrace._options.parsing import refuse_unknown
 from fgtrace._output.metadata import metadata
-from fgtrace._output.pacing import paced
 from fgtrace._recording.ring import Ring
 from fgtrace._recording.window import Window
 from fgtrace._sampling.choose import make_sampler, tell_running_loop
@@ -234,6 +233,8 @@ class FlightRecorder:
             TraceStateError: the recorder is not running.
             SinkError: the destination could not be opened or written.
         """
+        from fgtrace._output.pacing import paced  # only a dump needs it
+
         options = replace(self.config, dst=dst, format=format)
         captured = self.cut(seconds, options, reason)
         sink = make_sink(dst, captured.format)

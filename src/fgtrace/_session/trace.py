@@ -19,7 +19,6 @@ from fgtrace._formats.destination import make_sink
 from fgtrace._options.options import CHECKS, Destination, Options
 from fgtrace._options.parsing import refuse_unknown
 from fgtrace._output.metadata import metadata
-from fgtrace._output.pacing import paced
 from fgtrace._recording.wrappers import wrapper
 from fgtrace._sampling.choose import make_sampler, tell_running_loop
 from fgtrace._sampling.sampler import Sampler
@@ -311,7 +310,8 @@ class Trace:
         sampler = self._finish()
         if sampler is None:
             return
-        from fgtrace._output.loop_threads import in_thread  # only `async with` needs it
+        from fgtrace._output.loop_threads import in_thread  # only `async with` needs these
+        from fgtrace._output.pacing import paced
 
         failed = await in_thread(functools.partial(self._write, sampler, pace=paced))
         if failed is not None and kind is None:
