@@ -101,17 +101,32 @@ def own_threads() -> int:
         pytest.param(
             b"GET /debug/tasks HTTP/1.1\r\nHost: localhost.evil.test:80\r\n\r\n", 403, id="rebound-like"
         ),
+        pytest.param(
+            b"GET /debug/tasks HTTP/1.1\r\nHost: localhost\r\nHost: evil.test\r\n\r\n", 403, id="two-hosts"
+        ),
         pytest.param(b"GET /debug/tasks HTTP/1.1\r\nHost: localhost:1\r\n\r\n", 200, id="host-port"),
         pytest.param(b"GET /debug/tasks HTTP/1.1\r\nHost: [::1]:1\r\n\r\n", 200, id="host-6"),
     ],
 )
 def test_request(server: Live, request_: bytes, expected: int) -> None:
     """
-    Each has its status, and none a header of its own making.
+    Each has its status, none a header of its own making, and no browser guesses the type of its response.
     """
     response = ask(server, request_)
     assert status(response) == expected
-    assert b"X-Evil: 1" not in response.partition(b"\r\n\r\n")[0]
+    head = response.partition(b"\r\n\r\n")[0]
+    assert b"X-Evil: 1" not in head
+    assert b"X-Content-Type-Options: nosniff" in head
+
+
+@pytest.mark.parametrize("path", ["/debug/nothing", "/debug/", "/debug/fgtrace?hz=x", "/elsewhere"])
+def test_head_has_no_body(server: Live, path: str) -> None:
+    """
+    A response to HEAD ends with its headers, also where it is an error.
+    """
+    response = ask(server, f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert response.endswith(b"\r\n\r\n")
+    assert response.count(b"\r\n\r\n") == 1
 
 
 def test_several_in_one(server: Live) -> None:

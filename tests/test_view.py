@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,10 +22,12 @@ import pytest
 import fgtrace
 from drawn import MAIN, Drawn
 from fgtrace._formats.write import encoder_of
+from fgtrace._http import bounded_server
 from fgtrace._model.values import Frame, Slice
 from fgtrace.cli import main
 from fgtrace.cli._commands import parse
 from fgtrace.cli._plans import ViewPlan
+from live import until
 from viewing import served
 
 pytestmark = pytest.mark.pure
@@ -143,6 +145,17 @@ def test_only_loopback(perfetto: str) -> None:
     """
     with socket.socket() as other:
         other.bind(("127.0.0.2", 9001))
+
+
+def test_connections_are_bounded(perfetto: str) -> None:
+    """
+    A client that comes when all connections are busy is told to come again, and is served when one has ended.
+    """
+    with ExitStack() as stack:
+        for _ in range(bounded_server.MOST_CONNECTIONS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", 9001)))
+        until(lambda: Answer(perfetto).code == 503)
+    until(lambda: Answer(perfetto).code == 200)
 
 
 def test_file_that_went_away(perfetto: str, source: Path) -> None:

@@ -44,7 +44,7 @@ def add_routes(app: web.Application, prefix: str = "/debug", **options: Any) -> 
         asked = HttpRequest(request.method, path, request.rel_url.raw_query_string, _headers(request), base)
         return await _answer(endpoints, asked, request)
 
-    for path in ("", *PATHS):  # a route each, so that a request is named by what it asked for
+    for path in ("", *PATHS):  # a route each, so that a request is named by its path
         app.router.add_route("*", prefix + path, partial(debug, path))
     app.router.add_route("*", prefix + "/{rest:.*}", partial(debug, "/"))
 

@@ -86,9 +86,9 @@ class RequestMiddleware:
 
         app.add_middleware(fgtrace.asgi.RequestMiddleware)               # Starlette, FastAPI
 
-    The route's pattern is the framework's (Starlette, FastAPI, Litestar); where it tells of none, the path
-    stands for it. The trace id is that of the span which is current here, so this belongs within
-    OpenTelemetry's middleware; else that of the header ``traceparent``. Nothing else of a request is noted.
+    The route's pattern is the framework's (Starlette, FastAPI, Litestar); without one, the name has the path.
+    The trace id is that of the span which is current here, so this belongs within OpenTelemetry's middleware;
+    else that of the header ``traceparent``. Nothing else of a request is noted.
 
     Args:
         app: the application.

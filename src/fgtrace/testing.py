@@ -1,5 +1,5 @@
 """
-Parts for tests of programs and tools that use fgtrace: a clock that only moves when told.
+For tests of programs and tools that use fgtrace: a clock that moves only when it is told to.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ class FakeClock:
         clock = FakeClock(late=[0, 0, 25_000_000])   # the third tick comes 25 ms late
 
     Args:
-        late: by how many ns each wait overruns, in turn; later ones do not.
-        costs: what each tick costs, in ns of processor time, in turn; later ones cost nothing.
-        stop_at: the clock stops itself at this time, in ns; None: only `stop` ends it.
+        late: by how many ns each wait overruns, in turn; further waits do not.
+        costs: the ns of processor time that each tick costs, in turn; further ticks cost nothing.
+        stop_at: the time (ns) at which the clock stops itself; None: only `stop` ends it.
     """
 
     def __init__(
@@ -29,19 +29,22 @@ class FakeClock:
         self._late = iter(late)
         self._costs = iter(costs)
         self._spent = 0
-        self._asked = 0
+        self._reads = 0
         self._stop_at = stop_at
         self._stopped = False
 
     def now(self) -> int:
         """
-        Nanoseconds since the clock was made.
+        Return the nanoseconds since the clock was made.
         """
         return self.time
 
     def wait(self, until: int) -> bool:
         """
-        Move to that time, and a bit further where the next wait was to be late.
+        Move to that time, and further if the next wait is to be late.
+
+        Returns:
+            Whether the clock has stopped.
         """
         if self._stopped or (self._stop_at is not None and until >= self._stop_at):
             return True
@@ -65,7 +68,7 @@ class FakeClock:
         """
         Return the processor time (ns); a tick reads it before and after.
         """
-        self._asked += 1
-        if self._asked % 2 == 0:
+        self._reads += 1
+        if self._reads % 2 == 0:
             self._spent += next(self._costs, 0)
         return self._spent

@@ -1,10 +1,10 @@
 """
 A few files for one viewer, on a server at the loopback address.
 
-What stands between a trace and the web: the server listens on 127.0.0.1 only; it knows a fixed table of paths
-and no folder; the trace's own path has a part that cannot be guessed; a request must name this server as its
-host, since else a page that had its own name resolved to 127.0.0.1 could read along; and only the viewer's
-origin may read across origins.
+What keeps a trace from the web: the server listens on 127.0.0.1 only; it knows a fixed table of paths and no
+folder; the trace's own path has a part that cannot be guessed; a request must name this server as its host,
+since otherwise a page whose own name resolves to 127.0.0.1 could read along; and only the viewer's origin may
+read across origins.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fgtrace._http.messages import plain_text
 __all__ = ["HOST", "FileTable", "serve_files"]
 
 HOST = "127.0.0.1"
-#: A page of ours loads from us alone: the Perfetto UI would ask its makers whether the user is one of them.
+#: A page from this server loads from this server alone; the Perfetto UI would request its makers' pages, too.
 _POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'"
 #: Seconds that a browser may take to send its request (it may ask its user first), or to take a byte.
 PATIENCE = 30
@@ -100,7 +100,7 @@ def _preflight(request: HttpRequest) -> HttpResponse:
 def _file(path: str | os.PathLike[str]) -> HttpResponse:
     try:
         file = open(path, "rb")  # noqa: SIM115 - the response closes it
-    except (FileNotFoundError, PermissionError):  # it could be read when we began
+    except (FileNotFoundError, PermissionError):  # it was there when the server started
         return plain_text(410, "the file can no longer be read")
     size = os.fstat(file.fileno()).st_size
     return HttpResponse(200, {"Content-Type": _type(path)}, file, size=size)

