@@ -293,6 +293,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("name", "target"), WAYS)
 def test_memory_is_bounded(name: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """

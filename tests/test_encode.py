@@ -111,6 +111,7 @@ def test_empty_trace_is_valid(tmp_path: Path, read_trace: Callable[..., Trace]) 
     assert read_trace().events("X") == []
 
 
+@pytest.mark.once
 def test_memory_is_bounded_by_a_piece() -> None:
     """
     Encoding a large recording takes memory for a piece, not for the trace.

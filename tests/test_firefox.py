@@ -271,6 +271,7 @@ def test_more_than_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(whole) == 20
 
 
+@pytest.mark.once
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A recording that is three times as long takes no more memory.

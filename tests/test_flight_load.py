@@ -98,6 +98,7 @@ class SimulatedSampler:
         self.service.samplers.remove(self)
 
 
+@pytest.mark.once
 def test_ten_minutes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_trace: Callable[..., Trace]
 ) -> None:
@@ -143,6 +144,7 @@ def test_too_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         assert 1 < recorder.stats.seconds < 60
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("awaits", ["sampled", "exact"])
 def test_thousands_of_short_tasks(
     core: str, awaits: str, tmp_path: Path, read_trace: Callable[..., Trace]
@@ -150,7 +152,7 @@ def test_thousands_of_short_tasks(
     """
     A real loop that makes thousands of tasks a second: the memory is kept, dumps are whole.
     """
-    recorder = fgtrace.FlightRecorder(2, max_memory=16 * MIB, awaits=awaits)
+    recorder = fgtrace.FlightRecorder(1, max_memory=16 * MIB, awaits=awaits)
     made = [0]
 
     async def short(number: int) -> None:
@@ -161,7 +163,7 @@ def test_thousands_of_short_tasks(
         steady = asyncio.create_task(asyncio.sleep(600), name="steady")
         began = time.monotonic()
         for dump in range(3):
-            while time.monotonic() < began + 2.5 * (dump + 1):
+            while time.monotonic() < began + 1.25 * (dump + 1):
                 await asyncio.gather(*(short(number) for number in range(100)))
             await asyncio.to_thread(recorder.dump, tmp_path / f"{dump}.json", seconds=0.25)
             assert recorder.stats.memory <= 16 * MIB
@@ -170,7 +172,7 @@ def test_thousands_of_short_tasks(
     with recorder:
         asyncio.run(main())
         assert not recorder.stats.sampling.failed
-    assert made[0] > 2000
+    assert made[0] > 1000
     for path in sorted(tmp_path.glob("*.json")):
         trace = read_trace(path)
         steady = trace.track("steady*")

@@ -229,6 +229,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ENDLESS)
 def test_endless(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """

@@ -186,6 +186,7 @@ class Long(Drawn):
         return (Slice(MAIN, n * 7, n * 7 + n % 5, 0, SLICES[n % 2].frame) for n in range(self._count))
 
 
+@pytest.mark.once
 def test_memory_is_bounded() -> None:
     """
     A trace that is eight times as long takes no more memory.

@@ -34,8 +34,6 @@ def test_long(tmp_path):
     ("workers", "interrupt"),
     [
         pytest.param("0", os.killpg, id="ctrl-c"),
-        pytest.param("0", os.kill, id="limit"),
-        pytest.param("1", os.killpg, id="ctrl-c-with-workers"),
         pytest.param("1", os.kill, id="limit-with-workers"),
     ],
 )

@@ -332,8 +332,9 @@ async def crowd() -> None:
 
 
 @pytest.mark.usefixtures("core")
-@pytest.mark.parametrize("awaits", ["sampled", "exact"])
-@pytest.mark.parametrize("suffix", [".json", ".pftrace", ".speedscope.json"])
+@pytest.mark.parametrize(
+    ("awaits", "suffix"), [("sampled", ".json"), ("exact", ".pftrace"), ("sampled", ".speedscope.json")]
+)
 def test_real_program(awaits: str, suffix: str, tmp_path: Path, ask_trace: AskTrace) -> None:
     """
     The tasks of a real program, on lanes and off: ``tracks`` says where; `load` sees tasks either way.

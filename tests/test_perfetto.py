@@ -252,6 +252,7 @@ def test_names_arrive(name: str, ask_trace: AskTrace) -> None:
     assert tp.rows(sql) == [{"name": shown}]
 
 
+@pytest.mark.once
 def test_memory_is_bounded_by_a_piece() -> None:
     """
     Encoding a large recording takes memory for a piece, not for the trace.

@@ -191,6 +191,7 @@ def test_abandoned_halfway() -> None:
     pieces.close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["speedscope", "folded", "pprof"])
 def test_memory_is_bounded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """

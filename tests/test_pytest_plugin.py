@@ -245,6 +245,7 @@ def test_junit(run: Run, tmp_path: Path) -> None:
     assert prop.attrib == {"name": "fgtrace", "value": str(*ran.traces.values())}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("options", "why"),
     [
