@@ -869,9 +869,10 @@ def test_nobody_is_kept_alive(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_labels_and_names(exact: Traced) -> None:
+def test_labels_and_names(tmp_path: Path, read_trace: Reader) -> None:
     """
-    A task that is renamed has its later name, and says its first.
+    A task that is renamed has its later name, and says its first: the one that it was given as it was made,
+    whatever a tick saw meanwhile.
     """
 
     async def child() -> None:
@@ -881,10 +882,16 @@ def test_labels_and_names(exact: Traced) -> None:
         task.set_name("later")
 
     async def main() -> None:
-        await asyncio.create_task(child(), name="first")
+        task = asyncio.create_task(child())
+        block(trace)
+        task.set_name("first")
+        block(trace)
+        await task
 
-    trace = exact(main)
-    names = {e["args"]["name"]: e["args"] for e in trace.events("M") if e["name"] == "thread_name"}
+    with fgtrace.trace(tmp_path / "t.json", awaits="exact", hz=500, max_overhead=1.0) as trace:
+        asyncio.run(main())
+    found = read_trace()
+    names = {e["args"]["name"]: e["args"] for e in found.events("M") if e["name"] == "thread_name"}
     assert names["└ later child"]["former name"] == "first"
 
 

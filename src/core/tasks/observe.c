@@ -132,7 +132,9 @@ changed(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t no
     if (waiter == NULL && tasks->is_catching_up && is_executing(coro)) {
         return; /* the threads' frames are not at hand: the next tick has them */
     }
-    task_rename(tasks, record, task, false);
+    /* asyncio may name a task after it has made it: what it is called when its first step ends is its first name */
+    bool is_new = tasks->loops.items[record->loop].is_exact && !(record->flags & TASK_HAS_STEPPED);
+    task_rename(tasks, record, task, is_new);
     if (is_told(tasks, record) && !(waiter == NULL && is_executing(coro))) {
         return;
     }
