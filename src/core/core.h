@@ -1,13 +1,12 @@
-/* The C twin of fgtrace's collectors: what one trace has in C; ARCHITECTURE.md tells how it is put together.
+/* What one trace has in C, and the rules of all these files; ARCHITECTURE.md tells how they are put together.
  *
- * The rules of these files
  * - Every read of the interpreter's structures happens with the GIL held.
- * - A tick runs no Python code, not even a finalizer's: it allocates nothing that the garbage collector
- *   counts but weak references, the collector is off meanwhile, and nothing is called that looks for
- *   signals (``str`` and ``repr`` do, and from 3.12 on collect there).
- * - Strong references are kept to code objects, strings, types and weak references only.
- * - What a tick finds goes into tables, rows and notes, which Python takes out between ticks; whatever
- *   asks for judgement is put to Python as a question.
+ * - A tick runs no Python code, not even a finalizer's: it allocates nothing that the garbage collector counts but
+ *   weak references, the collector is off meanwhile, and nothing is called that looks for signals (``str`` and
+ *   ``repr`` do, and from 3.12 on they collect garbage there).
+ * - A core keeps strong references to code objects, strings, types and weak references only.
+ * - What a tick finds goes into tables, rows and notes, which Python drains between ticks. What needs judgement is
+ *   put to Python as a question.
  */
 #ifndef FGTRACE_CORE_H
 #define FGTRACE_CORE_H
@@ -27,7 +26,7 @@ typedef struct {
     Walk walk;
     Threads threads;
     Tasks tasks;
-    Exact *exact; /* or NULL */
+    Exact *exact; /* NULL without exact awaits */
     Pace pace;
     Clock *clock;
     int64_t tick_budget; /* ns that the tasks of one tick may take */

@@ -1,14 +1,14 @@
 /* The clock: a native thread that keeps the time without the GIL.
  *
- * When a tick is due and somebody runs Python code, the clock asks the interpreter for a call at its next
- * check, and the sample is taken there, in the very thread that runs. When nobody has the GIL, the clock
- * takes it. So nothing waits for the GIL beside a busy program, which is what slows one down.
+ * When a tick is due and a thread runs Python code, the clock requests a call at that thread's next check, and the
+ * sample is taken there, in the very thread that runs. When no thread has the GIL, the clock takes it. So no thread
+ * of ours waits for the GIL beside a busy program, which is what would slow the program down.
  *
- * Three ways to break the program, and how not to: at most one call of ours is queued at any time, for the
- * queue is short and the program's too; the thread is joined before the interpreter ends (`clock_halt`, by
- * `Trace` at exit); and a call that comes after its clock is gone finds a structure that says so.
+ * Three things could break the program. At most one call of ours is queued at any time, for the queue is short, and
+ * the program's too. The thread is joined before the interpreter ends (`clock_halt`, which `Trace` calls at exit).
+ * And a call that comes after its clock is gone finds a structure that says so.
  *
- * The grid, the budget and the gaps are those of `fgtrace._clock.Ticker`, which tells the reasons.
+ * The grid, the budget and the gaps are those of `fgtrace._sampling.clock.Ticker`, which tells the reasons.
  */
 #include "clock/clock.h"
 #include "cpython/monotonic.h"
@@ -18,14 +18,14 @@
 #include <sys/prctl.h>
 #include <time.h>
 
-#define GRACE 300000       /* ns in which a holder of the GIL will have come by a check */
+#define GRACE 300000       /* ns in which a thread that holds the GIL will have made a check */
 #define PATIENCE 5000000   /* ns after which the clock waits for the GIL like any other thread */
-/* ns between two glances at whether the sample was taken. The clock takes the GIL itself only where it was free
- * at both: a loop gives it away for a moment at each turn, and would have to wait for us to get it back. */
+/* ns between two reads of whether the sample was taken. The clock takes the GIL itself only where it was free at
+ * both: a loop gives the GIL away for a moment at each round, and would have to wait for us to get it back. */
 #define NAP 40000
-#define LONGEST_NAP 50000000 /* ns between two glances at the steps that wait to be written */
-#define A_BREATH 700000    /* ns between looks for tasks that no tick has reached yet */
-#define LONGEST_START 1000000000 /* ns that a start waits for its threads */
+#define LONGEST_NAP 50000000 /* ns between two reads of whether steps wait to be written */
+#define A_BREATH 700000    /* ns between two searches for tasks that no tick has reached yet */
+#define LONGEST_START 1000000000 /* ns for which a start waits for its threads */
 
 enum { DONE, WANTED, UNDER_WAY };
 
@@ -40,15 +40,16 @@ struct Clock {
     pthread_mutex_t lock;
     pthread_cond_t wake, work, ready;
     PyInterpreterState *interp;
-    PyThreadState *main_thread; /* until 3.11 */
+    PyThreadState *main_thread; /* only 3.11 needs it */
     atomic_int want, queued;
     bool is_running, is_halted, is_over, is_called, is_orphan;
-    bool is_ticking, is_attended; /* the thread has its state; somebody is in `clock_wait` */
-    bool is_extra; /* what is wanted is no tick: only a look for tasks that no tick has reached yet */
+    bool is_ticking, is_attended; /* the thread has its state; a thread of ours is in `clock_wait` */
+    bool is_extra; /* what is wanted is no tick, but a search for tasks that no tick has reached yet */
 };
 
 /* --- a tick, with the GIL --- */
 
+/* Note that ticks are missing. */
 static void
 note_gap(Clock *clock, int64_t start, int64_t end, uint32_t kind, int64_t ticks)
 {
@@ -59,7 +60,7 @@ note_gap(Clock *clock, int64_t start, int64_t end, uint32_t kind, int64_t ticks)
     }
 }
 
-/* Settle the grid for a tick taken now; the time from which what is seen holds is returned. */
+/* Move the grid on for a tick that is taken now; return the time from which on its sample holds. */
 static int64_t
 settle(Clock *clock, int64_t now)
 {
@@ -79,15 +80,17 @@ settle(Clock *clock, int64_t now)
     return late > 0 && skipped == 0 ? clock->aim : now;
 }
 
+/* Take the cost of a tick from the budget; the tick is done. */
 static void
 pay(Clock *clock, int64_t cost)
 {
     clock->pace->spent += cost;
     clock->pace->longest = cost > clock->pace->longest ? cost : clock->pace->longest;
     clock->bucket -= (double)cost;
-    atomic_store(&clock->want, DONE); /* last: until now the clock leaves all of this alone */
+    atomic_store(&clock->want, DONE); /* this comes last: until now the clock leaves all of this alone */
 }
 
+/* Take the sample that is wanted, unless another thread does. */
 static void
 sample(Clock *clock)
 {
@@ -104,7 +107,7 @@ sample(Clock *clock)
     if (clock->pace->lateness != NULL) {
         int64_t *late = array_push(clock->pace->lateness, 2 * sizeof *late);
         if (late != NULL) {
-            late[0] = clock->woke - clock->aim; /* the system's part */
+            late[0] = clock->woke - clock->aim; /* the part of it that the system is to blame for */
             late[1] = now - clock->aim;
         }
     }
@@ -114,6 +117,7 @@ sample(Clock *clock)
     pay(clock, own_cpu_ns() - cpu);
 }
 
+/* The call that was requested: take the sample. */
 static int
 on_call(void *argument)
 {
@@ -129,8 +133,9 @@ on_call(void *argument)
     return 0;
 }
 
-/* --- the thread, without it --- */
+/* --- the clock's thread, without the GIL --- */
 
+/* Wait for the GIL, and take the sample. */
 static void
 sample_with_gil(Clock *clock, PyThreadState **state)
 {
@@ -139,11 +144,12 @@ sample_with_gil(Clock *clock, PyThreadState **state)
     *state = PyEval_SaveThread();
 }
 
+/* Have the thread that holds the GIL take the sample; return false where that cannot be requested. */
 static bool
 request_sample(Clock *clock)
 {
     if (atomic_exchange(&clock->queued, 1) == 1) {
-        return true; /* the one of last time is still there, and will do */
+        return true; /* the last request is still queued, and will do */
     }
     if (request_call(clock->interp, clock->main_thread, on_call, clock)) {
         return true;
@@ -152,15 +158,17 @@ request_sample(Clock *clock)
     return false;
 }
 
+/* Set a flag, and wake those who wait for it. */
 static void
 notify(Clock *clock, bool *what, pthread_cond_t *whom)
 {
-    pthread_mutex_lock(&clock->lock); /* nobody who has it waits for the GIL */
+    pthread_mutex_lock(&clock->lock); /* no thread that has this lock waits for the GIL */
     *what = true;
     pthread_cond_broadcast(whom);
     pthread_mutex_unlock(&clock->lock);
 }
 
+/* Sleep for a moment. */
 static void
 nap(int64_t ns)
 {
@@ -168,6 +176,7 @@ nap(int64_t ns)
     nanosleep(&time, NULL);
 }
 
+/* Have a sample taken, and return when it was. */
 static void
 tick(Clock *clock, PyThreadState **state)
 {
@@ -182,7 +191,8 @@ tick(Clock *clock, PyThreadState **state)
             break;
         }
         was_free = is_free;
-        if (!is_asked && !is_free) { /* where it is free, whoever comes back to it is not hurried: it shows what it did */
+        /* where it is free, the next holder is not hurried: the sample is to show what it did before */
+        if (!is_asked && !is_free) {
             is_asked = request_sample(clock);
         }
         if (PY_VERSION_HEX < 0x030C0000 && !is_free && (!is_asked || waited > GRACE)) {
@@ -194,6 +204,7 @@ tick(Clock *clock, PyThreadState **state)
     }
 }
 
+/* Return the next point of the grid at which the budget is no longer overdrawn. */
 static int64_t
 next_due(Clock *clock)
 {
@@ -205,7 +216,8 @@ next_due(Clock *clock)
     return clock->due + (behind + clock->pace->period - 1) / clock->pace->period * clock->pace->period;
 }
 
-static bool /* false: halted */
+/* Sleep until a time; return false where the clock was halted. */
+static bool
 sleep_until(Clock *clock, int64_t until)
 {
     struct timespec time = {until / 1000000000, until % 1000000000};
@@ -219,13 +231,14 @@ sleep_until(Clock *clock, int64_t until)
     return goes_on;
 }
 
-/* Whether there is time and budget for a look at tasks that no tick has reached yet. */
+/* Return whether there is time and budget to search for tasks that no tick has reached yet. */
 static bool
 may_catch_up(Clock *clock)
 {
     return clock->jobs->is_behind(clock->of) && clock->bucket > BURST / 2 && now_ns() + 2 * A_BREATH < next_due(clock);
 }
 
+/* The clock's thread. */
 static void *
 run(void *argument)
 {
@@ -251,7 +264,8 @@ run(void *argument)
         while (may_catch_up(clock) && sleep_until(clock, now_ns() + A_BREATH)) {
             tick(clock, &state);
         }
-        if (clock->jobs->has_work(clock->of)) { /* a glance: what it misses now it sees at the next tick */
+        /* this is read without the GIL: what is missed now is seen after the next tick */
+        if (clock->jobs->has_work(clock->of)) {
             clock_call(clock);
         }
     }
@@ -260,8 +274,9 @@ run(void *argument)
     return NULL;
 }
 
-/* --- what the core asks of it, with the GIL --- */
+/* --- what the core calls, with the GIL --- */
 
+/* Return a clock that does not tick yet, or NULL without memory. It borrows all that it is given. */
 Clock *
 clock_new(Tables *tables, Pace *pace, const ClockJobs *jobs, void *of, double max_overhead)
 {
@@ -288,6 +303,7 @@ clock_new(Tables *tables, Pace *pace, const ClockJobs *jobs, void *of, double ma
     return clock;
 }
 
+/* End a clock, and free it. */
 void
 clock_free(Clock *clock)
 {
@@ -303,6 +319,7 @@ clock_free(Clock *clock)
     free(clock);
 }
 
+/* Begin to tick, and return 0; or -1 with an exception. */
 int
 clock_run(Clock *clock)
 {
@@ -318,8 +335,8 @@ clock_run(Clock *clock)
         PyErr_SetString(PyExc_RuntimeError, "can't start the clock's thread");
         return -1;
     }
-    /* Until both threads have what they need the GIL for: a loop that gives it away for a moment at each turn
-     * would starve them (they are woken in vain, and never wait long enough in a row to ask for it). */
+    /* This waits until both threads have what they need the GIL for: a loop that gives it away for a moment at each
+     * round would starve them (they are woken in vain, and never wait long enough in a row to ask for it). */
     int64_t until = now_ns() + LONGEST_START;
     struct timespec time = {until / 1000000000, until % 1000000000};
     Py_BEGIN_ALLOW_THREADS
@@ -332,6 +349,7 @@ clock_run(Clock *clock)
     return 0;
 }
 
+/* End the clock's thread; the GIL is given away meanwhile. */
 void
 clock_halt(Clock *clock)
 {
@@ -343,9 +361,10 @@ clock_halt(Clock *clock)
         Py_END_ALLOW_THREADS
     }
     atomic_store(&clock->want, DONE);
-    notify(clock, &clock->is_over, &clock->work); /* only now: no tick comes any more */
+    notify(clock, &clock->is_over, &clock->work); /* not earlier: now no tick comes any more */
 }
 
+/* Wait without the GIL; return 1 where there is work, 0 where the clock was halted. */
 int
 clock_wait(Clock *clock)
 {
@@ -364,6 +383,7 @@ clock_wait(Clock *clock)
     return is_called;
 }
 
+/* There is work: have `clock_wait` return. */
 void
 clock_call(Clock *clock)
 {

@@ -7,17 +7,19 @@
 
 #pragma GCC visibility push(hidden)
 
-#define BURST 10000000 /* ns that ticks may overdraw their budget at once */
+#define BURST 10000000 /* ns by which ticks may overdraw their budget at once */
 
 typedef struct Clock Clock;
 
-typedef struct { /* what a clock has done; it knows neither what a tick is, nor of whom */
-    /* With the GIL: take a tick now, which was due at another time; both are of the trace's clock. */
+typedef struct { /* what a clock calls: it knows neither what a tick does, nor of whom it is */
+    /* With the GIL: take a tick now, which was due at another time. Both times are on the trace's clock. */
     void (*tick)(void *of, int64_t due, int64_t now);
-    void (*catch_up)(void *of, int64_t now); /* with the GIL: look only for what no tick has reached yet */
-    bool (*is_behind)(const void *of);       /* whether there is such; without the GIL, as all that follow */
-    bool (*has_work)(const void *of);        /* whether there is something for `clock_wait` to return for */
-    bool (*spill)(void *of);                 /* write what exceeds the memory; false: there will never be any */
+    void (*catch_up)(void *of, int64_t now); /* with the GIL: search only for what no tick has reached yet */
+    /* return whether there is such; this and what follows is called without the GIL */
+    bool (*is_behind)(const void *of);
+    bool (*has_work)(const void *of);        /* return whether there is work for the thread in `clock_wait` */
+    /* write what exceeds the memory; return false where there will never be anything to write */
+    bool (*spill)(void *of);
 } ClockJobs;
 
 Clock *clock_new(Tables *tables, Pace *pace, const ClockJobs *jobs, void *of, double max_overhead);

@@ -1,5 +1,5 @@
-/* A tick: every thread is looked at, then new tasks, then those that may have moved on, within a budget; the next tick goes
- * on where this one had to stop. */
+/* A tick of a core: it observes every thread, then new tasks, then those that may have moved on, within a budget; the
+ * next tick goes on where this one had to stop. */
 #include "clock/tick.h"
 #include "cpython/monotonic.h"
 #include "exact/exact.h"
@@ -7,6 +7,7 @@
 #include "hooks/ran_marks.h"
 #include "tasks/rounds.h"
 
+/* Observe the tasks. */
 static void
 observe_tasks(Core *core, int64_t now)
 {
@@ -23,7 +24,7 @@ observe_tasks(Core *core, int64_t now)
         marks_visit_some(tasks, now);
     }
     if (core->exact != NULL && tasks->marks_tell) {
-        tasks->rounds++; /* steps tell the rest */
+        tasks->rounds++; /* steps tell of the other tasks */
     }
     else if (marks_suffice(tasks)) {
         marks_visit(tasks, now, began + core->tick_budget);
@@ -32,12 +33,13 @@ observe_tasks(Core *core, int64_t now)
         observe_round(tasks, now, began + core->tick_budget);
     }
 #if PY_VERSION_HEX < 0x030E0000
-    if ((size_t)tasks->tasks->used != tasks->used) { /* as many came as went */
+    if ((size_t)tasks->tasks->used != tasks->used) { /* as many tasks came as went */
         observe_new(tasks, now, began + core->tick_budget);
     }
 #endif
 }
 
+/* Observe new tasks only. */
 static void
 catch_up(Core *core, int64_t now)
 {
@@ -46,6 +48,7 @@ catch_up(Core *core, int64_t now)
     }
 }
 
+/* Take a tick, or catch up. */
 static void
 run(Core *core, int64_t now, bool is_tick)
 {
@@ -54,7 +57,8 @@ run(Core *core, int64_t now, bool is_tick)
     }
     core->tables.is_busy = true;
     core->tasks.is_catching_up = !is_tick;
-    /* A late tick is noted as of when it was due: looks in between may be later than that. */
+    /* A late tick is noted as of when it was due, and a search for new tasks in between may have been later than
+     * that. */
     now = now > core->pace.last_tick ? now : core->pace.last_tick;
     core->pace.last_tick = now;
     int collects = PyGC_Disable(); /* else an allocation could run the program's finalizers */
@@ -76,19 +80,20 @@ run(Core *core, int64_t now, bool is_tick)
     core->tables.is_busy = false;
 }
 
+/* Take a tick whose sample holds from a time on. */
 void
 core_tick(Core *core, int64_t now)
 {
     run(core, now, true);
 }
 
-/* --- what the clock has done --- */
+/* --- what the clock calls --- */
 
 static void
 tick_of(void *of, int64_t due, int64_t now)
 {
     Core *core = of;
-    core_tick(core, core->exact != NULL ? now : due); /* steps are noted as they come: nothing is before them */
+    core_tick(core, core->exact != NULL ? now : due); /* steps are noted as they come: a row must not be before them */
 }
 
 static void

@@ -7,10 +7,10 @@
 
 #pragma GCC visibility push(hidden)
 
-#define MANY_TASKS 2000 /* from so many on it pays to know which of them ran */
-#define MOST_ROWS 65536 /* rows that wait for Python to fetch them */
+#define MANY_TASKS 2000 /* from so many tasks on it pays to know which of them ran */
+#define MOST_ROWS 65536 /* so many rows may wait in the core until Python fetches them */
 
-extern const ClockJobs tick_jobs; /* of a `Core` */
+extern const ClockJobs tick_jobs; /* for a clock of a `Core` */
 
 void core_tick(Core *core, int64_t now);
 

@@ -1,8 +1,9 @@
 /* Reads objects without running the program's code. */
 #include "cpython/inspect.h"
 
-/* An attribute of an object's own, or of its type in C: whatever would run Python code is left alone. */
-PyObject * /* strong, or NULL without an exception */
+/* Return an attribute that lies in the object itself, or that a type of C gives it (strong); NULL without an
+ * exception where there is none, or where reading it would run Python code. */
+PyObject *
 inspect_attribute(PyObject *object, const char *name)
 {
     PyObject *key = PyUnicode_InternFromString(name), *found = NULL;
@@ -18,7 +19,7 @@ inspect_attribute(PyObject *object, const char *name)
     return found;
 }
 
-static PyObject * /* strong, or NULL */
+static PyObject * /* strong, or NULL with an exception */
 dict_of(PyTypeObject *type)
 {
 #if PY_VERSION_HEX >= 0x030C0000
@@ -28,8 +29,8 @@ dict_of(PyTypeObject *type)
 #endif
 }
 
-/* module.qualname of a class, without asking its metaclass. */
-PyObject * /* strong, or NULL without an exception */
+/* Return "module.qualname" of a class (strong), which its metaclass is not asked for; NULL without an exception. */
+PyObject *
 inspect_class_name(PyTypeObject *type)
 {
     if (!(type->tp_flags & Py_TPFLAGS_HEAPTYPE)) {

@@ -1,12 +1,11 @@
-/* What differs between the minor versions of CPython: frames, generators, the eval breaker.
+/* Hides what differs between the minor versions of CPython: frames, generators, the eval breaker.
  *
- * Everything here reads structures that CPython does not promise. It is compiled against the very
- * headers of the version it runs on, and `_sampling/core_calibration.py` refuses to work where they do not
- * fit.
- * How each version keeps its frames is told in CPython's InternalDocs/frames.md.
+ * This file reads structures that CPython does not promise. It is compiled against the very headers of the version it
+ * runs on, and `fgtrace._sampling.core_calibration` refuses to work where they do not fit. CPython's
+ * InternalDocs/frames.md tells how each version keeps its frames.
  */
-#ifndef FGTRACE_COMPAT_H
-#define FGTRACE_COMPAT_H
+#ifndef FGTRACE_CPYTHON_VERSION_COMPAT_H
+#define FGTRACE_CPYTHON_VERSION_COMPAT_H
 
 #ifndef Py_BUILD_CORE
 #error "Py_BUILD_CORE must be defined before Python.h"
@@ -63,6 +62,7 @@ enum { GEN_CREATED = -2, GEN_SUSPENDED = -1, GEN_EXECUTING = 0, GEN_CLEARED = 1 
 
 /* --- frames --- */
 
+/* Return the innermost frame of a thread, or NULL. */
 static inline Frame *
 thread_top(PyThreadState *ts)
 {
@@ -73,7 +73,7 @@ thread_top(PyThreadState *ts)
 #endif
 }
 
-/* The code object of a frame, or NULL for one that the interpreter keeps for itself. */
+/* Return the code object of a frame (borrowed), or NULL for a frame that the interpreter keeps for itself. */
 static inline PyCodeObject *
 frame_code(Frame *frame)
 {
@@ -98,6 +98,7 @@ frame_code(Frame *frame)
     return code != NULL && PyCode_Check(code) ? (PyCodeObject *)code : NULL;
 }
 
+/* Return the instruction at which a frame is. */
 static inline _Py_CODEUNIT *
 frame_instruction(Frame *frame)
 {
@@ -108,7 +109,7 @@ frame_instruction(Frame *frame)
 #endif
 }
 
-/* Whether a frame is one that Python code can see: not a shim, and begun. */
+/* Return whether Python code can see a frame: whether it is no shim, and has begun. */
 static inline bool
 frame_is_complete(Frame *frame, PyCodeObject *code)
 {
@@ -116,7 +117,7 @@ frame_is_complete(Frame *frame, PyCodeObject *code)
            frame_instruction(frame) >= _PyCode_CODE(code) + code->_co_firsttraceable;
 }
 
-/* f_lasti, in bytes; 0 for a frame that has not started. */
+/* Return a frame's `f_lasti`, in bytes; 0 for a frame that has not started. */
 static inline uint32_t
 frame_offset(Frame *frame, PyCodeObject *code)
 {
@@ -126,6 +127,7 @@ frame_offset(Frame *frame, PyCodeObject *code)
 
 /* --- generators, coroutines, async generators --- */
 
+/* Return the frame of a generator; it lies in the generator itself. */
 static inline Frame *
 gen_frame(Gen *gen)
 {
@@ -136,7 +138,7 @@ gen_frame(Gen *gen)
 #endif
 }
 
-/* What a suspended generator delegates to (borrowed), or NULL. */
+/* Return what a suspended generator delegates to (borrowed), or NULL. */
 static inline PyObject *
 gen_delegate(Gen *gen)
 {
@@ -173,14 +175,15 @@ gen_delegate(Gen *gen)
     }
     uintptr_t bits = (uintptr_t)frame->localsplus[frame->stacktop - 1];
 #endif
-    if ((bits & 3) == 3) { /* a number */
+    if ((bits & 3) == 3) { /* a tagged number, not a pointer */
         return NULL;
     }
     return (PyObject *)(bits & ~(uintptr_t)3);
 }
 
-/* --- who holds the interpreter, and how to have it take a sample --- */
+/* --- who holds the GIL, and how to have the holder take a sample --- */
 
+/* Return whether any thread holds the GIL, as read without it. */
 static inline bool
 gil_is_taken(PyInterpreterState *interp)
 {
@@ -194,26 +197,28 @@ gil_is_taken(PyInterpreterState *interp)
 #endif
 }
 
-/* Ask whoever runs Python code to call this at its next check; false where that cannot be asked.
- * From 3.12 on the queue is the interpreter's, and any of its threads serves it. Until then only the
- * main thread does: with another one at work, nobody is asked, and `hurry_holder` helps. */
+/* Have the thread that runs Python code make a call at its next check; return false where that cannot be requested.
+ *
+ * From 3.12 on the queue is the interpreter's, and any of its threads serves it. Until 3.11 only the main thread
+ * does: where another thread holds the GIL nothing is requested, and `hurry_holder` helps.
+ */
 static inline bool
 request_call(PyInterpreterState *interp, PyThreadState *main_thread, int (*call)(void *), void *argument)
 {
-    (void)main_thread; /* until 3.11 only */
+    (void)main_thread; /* only 3.11 reads it */
 #if PY_VERSION_HEX >= 0x030D0000
     return (int)_PyEval_AddPendingCall(interp, call, argument, 0) == 0;
 #elif PY_VERSION_HEX >= 0x030C0000
     return _PyEval_AddPendingCall(interp, call, argument, 0) == 0;
 #else
-    /* compared, never read: a holder may be gone by now */
+    /* the address is compared and never read: the holder may be gone by now */
     if (_Py_atomic_load_relaxed(&_PyRuntime.ceval.gil.last_holder) != (uintptr_t)main_thread) {
         return false;
     }
     if (_PyEval_AddPendingCall(interp, call, argument) != 0) {
         return false;
     }
-    /* A thread without a state of its own is not the main thread, so its request alone wakes nobody. */
+    /* The calling thread has no state, so it is not the main thread, and its request alone wakes nobody. */
     _Py_atomic_store_relaxed(&interp->ceval.eval_breaker, 1);
     return true;
 #endif
@@ -231,7 +236,7 @@ switch_interval_ns(PyInterpreterState *interp)
 #endif
 }
 
-/* Until 3.11: have the holder give the interpreter away; to be followed at once by taking it. */
+/* Until 3.11: have the holder give the GIL away. The caller has to take it at once. */
 static inline void
 hurry_holder(PyInterpreterState *interp)
 {
@@ -243,7 +248,7 @@ hurry_holder(PyInterpreterState *interp)
 #endif
 }
 
-static inline PyObject * /* strong: the exception that is set, which is no longer */
+static inline PyObject * /* Return the exception that is set (strong), and clear it. */
 fetch_exception(void)
 {
 #if PY_VERSION_HEX >= 0x030C0000
@@ -261,8 +266,9 @@ fetch_exception(void)
 #endif
 }
 
+/* Set an exception, whose reference is stolen. */
 static inline void
-restore_exception(PyObject *error) /* steals it */
+restore_exception(PyObject *error)
 {
 #if PY_VERSION_HEX >= 0x030C0000
     PyErr_SetRaisedException(error);

@@ -1,11 +1,11 @@
-/* What a callback of a loop is called: its function, found behind bound methods and partials without running the
- * program's code; numbered like stacks. */
+/* Exact awaits: names the callbacks of loops by their functions, which are found behind bound methods and partials
+ * without running the program's code, and numbered like stacks. */
 #include "exact/callback_names.h"
 #include "cpython/inspect.h"
 
 typedef struct {
     void *key;
-    PyObject *type; /* strong, where the key is its address; or NULL */
+    PyObject *type; /* strong, where its address is the key; or NULL */
 } Callback;
 
 static uint32_t
@@ -14,7 +14,7 @@ hash_callback(void *callbacks, uint32_t item)
     return hash_of((uint64_t)(uintptr_t)((Callback *)callbacks)[item].key);
 }
 
-/* Behind bound methods and partials; strong. */
+/* Return the function behind bound methods and partials (strong). */
 static PyObject *
 function_of(PyObject *callback)
 {
@@ -35,7 +35,8 @@ function_of(PyObject *callback)
     return callback;
 }
 
-static PyObject * /* strong, or NULL without an exception */
+/* Return the name of a callable that has no code object (strong); NULL without an exception. */
+static PyObject *
 name_of(PyObject *function)
 {
     if (!PyCFunction_Check(function)) {
@@ -50,7 +51,7 @@ name_of(PyObject *function)
     return found;
 }
 
-/* The number of a callback's function; it is noted at its first sight. */
+/* Return the number of a callback's function, which is noted if it is new. */
 uint32_t
 callbacks_number(Callbacks *callbacks, Tables *tables, PyObject *callback)
 {
@@ -89,6 +90,7 @@ callbacks_number(Callbacks *callbacks, Tables *tables, PyObject *callback)
     return made != NULL ? number : 0;
 }
 
+/* Free everything, with the references to types. */
 void
 callbacks_free(Callbacks *callbacks)
 {

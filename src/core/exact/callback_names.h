@@ -1,4 +1,4 @@
-/* Exact awaits: what a callback of a loop is called. */
+/* Exact awaits: names the callbacks of loops. */
 #ifndef FGTRACE_EXACT_CALLBACK_NAMES_H
 #define FGTRACE_EXACT_CALLBACK_NAMES_H
 
@@ -6,7 +6,7 @@
 
 #pragma GCC visibility push(hidden)
 
-#define DEEPEST_PARTIAL 16 /* bound methods and partials, one within the other */
+#define DEEPEST_PARTIAL 16 /* so many bound methods and partials are followed, one within the other */
 
 typedef struct {
     Array items; /* of Callback */

@@ -1,5 +1,8 @@
 /* Exact awaits: when each step of a task and each callback of a loop began and ended, when it was scheduled, and by
- * whom. The twin is `fgtrace._collect._exact`, which tells the reasons; the duties are in exact_*.c.
+ * whom.
+ *
+ * The twin is `fgtrace._sampling.exact.collector`, which tells the reasons. This file begins and ends exact awaits
+ * for a trace; the others of this folder do the rest.
  */
 #include "exact/exact.h"
 #include "exact/open_steps.h"
@@ -19,11 +22,11 @@ listen(void)
     listeners.task_in = is_wanted ? steps_task_in : NULL;
     listeners.is_new = is_wanted ? steps_discover : NULL;
     listeners.entered_task = is_wanted ? step_enter_task : NULL;
-    listeners.left = step_leave; /* what was entered is left, whoever listens then */
+    listeners.left = step_leave; /* a step that was entered is left, whoever listens then */
     listeners.dropped = step_drop;
 }
 
-/* What is scheduled and what is under way was so before this trace. */
+/* Prepare the place of a new trace: for it nobody has scheduled what is scheduled already. */
 static void
 begin_place(size_t place)
 {
@@ -33,13 +36,16 @@ begin_place(size_t place)
             at_number(loop, loop->first + each)->waker[place] = NOBODY;
         }
     }
-    for (OpenStep *open = exacts.open; open != NULL; open = open->older) { /* for this trace it begins now */
+    /* a step that is under way begins now, for this trace */
+    for (OpenStep *open = exacts.open; open != NULL; open = open->older) {
         open->is_seen[place] = open->loop != NULL;
         open->waker[place] = NOBODY;
         open->track[place] = NONE;
     }
 }
 
+/* Begin exact awaits for a trace; return what it keeps, which `exact_free` frees. Return NULL without memory, or
+ * where there are too many such traces. */
 Exact *
 exact_begin(Tables *tables, Tasks *tasks, const Pace *pace, const char *folder, size_t most_bytes, bool is_watching)
 {
@@ -66,7 +72,7 @@ exact_begin(Tables *tables, Tasks *tasks, const Pace *pace, const char *folder, 
     return exact;
 }
 
-/* A trace is over; with the last one all that is known of loops. */
+/* A trace is over: with the last one, forget all that is known of loops and of steps under way. */
 static void
 settle_places(void)
 {
@@ -78,7 +84,7 @@ settle_places(void)
         return;
     }
     ExactLoop *dead = exacts.loops;
-    exacts.loops = NULL; /* first: what follows may run the program's code */
+    exacts.loops = NULL; /* this comes first, for what follows may run the program's code */
     for (OpenStep *open = exacts.open; open != NULL; open = open->older) {
         open->loop = NULL;
         open->again = 0;
@@ -92,12 +98,12 @@ settle_places(void)
         open->task = open->callback = NULL;
         Py_XDECREF(task);
         Py_XDECREF(callback);
-        open = exacts.open; /* anything may have changed */
+        open = exacts.open; /* the program's code may have changed the list */
     }
     exact_loops_free(dead);
 }
 
-/* The trace is over: what is under way ends with it. */
+/* End exact awaits for a trace: the steps under way end now. */
 void
 exact_end(Exact *exact, int64_t now)
 {
@@ -118,14 +124,15 @@ exact_end(Exact *exact, int64_t now)
     settle_places();
 }
 
-/* The steps that are under way (bytes), as if they ended now. */
+/* Return the steps that are under way, as if they ended now (bytes, strong); NULL with an exception. */
 PyObject *
 exact_under_way(Exact *exact, int64_t now)
 {
     Array found = {0};
-    int collects = PyGC_Disable(); /* else the program's finalizers could begin turns meanwhile */
+    int collects = PyGC_Disable(); /* else the program's finalizers could begin steps meanwhile */
     for (size_t place = 0; place < exacts.places; place++) {
-        for (const OpenStep *open = exacts.traces[place] == exact ? exacts.open : NULL; open != NULL; open = open->older) {
+        const OpenStep *open = exacts.traces[place] == exact ? exacts.open : NULL;
+        for (; open != NULL; open = open->older) {
             Step step, *kept = step_so_far(exact, place, open, now, &step) ? array_push(&found, sizeof step) : NULL;
             if (kept != NULL) {
                 *kept = step;
@@ -140,7 +147,7 @@ exact_under_way(Exact *exact, int64_t now)
     return bytes;
 }
 
-/* In the child of a fork nothing is traced. */
+/* In the child of a fork no trace has exact awaits. */
 void
 exact_forget(void)
 {
@@ -149,6 +156,7 @@ exact_forget(void)
     settle_places();
 }
 
+/* Free what a trace keeps. */
 void
 exact_free(Exact *exact)
 {
@@ -161,7 +169,7 @@ exact_free(Exact *exact)
 
 /* --- a tick --- */
 
-/* Observe the tasks that are in a step, whose frames the ticks show. */
+/* Observe the tasks that are in a step, of which a tick shows the frames. */
 void
 exact_observe(Exact *exact, int64_t now)
 {

@@ -1,4 +1,4 @@
-/* Exact awaits: the life of a trace with them. */
+/* Exact awaits: begins and ends them for a trace. */
 #ifndef FGTRACE_EXACT_EXACT_H
 #define FGTRACE_EXACT_EXACT_H
 
@@ -6,7 +6,8 @@
 
 #pragma GCC visibility push(hidden)
 
-Exact *exact_begin(Tables *tables, Tasks *tasks, const Pace *pace, const char *folder, size_t most_bytes, bool is_watching);
+Exact *exact_begin(Tables *tables, Tasks *tasks, const Pace *pace, const char *folder, size_t most_bytes,
+                   bool is_watching);
 void exact_end(Exact *exact, int64_t now);
 PyObject *exact_under_way(Exact *exact, int64_t now);
 void exact_observe(Exact *exact, int64_t now);

@@ -1,4 +1,4 @@
-/* Exact awaits: the traces that want them, the loops, and the steps under way. */
+/* Exact awaits: the traces that have them, the loops, and the steps under way. */
 #include "exact/exact_state.h"
 
 Exacts exacts;

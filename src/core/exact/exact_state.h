@@ -1,4 +1,4 @@
-/* Exact awaits: the traces that want them, the loops, and the steps under way. */
+/* Exact awaits: the traces that have them, the loops, and the steps under way. */
 #ifndef FGTRACE_EXACT_EXACT_STATE_H
 #define FGTRACE_EXACT_EXACT_STATE_H
 
@@ -10,30 +10,30 @@
 
 #pragma GCC visibility push(hidden)
 
-#define MOST_EXACT 4 /* traces with exact awaits at once */
-/* What the track and the waker of a step say: `fgtrace._recording.step_records`. */
+#define MOST_EXACT 4 /* so many traces may have exact awaits at once */
+/* The track and the waker of a step: see `fgtrace._recording.step_records`. */
 #define CALLBACK 0x80000000U
 #define THREAD 0xFFFFFFFEU
 #define NOBODY 0xFFFFFFFFU
 #define SOURCE_SHIFT 24
 enum { SOON, TIMER, SELECTOR, FROM_THREAD };
 
-typedef struct Exact { /* of one trace with exact awaits */
+typedef struct Exact { /* what one trace with exact awaits keeps */
     Tables *tables; /* of the same core */
     Tasks *tasks;
     const Pace *pace;
     Steps steps;
     Callbacks callbacks;
     Collections collections;
-    bool is_watching; /* it is told of compiled loops' steps */
-    bool has_closed;  /* a closed loop has a queue yet: see `ready_purge` */
+    bool is_watching; /* compiled loops tell it of their steps, too */
+    bool has_closed;  /* there is a closed loop whose queue is to be given back: see `ready_purge` */
 } Exact;
 
 typedef struct {
-    PyObject *handle; /* strong: its address is no other's; NULL: it has run out of order */
+    PyObject *handle; /* strong, so that no other handle has its address; NULL: it has run out of order */
     int64_t time;
-    uint32_t waker[MOST_EXACT]; /* for each trace */
-    bool is_from_thread;        /* another one than the loop's */
+    uint32_t waker[MOST_EXACT]; /* by the place of each trace */
+    bool is_from_thread;        /* it was scheduled in another thread than the loop's */
 } Scheduled;
 
 typedef struct OpenStep OpenStep;
@@ -42,44 +42,45 @@ typedef struct ExactLoop {
     struct ExactLoop *next;
     PyObject *loop;      /* its address */
     PyObject *reference; /* strong: a weak reference to it */
-    Scheduled *ring;     /* a queue: what is scheduled is counted */
-    uint64_t first;      /* the number of the one that comes next */
+    Scheduled *ring;     /* a queue: what is scheduled has numbers, one by one */
+    uint64_t first;      /* the number of the entry that the loop runs next */
     uint32_t used, room;
-    OpenStep *open;      /* the innermost one under way */
-    unsigned long ident; /* the thread in which it was seen to run, 0: none */
-    const void *newest;  /* of its thread's list of tasks (3.14+) */
-    int64_t next_search; /* for eager tasks (until 3.13) */
-    bool is_eager;       /* it may have such: a search may have come too late for one */
-    uint32_t index[MOST_EXACT]; /* its number in each trace, NONE: not asked yet */
+    OpenStep *open;      /* the innermost step under way, or NULL */
+    unsigned long ident; /* of the thread in which it was seen to run; 0: none */
+    const void *newest;  /* the newest task in its thread's list when that was last searched (3.14+) */
+    int64_t next_search; /* when eager tasks are searched for again (until 3.13) */
+    bool is_eager;       /* it may have eager tasks: a search may have come too late for one */
+    uint32_t index[MOST_EXACT]; /* its number in each trace; NONE: not known yet */
 } ExactLoop;
 
 struct OpenStep {
-    OpenStep *outer;     /* in the same thread; or the next spare one */
-    OpenStep *newer, *older; /* among all that are under way */
-    ExactLoop *loop;     /* NULL: the traces that saw it are over */
-    PyObject *task;      /* strong, or NULL: a callback */
+    OpenStep *outer;     /* the one around it in this thread; or the next spare record */
+    OpenStep *newer, *older; /* its neighbours among all that are under way */
+    ExactLoop *loop;     /* NULL: the traces that saw it begin are over */
+    PyObject *task;      /* strong, or NULL where it is a callback */
     PyObject *callback;  /* strong */
     int64_t start, ready;
     uint32_t waker[MOST_EXACT];
-    uint32_t track[MOST_EXACT]; /* of the task, NONE: not asked yet */
-    uint64_t again;      /* the number of its own next step, scheduled by its last act; 0: none */
+    uint32_t track[MOST_EXACT]; /* the task's, in each trace; NONE: not known yet */
+    uint64_t again;      /* the number of the task's own next step, which it scheduled as its last act; 0: none */
     int source;
-    bool is_seen[MOST_EXACT]; /* by a trace that was there when it began */
-    bool is_assumed;     /* it began before there was anybody to see it; nobody will tell of its end */
+    bool is_seen[MOST_EXACT]; /* whether each trace was there when it began */
+    bool is_assumed;     /* it began before anybody could see it, and nobody tells of its end */
 };
 
 typedef struct {
-    Exact *traces[MOST_EXACT]; /* borrowed, each in its place; NULL: free */
-    int wanted;              /* how many there are */
-    size_t places;           /* none is behind these */
+    Exact *traces[MOST_EXACT]; /* borrowed, each in its place; NULL: the place is free */
+    int wanted;              /* how many traces there are */
+    size_t places;           /* no trace has a place behind these */
     ExactLoop *loops;
     OpenStep *spare;     /* records that are not in use */
-    OpenStep *open;      /* those that are under way, the newest first */
+    OpenStep *open;      /* the steps under way, the newest first */
 } Exacts;
 
 extern Exacts exacts;
 extern _Thread_local OpenStep *current_step __attribute__((tls_model("initial-exec")));
 
+/* Return a time of the system's clock on the trace's clock; 0 for what was before its start. */
 static inline int64_t
 relative(const Exact *exact, int64_t time)
 {
@@ -87,12 +88,14 @@ relative(const Exact *exact, int64_t time)
     return time > 0 ? time : 0;
 }
 
+/* Return the entry of a loop's queue that has a number. */
 static inline Scheduled *
 at_number(const ExactLoop *loop, uint64_t number)
 {
     return &loop->ring[number & (loop->room - 1)];
 }
 
+/* Begin to change the tables; return false where they must not be changed now. `end_work` ends it. */
 static inline bool
 begin_work(Exact *exact, int *collects)
 {
@@ -105,6 +108,7 @@ begin_work(Exact *exact, int *collects)
     return true;
 }
 
+/* End what `begin_work` began. */
 static inline void
 end_work(Exact *exact, int collects)
 {

@@ -1,6 +1,7 @@
-/* Exact awaits: the collections of the garbage collector. There are many of the young in a busy program. */
+/* Exact awaits: keeps the collections of the garbage collector. A busy program has many, of its young objects. */
 #include "exact/garbage_collections.h"
 
+/* Return a number in what ``gc.callbacks`` tell, or 0. */
 static int64_t
 number_of(PyObject *information, const char *name)
 {
@@ -8,7 +9,7 @@ number_of(PyObject *information, const char *name)
     return found != NULL && PyLong_Check(found) ? PyLong_AsLongLong(found) : 0;
 }
 
-/* Note what ``gc.callbacks`` tell: "start" or "stop", and a dict. */
+/* Note what ``gc.callbacks`` tell: the phase, "start" or "stop", and a dict. */
 void
 collections_note(Collections *collections, PyObject *phase, PyObject *information, int64_t now)
 {

@@ -1,4 +1,4 @@
-/* Exact awaits: the collections of the garbage collector. */
+/* Exact awaits: keeps the collections of the garbage collector. */
 #ifndef FGTRACE_EXACT_GARBAGE_COLLECTIONS_H
 #define FGTRACE_EXACT_GARBAGE_COLLECTIONS_H
 
@@ -7,7 +7,7 @@
 
 #pragma GCC visibility push(hidden)
 
-#define MOST_COLLECTIONS 100000 /* more are counted only */
+#define MOST_COLLECTIONS 100000 /* later ones are only counted */
 #define COLLECTION_NUMBERS 5 /* of a collection: start, end, native id of the thread, generation, collected */
 
 typedef struct {

@@ -1,4 +1,4 @@
-/* Exact awaits: what runs from when to when. handles.c and contexts.c tell of both ends of a turn. */
+/* Exact awaits: begins and ends the steps of each thread. The hooks tell of both ends of a step. */
 #include "exact/open_steps.h"
 #include "cpython/inspect.h"
 #include "cpython/monotonic.h"
@@ -9,7 +9,8 @@
 #include "hooks/handle_run.h"
 #include "tasks/discovery.h"
 
-static PyObject * /* borrowed, or NULL */
+/* Return the loop of a task (borrowed), or NULL. */
+static PyObject *
 task_loop(PyObject *task)
 {
     for (size_t place = 0; place < exacts.places; place++) {
@@ -20,7 +21,8 @@ task_loop(PyObject *task)
     return NULL;
 }
 
-/* A turn begins in this thread. Not on the stack: a greenlet may have its part of that elsewhere meanwhile. */
+/* Begin a step in this thread; return NULL without memory. Its record is not on the C stack: a greenlet may have its
+ * part of that elsewhere meanwhile. */
 static OpenStep *
 begin_step(ExactLoop *loop, PyObject *task, PyObject *callback, int64_t now)
 {
@@ -45,7 +47,7 @@ begin_step(ExactLoop *loop, PyObject *task, PyObject *callback, int64_t now)
     return open;
 }
 
-/* Take a turn out of all lists; turns of greenlets need not nest. The program's code may run. */
+/* End a step: take its record out of all lists. Steps of greenlets need not nest. The program's code may run. */
 static void
 end_step(OpenStep *open)
 {
@@ -73,6 +75,7 @@ end_step(OpenStep *open)
     Py_XDECREF(callback);
 }
 
+/* Return where a callback comes from. */
 static int
 source_of(PyObject *handle, bool was_scheduled)
 {
@@ -82,10 +85,10 @@ source_of(PyObject *handle, bool was_scheduled)
     if (PyObject_TypeCheck(handle, asyncio.timer)) {
         return TIMER;
     }
-    return Py_TYPE(handle) == asyncio.handle ? SELECTOR : FROM_THREAD; /* 3.14's _ThreadSafeHandle */
+    return Py_TYPE(handle) == asyncio.handle ? SELECTOR : FROM_THREAD; /* the subclass is 3.14's _ThreadSafeHandle */
 }
 
-/* The step of this thread that was assumed is over, for another begins. */
+/* End the step that is assumed to be under way in this thread, for another one begins. */
 static void
 end_assumed(int64_t now)
 {
@@ -96,7 +99,8 @@ end_assumed(int64_t now)
     }
 }
 
-/* A task of a loop with handles of its own is stepped: nothing is known of who scheduled it. */
+/* Begin the step of a task whose loop has handles of its own; return its record, or NULL. Nothing is known of who
+ * scheduled the step. */
 void *
 step_enter_task(PyObject *task)
 {
@@ -118,6 +122,7 @@ step_enter_task(PyObject *task)
     return open;
 }
 
+/* Begin the step of a task, or a callback, for a handle of asyncio's; return its record, or NULL. */
 void *
 step_enter(PyObject *handle, PyObject *task)
 {
@@ -142,7 +147,8 @@ step_enter(PyObject *handle, PyObject *task)
                 open->waker[place] = THREAD;
             }
             if (task != NULL && loop->is_eager) {
-                step_know_task(open); /* now: if it ends with this step, there is no more to be known of it afterwards */
+                /* not later: if the task ends with this step, nothing can be read of it afterwards */
+                step_know_task(open);
             }
         }
     }
@@ -152,7 +158,7 @@ step_enter(PyObject *handle, PyObject *task)
     return open;
 }
 
-/* Tasks that began within a step, and wait where it ends: no handle of theirs has run. */
+/* Find the tasks that began within a step and wait where it ends: no handle has told of them. */
 static void
 find_eager(const OpenStep *open, int64_t end)
 {
@@ -180,7 +186,7 @@ find_eager(const OpenStep *open, int64_t end)
     }
 }
 
-/* The task that has a context (borrowed), as of any trace, or NULL. */
+/* Return the task that has a context, as any trace knows it (borrowed), or NULL. */
 PyObject *
 steps_task_in(PyObject *context)
 {
@@ -191,7 +197,7 @@ steps_task_in(PyObject *context)
     return record != NULL ? task_of(record) : NULL;
 }
 
-/* Find tasks that were made in this thread since it was asked last; false where there are none. */
+/* Find the tasks that were made in this thread since the last call; return false where there are none. */
 bool
 steps_discover(void)
 {
@@ -211,6 +217,7 @@ steps_discover(void)
     return true;
 }
 
+/* A step ends: note it. */
 void
 step_leave(void *step)
 {
@@ -233,21 +240,22 @@ step_leave(void *step)
     }
 }
 
-/* A turn is over of whose end nobody told: nothing is noted. */
+/* A step has ended, but nobody knows when: note nothing. */
 void
 step_drop(void *step)
 {
     end_step(step);
 }
 
-/* A trace is begun in the middle of a step of which nobody told, or whose trace is over. */
+/* A trace begins in the middle of a step of which nobody has told, or whose trace is over: from now on it is under
+ * way. */
 void
 step_assume(PyObject *loop, PyObject *task)
 {
     contexts_catch_up();
     OpenStep *open = current_step;
     if (open != NULL && open->loop != NULL) {
-        return; /* it is known */
+        return; /* its beginning was told */
     }
     if (open != NULL && open->is_assumed) {
         end_step(open);

@@ -1,4 +1,4 @@
-/* Exact awaits: the steps that are under way. The hooks tell of both ends of each. */
+/* Exact awaits: begins and ends the steps of each thread. */
 #ifndef FGTRACE_EXACT_OPEN_STEPS_H
 #define FGTRACE_EXACT_OPEN_STEPS_H
 

@@ -1,17 +1,17 @@
-/* Exact awaits: the loops, and what each is to run.
+/* Exact awaits: knows the loops, and what each is to run.
  *
- * What is scheduled goes into a queue of its loop, in the order in which the loop will run it; what runs is taken
- * out, with what lies before it: cancelled handles, which a loop passes over. A handle that is not in there comes
- * from the selector or from a timer.
+ * What is scheduled goes into a queue of its loop, in the order in which the loop will run it. A handle that is about
+ * to run leaves the queue, with those before it: cancelled handles, which the loop passes over. A handle that is not
+ * in the queue comes from the selector or from a timer.
  */
 #include "exact/ready_queues.h"
 #include "cpython/monotonic.h"
 #include "hooks/handle_run.h"
 #include "tasks/loops.h"
 
-#define FARTHEST 64 /* places of the queue in which a handle is looked for */
+#define FARTHEST 64 /* a handle is looked for in so many places of the queue */
 
-/* The loop's queue is of no use any more; the program's code may run. */
+/* Empty the queue of a loop that will run nothing more. The program's code may run. */
 static void
 empty(ExactLoop *loop)
 {
@@ -23,7 +23,7 @@ empty(ExactLoop *loop)
     }
 }
 
-/* A loop was closed, or is gone: say so in each exact that knows it. */
+/* A loop was closed, or is gone: note that in a trace that knows it. */
 void
 exact_loop_note_end(const ExactLoop *loop, size_t place, int64_t now)
 {
@@ -36,6 +36,7 @@ exact_loop_note_end(const ExactLoop *loop, size_t place, int64_t now)
     }
 }
 
+/* Return a record for a loop that is new; NULL without memory. */
 static ExactLoop *
 add_loop(PyObject *loop)
 {
@@ -55,7 +56,7 @@ add_loop(PyObject *loop)
     return found;
 }
 
-/* Forget loops that are gone. */
+/* Forget a loop that is gone. */
 static void
 sweep_loops(void)
 {
@@ -75,10 +76,11 @@ sweep_loops(void)
         Py_DECREF(loop->reference);
         free(loop->ring);
         free(loop);
-        return; /* the program's code may have run: another one, another time */
+        return; /* the program's code may have run: the next call forgets the next loop */
     }
 }
 
+/* Return what is known of a loop, which is added if it is new; NULL for no loop, or without memory. */
 ExactLoop *
 exact_loop_find(PyObject *loop)
 {
@@ -94,6 +96,8 @@ exact_loop_find(PyObject *loop)
     return add_loop(loop);
 }
 
+/* Return a loop's number in a trace, and note that its steps are exact from now on; NONE where that trace is not told
+ * of them. */
 uint32_t
 exact_loop_find_index(ExactLoop *loop, size_t place)
 {
@@ -110,6 +114,7 @@ exact_loop_find_index(ExactLoop *loop, size_t place)
 
 /* --- queues --- */
 
+/* Return a new last entry of a loop's queue; NULL without memory. */
 Scheduled *
 ready_push(ExactLoop *loop)
 {
@@ -129,7 +134,7 @@ ready_push(ExactLoop *loop)
     return at_number(loop, loop->first + loop->used++);
 }
 
-/* Whether an entry will not be run any more: cancelled, already taken, or in no queue but ours. */
+/* Return whether an entry will not run any more: it was cancelled, has run, or is in no queue but ours. */
 static bool
 is_idle(const Scheduled *each)
 {
@@ -137,8 +142,8 @@ is_idle(const Scheduled *each)
            field_at(each->handle, asyncio.cancelled) == Py_True;
 }
 
-/* Take a handle out that is about to run: it is the next one, where the loop goes by the order; else it is looked
- * for among the next ones. */
+/* Take out the entry of a handle that is about to run, and return false where it has none. It is the first one, where
+ * the loop goes by the order; else it is one of those that follow. */
 bool
 ready_remove(ExactLoop *loop, const PyObject *handle, Scheduled *found)
 {
@@ -157,7 +162,7 @@ ready_remove(ExactLoop *loop, const PyObject *handle, Scheduled *found)
                 loop->first++;
                 loop->used--;
             }
-            Py_DECREF(found->handle); /* whoever runs it has it */
+            Py_DECREF(found->handle); /* the handle is alive, for whoever runs it has it */
             return true;
         }
     }
@@ -166,6 +171,7 @@ ready_remove(ExactLoop *loop, const PyObject *handle, Scheduled *found)
 
 /* --- loops that were closed --- */
 
+/* Note the end of a loop that was closed. */
 void
 ready_note_closed(Exact *exact, const ExactLoop *loop, int64_t now)
 {
@@ -180,7 +186,7 @@ ready_note_closed(Exact *exact, const ExactLoop *loop, int64_t now)
     Py_XDECREF(closed);
 }
 
-/* Give back what closed loops would have run; not within a tick, for the program's code may run. */
+/* Give back what closed loops would have run. This must not be within a tick, for the program's code may run. */
 void
 ready_purge(Exact *exact)
 {
@@ -192,13 +198,13 @@ ready_purge(Exact *exact)
         Py_XDECREF(closed);
         if (is_closed) {
             empty(loop);
-            return; /* the list may be another by now; the next tick comes */
+            return; /* the list may have changed; a later call gives back the next one */
         }
     }
     sweep_loops();
 }
 
-/* The program's code may run. */
+/* Free a list of loops. The program's code may run. */
 void
 exact_loops_free(ExactLoop *dead)
 {

@@ -1,4 +1,4 @@
-/* Exact awaits: the loops, and what each is to run. */
+/* Exact awaits: knows the loops, and what each is to run. */
 #ifndef FGTRACE_EXACT_READY_QUEUES_H
 #define FGTRACE_EXACT_READY_QUEUES_H
 
@@ -16,7 +16,8 @@ void ready_note_closed(Exact *exact, const ExactLoop *loop, int64_t now);
 void ready_purge(Exact *exact);
 void exact_loops_free(ExactLoop *dead);
 
-static inline ExactLoop * /* or NULL */
+/* Return what is known of a loop, or NULL. */
+static inline ExactLoop *
 exact_loop_of(PyObject *loop)
 {
     ExactLoop *first = exacts.loops;
@@ -24,7 +25,7 @@ exact_loop_of(PyObject *loop)
     return is_first ? first : exact_loop_find(loop);
 }
 
-/* A loop's number in a exact; NONE: that exact is not told of it. */
+/* Return a loop's number in a trace; NONE where that trace is not told of its steps. */
 static inline uint32_t
 exact_loop_index(ExactLoop *loop, size_t place)
 {

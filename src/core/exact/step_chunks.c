@@ -1,7 +1,7 @@
-/* Keeps the steps of a trace with exact awaits: 40 bytes each, in chunks.
+/* Exact awaits: keeps the steps of a trace, 40 bytes each, in chunks.
  *
- * Chunks that are full and more than the memory allows are written to a file by the clock's thread, which needs no
- * GIL for it: the program is not held, and nobody who wants the GIL can be starved by it.
+ * When the chunks take more memory than they may, the clock's thread writes full ones to a file. It needs no GIL for
+ * that, so the program is not held, and no thread that wants the GIL can be starved.
  */
 #include "exact/step_chunks.h"
 #include "tables/tables.h"
@@ -18,7 +18,7 @@ struct StepChunk {
     Step steps[STEPS_A_CHUNK];
 };
 
-/* Begin with the first chunk; what exceeds so many bytes goes to a file in a folder. False: no memory. */
+/* Begin with the first chunk; what exceeds so many bytes goes to a file in a folder. Return false without memory. */
 bool
 chunks_begin(Steps *steps, const char *folder, size_t most_bytes)
 {
@@ -36,6 +36,7 @@ chunks_begin(Steps *steps, const char *folder, size_t most_bytes)
     return true;
 }
 
+/* Free the chunks, and close the file. */
 void
 chunks_free(Steps *steps)
 {
@@ -51,11 +52,12 @@ chunks_free(Steps *steps)
     free(steps->folder);
 }
 
+/* Keep a step; where that is not possible, it is counted as lost. */
 void
 chunks_keep(Steps *steps, const Step *step)
 {
     if (steps->last->used == STEPS_A_CHUNK) {
-        bool is_full = steps->failed != 0 && steps->chunks >= steps->most_chunks; /* they cannot be written */
+        bool is_full = steps->failed != 0 && steps->chunks >= steps->most_chunks; /* the chunks cannot be written */
         StepChunk *chunk = is_full ? NULL : malloc(sizeof *chunk);
         if (chunk == NULL) {
             steps->lost++;
@@ -63,7 +65,7 @@ chunks_keep(Steps *steps, const Step *step)
         }
         chunk->next = NULL;
         chunk->used = 0;
-        pthread_mutex_lock(&steps->lock); /* nobody who has it waits for the GIL */
+        pthread_mutex_lock(&steps->lock); /* no thread that has this lock waits for the GIL */
         steps->last->next = chunk;
         steps->last = chunk;
         steps->chunks++;
@@ -73,11 +75,12 @@ chunks_keep(Steps *steps, const Step *step)
     steps->count++;
 }
 
+/* Open a file that has no name; return false with `errno`. */
 static bool
 open_file(Steps *steps)
 {
     steps->file = open(steps->folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (steps->file < 0) { /* a file system that has no nameless files */
+    if (steps->file < 0) { /* the file system has no files without a name */
         char path[4096];
         snprintf(path, sizeof path, "%s/fgtrace-XXXXXX", steps->folder);
         steps->file = mkostemp(path, O_CLOEXEC);
@@ -88,6 +91,7 @@ open_file(Steps *steps)
     return steps->file >= 0;
 }
 
+/* Write all bytes; return false with `errno`. */
 static bool
 write_whole(int file, const char *bytes, size_t size)
 {
@@ -102,7 +106,8 @@ write_whole(int file, const char *bytes, size_t size)
     return true;
 }
 
-/* Write chunks that are full to the file, until what is left is within bounds. Called by one thread only. */
+/* Write full chunks to the file, until the others are within bounds. Only the clock's thread calls this, without the
+ * GIL. */
 void
 chunks_spill(Steps *steps)
 {
@@ -127,13 +132,14 @@ chunks_spill(Steps *steps)
     }
 }
 
-/* A block of steps (bytes), None behind the last; the trace may go on meanwhile. */
+/* Return a block of steps (bytes, strong), or None behind the last; NULL with an exception. The trace may go on
+ * meanwhile. */
 PyObject *
 chunks_block(Steps *steps, size_t number)
 {
     size_t first = number * STEPS_A_CHUNK;
-    pthread_mutex_lock(&steps->lock); /* else a chunk may be written and freed while it is read */
-    if (first < steps->written) { /* chunks are written when they are full */
+    pthread_mutex_lock(&steps->lock); /* else a chunk could be written and freed while it is read */
+    if (first < steps->written) { /* only full chunks are written */
         pthread_mutex_unlock(&steps->lock);
         PyObject *bytes = PyBytes_FromStringAndSize(NULL, STEPS_A_CHUNK * sizeof(Step));
         if (bytes != NULL && pread(steps->file, PyBytes_AS_STRING(bytes), STEPS_A_CHUNK * sizeof(Step),
@@ -154,7 +160,8 @@ chunks_block(Steps *steps, size_t number)
     return found;
 }
 
-/* All steps that are here (bytes): they are Python's now. Only where nothing is spilled. */
+/* Return all steps that are in memory (bytes, strong), and forget them; NULL with an exception. Steps that were
+ * spilled are not among them. */
 PyObject *
 chunks_drain(Steps *steps)
 {
@@ -163,7 +170,8 @@ chunks_drain(Steps *steps)
         return PyErr_NoMemory();
     }
     pthread_mutex_lock(&steps->lock);
-    StepChunk *chunk = steps->first; /* all at once: an allocation may collect, and more steps may come */
+    /* all chunks at once: an allocation may run the garbage collector, and more steps may come */
+    StepChunk *chunk = steps->first;
     size_t count = steps->count - steps->written - steps->drained;
     steps->first = steps->last = fresh;
     steps->chunks = 1;
@@ -183,7 +191,7 @@ chunks_drain(Steps *steps)
     return bytes;
 }
 
-/* Amend a step whose wait was not clear at once; false where it is in the file by now, or taken. */
+/* Amend a step whose waiter Python had to judge; return false where the step is in the file, or was drained. */
 bool
 chunks_amend(Steps *steps, uint64_t number, int32_t stack, uint32_t detail)
 {
@@ -195,7 +203,7 @@ chunks_amend(Steps *steps, uint64_t number, int32_t stack, uint32_t detail)
         place -= chunk->used;
         chunk = chunk->next;
     }
-    /* the first one may be on its way to the file just now: it is left alone where there is another */
+    /* the first chunk may be on its way to the file: where there is another one, it is left alone */
     if (number >= first && chunk != NULL && (chunk != steps->first || steps->chunks <= steps->most_chunks)) {
         Step *step = &chunk->steps[place];
         if (stack != AS_IT_IS) {

@@ -12,7 +12,7 @@ typedef struct {
     uint32_t track, waker, stack, detail;
 } Step;
 
-#define STEP_FORMAT "qqqIIII" /* by which Python reads it: fgtrace._recording.step_records */
+#define STEP_FORMAT "qqqIIII" /* the layout by which Python reads it: see fgtrace._recording.step_records */
 _Static_assert(sizeof(Step) == 40 && offsetof(Step, track) == 24 && offsetof(Step, detail) == 36,
                "steps are read by STEP_FORMAT");
 
@@ -20,17 +20,18 @@ typedef struct StepChunk StepChunk;
 
 typedef struct {
     StepChunk *first, *last;
-    uint64_t count, written, drained, lost; /* steps: noted, in the file, given to Python, not noted */
+    /* how many steps were noted, are in the file, were given to Python, could not be noted */
+    uint64_t count, written, drained, lost;
     size_t chunks, most_chunks;
-    pthread_mutex_t lock; /* the list of chunks, between the program's threads and the clock's */
+    pthread_mutex_t lock; /* protects the list of chunks, between the program's threads and the clock's */
     char *folder;
-    int file, failed; /* failed: the error of the file */
+    int file, failed; /* failed: the errno of the file, or 0 */
 } Steps;
 
-bool chunks_begin(Steps *steps, const char *folder, size_t most_bytes); /* false: no memory */
+bool chunks_begin(Steps *steps, const char *folder, size_t most_bytes);
 void chunks_free(Steps *steps);
 void chunks_keep(Steps *steps, const Step *step);
-void chunks_spill(Steps *steps); /* by the clock, without the GIL */
+void chunks_spill(Steps *steps);
 PyObject *chunks_block(Steps *steps, size_t number);
 PyObject *chunks_drain(Steps *steps);
 bool chunks_amend(Steps *steps, uint64_t number, int32_t stack, uint32_t detail);

@@ -1,4 +1,4 @@
-/* Exact awaits: what is noted of a step or of a callback when it ends; chunks.c keeps it. */
+/* Exact awaits: notes a step of a task, or a callback, when it ends. */
 #include "exact/step_notes.h"
 #include "cpython/inspect.h"
 #include "exact/ready_queues.h"
@@ -8,8 +8,9 @@
 #include "tasks/observe.h"
 #include "tasks/questions.h"
 
-#define MOST_QUESTIONS 1000 /* questions that wait for Python; more are not put */
+#define MOST_QUESTIONS 1000 /* so many questions may wait for Python; more are not put */
 
+/* Fill in what a task's step ended with: the task's stack and waiter, or that the task ended. */
 static void
 step_of_task(Exact *exact, Task *record, PyObject *task, Step *step)
 {
@@ -26,7 +27,7 @@ step_of_task(Exact *exact, Task *record, PyObject *task, Step *step)
     step->stack = (uint32_t)record->stack;
     step->detail = record->detail;
     if (kind != NO_QUESTION && exact->tasks->questions.used < MOST_QUESTIONS) {
-        task_note_waiter(exact->tasks, record, waiter); /* the question goes by it */
+        task_note_waiter(exact->tasks, record, waiter); /* the answer is right only while the task waits for this */
         Question *question = question_put(exact->tasks, record, kind, NULL);
         if (question != NULL) {
             question->row = exact->steps.count | STEP_ROW;
@@ -35,6 +36,7 @@ step_of_task(Exact *exact, Task *record, PyObject *task, Step *step)
     }
 }
 
+/* Note the step of a task in one trace. */
 static void
 note_task(size_t place, OpenStep *open, Step *step)
 {
@@ -52,7 +54,7 @@ note_task(size_t place, OpenStep *open, Step *step)
     }
 }
 
-/* Say of a step which callback it was; false where that is not to be noted. */
+/* Fill in which callback it was; return false where a trace is not to note it. */
 static bool
 is_callback(size_t place, const OpenStep *open, Step *step)
 {
@@ -66,6 +68,7 @@ is_callback(size_t place, const OpenStep *open, Step *step)
     return true;
 }
 
+/* Note a callback in one trace. */
 static void
 note_callback(size_t place, const OpenStep *open, Step *step)
 {
@@ -74,6 +77,7 @@ note_callback(size_t place, const OpenStep *open, Step *step)
     }
 }
 
+/* Note a step in one trace. */
 static void
 note(size_t place, OpenStep *open, int64_t end)
 {
@@ -96,6 +100,7 @@ note(size_t place, OpenStep *open, int64_t end)
     end_work(exact, collects);
 }
 
+/* Note a step in all traces that saw it begin. */
 void
 step_note_in_all(OpenStep *open, int64_t end)
 {
@@ -106,10 +111,10 @@ step_note_in_all(OpenStep *open, int64_t end)
     }
 }
 
-/* --- steps whose beginning or end nobody saw --- */
+/* --- steps whose beginning or end was not seen --- */
 
-/* The tasks of a loop that were in a step when the trace began: its end was seen by nobody, but it was just now,
- * before the first handle that we see. */
+/* Note the steps that the tasks of a loop were in when the trace began. Nobody saw their ends, but these were just
+ * now, before the first handle that we see. */
 static void
 end_first_steps_in(size_t place, uint32_t index, int64_t now)
 {
@@ -135,6 +140,7 @@ end_first_steps_in(size_t place, uint32_t index, int64_t now)
     end_work(exact, collects);
 }
 
+/* Do that in all traces. */
 void
 end_first_steps(ExactLoop *loop, int64_t now)
 {
@@ -145,7 +151,7 @@ end_first_steps(ExactLoop *loop, int64_t now)
     }
 }
 
-/* A step that is under way, as if it ended now; false where there is nothing to say of it. */
+/* Fill in a step that is under way as if it ended now; return false where there is nothing to say of it. */
 bool
 step_so_far(Exact *exact, size_t place, const OpenStep *open, int64_t now, Step *step)
 {

@@ -1,4 +1,4 @@
-/* Exact awaits: what is noted of a step or of a callback when it ends. */
+/* Exact awaits: notes a step of a task, or a callback, when it ends. */
 #ifndef FGTRACE_EXACT_STEP_NOTES_H
 #define FGTRACE_EXACT_STEP_NOTES_H
 

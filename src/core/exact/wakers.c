@@ -1,4 +1,4 @@
-/* Exact awaits: who schedules what, and whose child a new task is. */
+/* Exact awaits: knows who schedules what, and whose child a new task is. */
 #include "exact/wakers.h"
 #include "cpython/inspect.h"
 #include "cpython/monotonic.h"
@@ -8,7 +8,7 @@
 #include "tasks/loops.h"
 #include "tasks/observe.h"
 
-/* The record of the task whose turn it is, with its track, or NULL. */
+/* Return the record of the task whose step this is, which has a track then; NULL where it cannot be made. */
 Task *
 step_record(Exact *exact, const OpenStep *open)
 {
@@ -23,6 +23,7 @@ step_record(Exact *exact, const OpenStep *open)
     return record;
 }
 
+/* Have the task of a step known to all traces. */
 void
 step_know_task(const OpenStep *open)
 {
@@ -35,7 +36,7 @@ step_know_task(const OpenStep *open)
     }
 }
 
-/* Who schedules something now, as a exact's numbers say it. */
+/* Return who schedules something just now in this thread, by a trace's numbers. */
 static uint32_t
 waker_in(size_t place)
 {
@@ -54,7 +55,7 @@ waker_in(size_t place)
     return open->track[place];
 }
 
-/* Whether a loop runs in another thread than this one. */
+/* Return whether a loop runs in another thread than this one. */
 static bool
 is_from_thread(const ExactLoop *loop)
 {
@@ -66,7 +67,7 @@ is_from_thread(const ExactLoop *loop)
     return ident != 0 && ident != PyThread_get_thread_ident();
 }
 
-/* A task is new: what it is to run, and whose child it is. */
+/* Observe a task that is new, and note whose child it is. */
 void
 task_note_creator(Exact *exact, Task *record, uint32_t creator, int64_t now)
 {
@@ -77,7 +78,7 @@ task_note_creator(Exact *exact, Task *record, uint32_t creator, int64_t now)
     task_observe(exact->tasks, record, true, now);
 }
 
-/* A task's first step is scheduled by its creator, in the middle of `Task.__init__`. */
+/* Add a task whose first step is being scheduled by its creator, in the middle of `Task.__init__`. */
 static void
 created(size_t place, PyObject *task, uint32_t creator, int64_t now)
 {
@@ -93,7 +94,7 @@ created(size_t place, PyObject *task, uint32_t creator, int64_t now)
     end_work(exact, collects);
 }
 
-/* When it was, and who did it. */
+/* Note when a handle was scheduled, and by whom. */
 static void
 note_scheduled(ExactLoop *loop, Scheduled *scheduled, PyObject *task)
 {
@@ -112,10 +113,11 @@ note_scheduled(ExactLoop *loop, Scheduled *scheduled, PyObject *task)
     }
 }
 
+/* A handle was put into a loop's queue: put it into ours. */
 void
 handle_scheduled(PyObject *loop, PyObject *handle)
 {
-    int collects = PyGC_Disable(); /* the references made here may be what is one too many */
+    int collects = PyGC_Disable(); /* else the references that are made here could start the garbage collector */
     ExactLoop *found = exact_loop_of(loop);
     Scheduled *scheduled = found != NULL ? ready_push(found) : NULL;
     if (scheduled != NULL) {
@@ -124,7 +126,7 @@ handle_scheduled(PyObject *loop, PyObject *handle)
         PyObject *task = callback != NULL && Py_TYPE(callback) == asyncio.step ? handle_task(callback) : NULL;
         *scheduled = (Scheduled){Py_NewRef(handle), 0, {NOBODY, NOBODY, NOBODY, NOBODY}, false};
         if (task != NULL && current_step != NULL && current_step->task == task && found == current_step->loop) {
-            current_step->again = number; /* a bare yield: the time is read at the end anyway */
+            current_step->again = number; /* a bare yield: its time is the end of this step, which is read anyway */
         }
         else {
             note_scheduled(found, scheduled, task);

@@ -1,4 +1,4 @@
-/* Exact awaits: who schedules what, and whose child a new task is. */
+/* Exact awaits: knows who schedules what, and whose child a new task is. */
 #ifndef FGTRACE_EXACT_WAKERS_H
 #define FGTRACE_EXACT_WAKERS_H
 

@@ -1,35 +1,36 @@
-/* What schedules callbacks: ``BaseEventLoop.call_soon`` and ``_call_soon`` once more in C, for as long as a trace with
- * exact awaits asks for it; exact_wakers.c is told. And ``call_at``, which is told to nobody: it saves what the rest costs.
+/* Schedules callbacks: ``BaseEventLoop.call_soon`` and ``_call_soon`` once more in C, for as long as a trace with
+ * exact awaits needs them; the listeners are told. ``call_at`` tells nobody: the time it saves pays for the rest.
  *
- * It is done here as asyncio does it (3.11 to 3.15 agree) for a loop that is open, not in debug mode, and of which no
- * method that has a part in it was overridden or replaced; else what was there before is called. The two saved calls of
- * Python functions, of `_check_closed` and of what makes a handle are what pays for the notes.
+ * These functions do what asyncio does (3.11 to 3.15 agree) for a loop that is open, not in debug mode, and of which
+ * no method that takes part was overridden or replaced; else they call what was there before. Two calls of Python
+ * functions are saved, of `_check_closed` and of the one that makes a handle, and they pay for the notes.
  */
 #include "hooks/call_soon.h"
 #include "cpython/inspect.h"
 #include "hooks/handle_run.h"
 #include "hooks/listeners.h"
 
-#define MOST_PLAIN 6   /* arguments that are passed on without a tuple */
-#define MOST_DEPTH 8   /* of tools that call each other */
+#define MOST_PLAIN 6   /* so many arguments are passed on without a tuple */
+#define MOST_DEPTH 8   /* tools that call each other, one within the other */
 
 static struct {
     PyTypeObject *deque;
-    PyObject *append, *get_debug, *check_closed, *inner;            /* strong: methods; `inner` is our `_call_soon` */
-    PyObject *inner_before, *outer_before, *at_before;              /* strong: what was there before ours */
-    PyObject *at_stock, *heappush;                                  /* strong: asyncio's own `call_at`, and what it calls */
-    bool is_inner_stock, is_outer_stock, is_at_stock;               /* what was there is asyncio's own */
+    PyObject *append, *get_debug, *check_closed, *inner; /* strong: methods; `inner` is our `_call_soon` */
+    PyObject *inner_before, *outer_before, *at_before;     /* strong: what was there before our methods */
+    PyObject *at_stock, *heappush;                         /* strong: asyncio's own `call_at`, and what it calls */
+    bool is_inner_stock, is_outer_stock, is_at_stock;      /* asyncio's own was there */
     PyObject *debug_name, *ready_name, *closed_name, *context_name, *scheduled_name; /* strong */
     PyObject *get_debug_name, *check_closed_name, *inner_name;
 } soon;
 
+/* Set a slot of a new handle, which steals the reference. */
 static void
-set_slot(PyObject *handle, Py_ssize_t offset, PyObject *value) /* steals it */
+set_slot(PyObject *handle, Py_ssize_t offset, PyObject *value)
 {
     *(PyObject **)((char *)handle + offset) = value;
 }
 
-/* What ``Handle.__init__`` does outside of debug mode. */
+/* Return a handle (strong), as ``Handle.__init__`` makes it outside of debug mode; NULL with an exception. */
 static PyObject *
 new_handle(PyTypeObject *type, PyObject *loop, PyObject *callback, PyObject *arguments, PyObject *context)
 {
@@ -49,13 +50,14 @@ new_handle(PyTypeObject *type, PyObject *loop, PyObject *callback, PyObject *arg
     return handle;
 }
 
-/* The method of a loop's type is the one that we know. */
+/* Return whether the type of a loop has the method that we know. */
 static bool
 has_method(PyObject *loop, PyObject *name, const PyObject *method)
 {
     return _PyType_Lookup(Py_TYPE(loop), name) == method;
 }
 
+/* Return whether an attribute of a loop is False. */
 static bool
 is_false(PyObject *loop, PyObject *name)
 {
@@ -67,7 +69,7 @@ is_false(PyObject *loop, PyObject *name)
     return value == Py_False;
 }
 
-/* A queue of a loop of asyncio's own that is not in debug mode; strong, or NULL: let asyncio do it. */
+/* Return a queue (strong) of one of asyncio's own loops that is not in debug mode; NULL: asyncio has to schedule. */
 static PyObject *
 queue_of(PyObject *loop, PyObject *name, const PyTypeObject *type)
 {
@@ -84,14 +86,14 @@ queue_of(PyObject *loop, PyObject *name, const PyTypeObject *type)
     return queue;
 }
 
-/* The same of what is to run soon. */
+/* Return the ready queue of such a loop (strong), or NULL. */
 static PyObject *
 plain_queue(PyObject *loop)
 {
     return queue_of(loop, soon.ready_name, soon.deque);
 }
 
-/* Make a handle and put it into the loop's queue. */
+/* Return a new handle (strong) that lies in a loop's queue; NULL with an exception. */
 static PyObject *
 schedule(PyObject *loop, PyObject *queue, PyObject *callback, PyObject *arguments, PyObject *context)
 {
@@ -105,7 +107,8 @@ schedule(PyObject *loop, PyObject *queue, PyObject *callback, PyObject *argument
     return handle;
 }
 
-/* Call what was there before ours. A tool that had ours may call it as what it thinks was before it: see `depth`. */
+/* Call what was there before our method, and return what it returns. A tool that had ours may call it as what it
+ * thinks was before its own: `depth` counts that. */
 static PyObject *
 call_before(int *depth, PyObject *before, PyObject *loop, PyObject *const *arguments, Py_ssize_t count,
             PyObject *names)
@@ -131,6 +134,7 @@ call_before(int *depth, PyObject *before, PyObject *loop, PyObject *const *argum
     return result;
 }
 
+/* Tell the listeners what was scheduled. */
 static void
 notify(PyObject *loop, PyObject *handle)
 {
@@ -143,7 +147,7 @@ notify(PyObject *loop, PyObject *handle)
 static PyObject *
 call_soon_inner(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    static _Thread_local int depth; /* below calls of what was there before */
+    static _Thread_local int depth; /* how deep this thread is in calls of what was there before */
     bool is_plain = count == 3 && names == NULL && (soon.is_inner_stock || depth > 0);
     PyObject *queue = is_plain ? plain_queue(self) : NULL, *handle = NULL;
     if (queue != NULL) {
@@ -159,7 +163,7 @@ call_soon_inner(PyObject *self, PyObject *const *arguments, Py_ssize_t count, Py
     return handle;
 }
 
-/* Whether all that the outer method calls is what we know; its queue then, strong, or NULL. */
+/* Return the ready queue (strong) where all that `call_soon` calls is what we know, else NULL. */
 static PyObject *
 open_queue(PyObject *loop)
 {
@@ -171,7 +175,7 @@ open_queue(PyObject *loop)
     return NULL;
 }
 
-/* The only keyword is the context. asyncio's own C code has a string of its own for it. */
+/* Return whether the only keyword is the context. asyncio's own C code has a string of its own for it. */
 static bool
 is_context(PyObject *names)
 {
@@ -179,7 +183,8 @@ is_context(PyObject *names)
     return name != NULL && (name == soon.context_name || PyUnicode_CompareWithASCIIString(name, "context") == 0);
 }
 
-/* All that asyncio does, step by step, where nothing else is left to call. */
+/* Do all that asyncio does, step by step, where no other method is left to call; return the handle (strong), or NULL
+ * with an exception. */
 static PyObject *
 schedule_at_length(PyObject *loop, PyObject *callback, PyObject *arguments, PyObject *context)
 {
@@ -197,6 +202,7 @@ schedule_at_length(PyObject *loop, PyObject *callback, PyObject *arguments, PyOb
     return PyObject_CallMethod(loop, "_call_soon", "OOO", callback, arguments, context);
 }
 
+/* Return a tuple of arguments (strong); NULL with an exception. */
 static PyObject *
 tuple_of(PyObject *const *items, Py_ssize_t count)
 {
@@ -211,14 +217,15 @@ tuple_of(PyObject *const *items, Py_ssize_t count)
 static PyObject *
 call_soon_outer(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    static _Thread_local int depth; /* as above */
+    static _Thread_local int depth; /* as in `call_soon_inner` */
     bool has_context = names != NULL && is_context(names);
     bool is_plain = count > 0 && (names == NULL || has_context) && (soon.is_outer_stock || depth > 0);
     PyObject *queue = is_plain ? open_queue(self) : NULL;
     if (queue == NULL && !(is_plain && depth > 0)) {
         return call_before(&depth, soon.outer_before, self, arguments, count, names);
     }
-    PyObject *rest = tuple_of(arguments + 1, count - 1), *context = has_context ? arguments[count] : Py_None, *handle = NULL;
+    PyObject *rest = tuple_of(arguments + 1, count - 1), *handle = NULL;
+    PyObject *context = has_context ? arguments[count] : Py_None;
     if (rest != NULL && queue != NULL) {
         handle = schedule(self, queue, arguments[0], rest, context);
         if (handle != NULL) {
@@ -233,7 +240,7 @@ call_soon_outer(PyObject *self, PyObject *const *arguments, Py_ssize_t count, Py
     return handle;
 }
 
-/* The list of timers of a loop that is open, and calls what we know; strong, or NULL. */
+/* Return the list of timers (strong) of a loop that is open and has the methods that we know, else NULL. */
 static PyObject *
 open_timers(PyObject *loop)
 {
@@ -241,6 +248,7 @@ open_timers(PyObject *loop)
     return is_known ? queue_of(loop, soon.scheduled_name, &PyList_Type) : NULL;
 }
 
+/* Return a new timer (strong) that lies in a loop's list; NULL with an exception. */
 static PyObject *
 schedule_at(PyObject *loop, PyObject *timers, PyObject *const *arguments, Py_ssize_t count, PyObject *context)
 {
@@ -253,7 +261,8 @@ schedule_at(PyObject *loop, PyObject *timers, PyObject *const *arguments, Py_ssi
     set_slot(timer, asyncio.when, Py_NewRef(arguments[0]));
     set_slot(timer, asyncio.scheduled, Py_NewRef(Py_False));
     PyObject *both[] = {timers, timer};
-    PyObject *done = PyObject_Vectorcall(soon.heappush, both, 2, NULL); /* compares: the program's code may run */
+    /* it compares timers, so the program's code may run */
+    PyObject *done = PyObject_Vectorcall(soon.heappush, both, 2, NULL);
     if (done == NULL) {
         Py_DECREF(timer);
         return NULL;
@@ -269,9 +278,10 @@ schedule_at(PyObject *loop, PyObject *timers, PyObject *const *arguments, Py_ssi
 static PyObject *
 call_at(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    static _Thread_local int depth; /* as above */
+    static _Thread_local int depth; /* as in `call_soon_inner` */
     bool has_context = names != NULL && is_context(names);
-    bool is_plain = count > 1 && arguments[0] != Py_None && (names == NULL || has_context) && (soon.is_at_stock || depth > 0);
+    bool is_plain = count > 1 && arguments[0] != Py_None && (names == NULL || has_context) &&
+                    (soon.is_at_stock || depth > 0);
     PyObject *timers = is_plain ? open_timers(self) : NULL;
     if (timers == NULL) {
         PyObject *before = depth > 0 && soon.at_stock != NULL ? soon.at_stock : soon.at_before;
@@ -283,10 +293,13 @@ call_at(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *
 }
 
 #define METHOD(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL | METH_KEYWORDS
-static PyMethodDef inner_definition = {"_call_soon", METHOD(call_soon_inner), "Schedule the callback; fgtrace is told of it."};
-static PyMethodDef outer_definition = {"call_soon", METHOD(call_soon_outer), "Schedule the callback; fgtrace is told of it."};
+static PyMethodDef inner_definition = {"_call_soon", METHOD(call_soon_inner),
+                                       "Schedule the callback; fgtrace is told of it."};
+static PyMethodDef outer_definition = {"call_soon", METHOD(call_soon_outer),
+                                       "Schedule the callback; fgtrace is told of it."};
 static PyMethodDef at_definition = {"call_at", METHOD(call_at), "Schedule the callback, as asyncio does."};
 
+/* Learn the methods and names that are compared; return false with an exception. */
 static bool
 learn(PyObject *type, PyObject *deque)
 {
@@ -305,8 +318,9 @@ learn(PyObject *type, PyObject *deque)
     return !PyErr_Occurred();
 }
 
-/* A method to put in the place of ``BaseEventLoop._call_soon``. Arguments: the class, what is there, whether that and
- * what makes a handle are asyncio's, `collections.deque`. */
+/* Return a method (strong) for the place of ``BaseEventLoop._call_soon``; NULL with an exception. Arguments: the
+ * class, the method that is there, whether that one and the one that makes a handle are asyncio's, and
+ * `collections.deque`. */
 PyObject *
 call_soon_inner_method(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
@@ -322,8 +336,8 @@ call_soon_inner_method(PyObject *Py_UNUSED(module), PyObject *arguments)
     return Py_XNewRef(soon.inner);
 }
 
-/* The same for ``BaseEventLoop.call_soon``, when the other is in place. Arguments: the class, what is there, whether
- * that and what it calls are asyncio's. */
+/* Return a method (strong) for the place of ``BaseEventLoop.call_soon``, when the other one is in place; NULL with an
+ * exception. Arguments: the class, the method that is there, whether that one and those that it calls are asyncio's. */
 PyObject *
 call_soon_outer_method(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
@@ -337,8 +351,9 @@ call_soon_outer_method(PyObject *Py_UNUSED(module), PyObject *arguments)
     return PyDescr_NewMethod((PyTypeObject *)type, &outer_definition);
 }
 
-/* The same for ``BaseEventLoop.call_at``. Arguments: the class, what is there, asyncio's own if that is it and what it
- * calls is, too, else None; `heapq.heappush`. */
+/* Return a method (strong) for the place of ``BaseEventLoop.call_at``; NULL with an exception. Arguments: the class,
+ * the method that is there, the same one if it and those that it calls are asyncio's, else None, and
+ * `heapq.heappush`. */
 PyObject *
 call_at_method(PyObject *Py_UNUSED(module), PyObject *arguments)
 {

@@ -1,4 +1,4 @@
-/* What schedules callbacks: ``call_soon``, ``_call_soon`` and ``call_at`` once more in C. */
+/* Schedules callbacks: ``call_soon``, ``_call_soon`` and ``call_at`` once more in C. */
 #ifndef FGTRACE_HOOKS_CALL_SOON_H
 #define FGTRACE_HOOKS_CALL_SOON_H
 

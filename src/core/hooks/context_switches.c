@@ -1,8 +1,8 @@
-/* Steps of tasks whose loop is compiled, as uvloop is, and has handles of its own: from Python 3.14 on the interpreter
- * tells of each switch of contexts, and a task is stepped in its context.
+/* Tells of the steps of tasks whose loop is compiled, as uvloop is, and has handles of its own: from Python 3.14 on
+ * the interpreter tells of each switch of contexts, and a task is stepped in its context.
  *
- * A switch names the new context only. Where the innermost one that we know is not entered any more, something has
- * ended; else something begins. (A context cannot be entered twice.) Until 3.13 nothing is told.
+ * A switch names the new context only. Where the innermost context that we know is not entered any more, a step has
+ * ended; else a step begins. (A context cannot be entered twice.) Until 3.13 the interpreter tells nothing.
  */
 #include "hooks/context_switches.h"
 #include "hooks/listeners.h"
@@ -13,17 +13,18 @@
 #if PY_VERSION_HEX >= 0x030E0000
 #define DEEPEST 16
 
-typedef struct { /* what this thread is in */
-    unsigned epoch; /* of the watch: what is of an earlier one is over */
+typedef struct { /* the contexts that this thread has entered */
+    unsigned epoch; /* the watch under which they were entered; those of an earlier one are over */
     int depth;
-    PyObject *contexts[DEEPEST]; /* addresses: they are entered, so they are there */
-    void *steps[DEEPEST];        /* of exact awaits, or NULL */
+    PyObject *contexts[DEEPEST]; /* addresses: what is entered is alive */
+    void *steps[DEEPEST];        /* what the listeners returned for them, or NULL */
 } Entered;
 
 static int watcher = -1, wanted;
 static unsigned epoch;
 static _Thread_local Entered entered __attribute__((tls_model("initial-exec")));
 
+/* Leave the contexts that are deeper than this. */
 static void
 leave_until(int depth)
 {
@@ -35,7 +36,7 @@ leave_until(int depth)
     }
 }
 
-/* What this thread was in when an earlier watch ended is over, though nobody told. */
+/* Leave the contexts that this thread had entered when an earlier watch ended: they are over, though nobody told. */
 void
 contexts_catch_up(void)
 {
@@ -48,7 +49,7 @@ contexts_catch_up(void)
     entered.epoch = epoch;
 }
 
-/* The task that is stepped in a context (borrowed), which is marked, or NULL. */
+/* Return the task that is stepped in a context (borrowed), or NULL; the listeners note that it runs. */
 static PyObject *
 task_in(PyObject *context)
 {
@@ -56,6 +57,7 @@ task_in(PyObject *context)
     return task == NULL && listeners.task_in != NULL ? listeners.task_in(context) : task;
 }
 
+/* A context was entered: tell the listeners if a task is stepped in it. */
 static void
 enter(PyObject *context)
 {
@@ -64,12 +66,14 @@ enter(PyObject *context)
     }
     PyObject *task = task_in(context);
     if (task == NULL && listeners.is_new != NULL && listeners.is_new()) {
-        task = task_in(context); /* its first step */
+        task = task_in(context); /* the task is new, and this is its first step */
     }
     entered.contexts[entered.depth] = context;
-    entered.steps[entered.depth++] = task != NULL && listeners.entered_task != NULL ? listeners.entered_task(task) : NULL;
+    bool is_told = task != NULL && listeners.entered_task != NULL;
+    entered.steps[entered.depth++] = is_told ? listeners.entered_task(task) : NULL;
 }
 
+/* What the interpreter calls at each switch. */
 static int
 switched(PyContextEvent event, PyObject *context)
 {
@@ -78,13 +82,14 @@ switched(PyContextEvent event, PyObject *context)
     }
     PyObject *error = PyErr_Occurred() ? fetch_exception() : NULL;
     contexts_catch_up();
-    /* The one that was left just now is alive yet, for whoever left it has it; those below are entered. */
+    /* The context that was left just now is still alive, since the one who left it has it; those below are entered. */
     int depth = context != Py_None ? entered.depth : 0;
     bool has_ended = context == Py_None || (depth > 0 && !((PyContext *)entered.contexts[depth - 1])->ctx_entered);
     if (has_ended) {
         leave_until(depth > 0 ? depth - 1 : 0);
     }
-    else if (((PyContext *)context)->ctx_entered) { /* else the thread's own, made because somebody asked for it */
+    /* else it is the thread's own context, which was made because somebody asked for it */
+    else if (((PyContext *)context)->ctx_entered) {
         enter(context);
     }
     if (error != NULL) {
@@ -93,12 +98,13 @@ switched(PyContextEvent event, PyObject *context)
     return 0;
 }
 
+/* Have the interpreter tell of switches, once more; return false where it cannot. */
 bool
 contexts_watch(void)
 {
     if (wanted == 0) {
         watcher = PyContext_AddWatcher(switched);
-        if (watcher < 0) { /* there are eight at most */
+        if (watcher < 0) { /* an interpreter has room for eight watchers */
             PyErr_Clear();
             return false;
         }
@@ -108,6 +114,7 @@ contexts_watch(void)
     return true;
 }
 
+/* Undo one call of `contexts_watch`. */
 void
 contexts_unwatch(void)
 {
@@ -116,6 +123,7 @@ contexts_unwatch(void)
     }
 }
 
+/* In the child of a fork nothing is watched. */
 void
 contexts_forget(void)
 {
@@ -124,6 +132,7 @@ contexts_forget(void)
     }
 }
 
+/* Return whether the interpreter tells of switches. */
 bool
 contexts_are_watched(void)
 {

@@ -1,4 +1,4 @@
-/* Steps of tasks whose loop is compiled, by switches of contexts. */
+/* Tells of the steps of tasks whose loop is compiled, by switches of contexts. */
 #ifndef FGTRACE_HOOKS_CONTEXT_SWITCHES_H
 #define FGTRACE_HOOKS_CONTEXT_SWITCHES_H
 

@@ -1,9 +1,9 @@
-/* What runs callbacks: ``Handle._run`` once more in C, for as long as a trace asks for it. Whoever is interested is
- * told: steps.c marks the tasks that ran, exact_turns.c notes when.
+/* Runs callbacks: ``Handle._run`` once more in C, for as long as a trace needs it. The listeners are told.
  *
- * It is done here as asyncio does it (3.11 to 3.15 agree): the callback in its context; whatever it
- * raises goes to the loop's exception handler, but for SystemExit and KeyboardInterrupt. Where somebody else had
- * replaced it, theirs is called. What differs: no frame of ``_run`` is on the stack; in tracebacks there is one.
+ * It does what asyncio does (3.11 to 3.15 agree): it calls the callback in its context, and what the callback raises
+ * goes to the loop's exception handler, but for SystemExit and KeyboardInterrupt. Where another tool had replaced the
+ * method, that tool's method is called. One thing differs: no frame of ``_run`` is on the stack, though tracebacks
+ * have one.
  */
 #include "hooks/handle_run.h"
 #include "cpython/inspect.h"
@@ -12,9 +12,10 @@
 #include <structmember.h>
 #endif
 
-Asyncio asyncio; /* what was found of it, and what was there before ours */
+Asyncio asyncio; /* what is known of asyncio's handles, and what was there before our method */
 
-/* Whether a builtin method is what wakes a task; others of a task's may be scheduled as well (``task.cancel``). */
+/* Return whether a builtin method is the one that wakes a task; a task's other methods may be scheduled as well
+ * (``task.cancel``). */
 static bool
 is_wakeup(PyObject *callback)
 {
@@ -30,7 +31,8 @@ is_wakeup(PyObject *callback)
     return true;
 }
 
-PyObject * /* borrowed: the task that a callback steps or wakes, or NULL */
+/* Return the task that a callback steps or wakes (borrowed), or NULL. */
+PyObject *
 handle_task(PyObject *callback)
 {
     if (callback == NULL) {
@@ -42,12 +44,12 @@ handle_task(PyObject *callback)
     return PyCFunction_Check(callback) && is_wakeup(callback) ? PyCFunction_GET_SELF(callback) : NULL;
 }
 
-/* An exception of a callback goes to the loop's handler, as ``Handle._run`` has it: a function of ours in Python
- * tells it, for it is rare. */
+/* Put an exception of a callback to the loop's handler, as ``Handle._run`` does; a function of ours in Python does
+ * it, for it is rare. Return None (strong), or NULL with an exception. */
 static PyObject *
 failed(PyObject *handle)
 {
-    _PyTraceback_Add("_run", asyncio.file, asyncio.line); /* as if its frame had been there */
+    _PyTraceback_Add("_run", asyncio.file, asyncio.line); /* as if the frame of ``_run`` had been there */
     if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
         return NULL;
     }
@@ -61,7 +63,7 @@ failed(PyObject *handle)
     return result;
 }
 
-/* A handle whose slots are what they seem. */
+/* Return whether a handle is of a type whose slots we know. */
 static bool
 is_plain(PyObject *handle)
 {
@@ -70,9 +72,10 @@ is_plain(PyObject *handle)
            (type->tp_base == asyncio.handle && strcmp(type->tp_name, "_ThreadSafeHandle") == 0);
 }
 
-/* The handle for which what was there before is called. */
+/* The handle for which the method that was there before is being called. */
 static _Thread_local PyObject *chained __attribute__((tls_model("initial-exec")));
 
+/* Call the method that was there before, and return what it returns. */
 static PyObject *
 call_before(PyObject *handle)
 {
@@ -83,6 +86,7 @@ call_before(PyObject *handle)
     return result;
 }
 
+/* Run a handle, and return None (strong), or NULL with an exception. */
 static PyObject *
 run(PyObject *handle)
 {
@@ -90,7 +94,7 @@ run(PyObject *handle)
     PyObject *callback = field_at(handle, asyncio.callback), *arguments = field_at(handle, asyncio.args);
     bool is_usual = is_plain(handle) && context != NULL && PyContext_CheckExact(context) && callback != NULL &&
                     arguments != NULL && PyTuple_CheckExact(arguments);
-    bool is_inner = chained == handle; /* a tool that had ours calls it as what it thinks was before it */
+    bool is_inner = chained == handle; /* a tool that had our method calls it as what it thinks was before its own */
     if (is_inner && !is_usual) {
         PyErr_SetString(PyExc_RuntimeError, "fgtrace cannot run this handle below another tool's wrapper");
         return failed(handle);
@@ -98,13 +102,14 @@ run(PyObject *handle)
     if (!is_inner && (!asyncio.is_stock || !is_usual)) {
         return call_before(handle);
     }
-    Py_INCREF(handle); /* all of it: a callback may cancel its own handle, which then forgets them */
+    Py_INCREF(handle); /* a callback may cancel its own handle, which then forgets all of this */
     Py_INCREF(context);
     Py_INCREF(callback);
     Py_INCREF(arguments);
     PyObject *result = NULL;
     if (PyContext_Enter(context) == 0) {
-        result = PyObject_Vectorcall(callback, &PyTuple_GET_ITEM(arguments, 0), (size_t)PyTuple_GET_SIZE(arguments), NULL);
+        result = PyObject_Vectorcall(callback, &PyTuple_GET_ITEM(arguments, 0), (size_t)PyTuple_GET_SIZE(arguments),
+                                     NULL);
         if (PyContext_Exit(context) < 0) {
             Py_CLEAR(result);
         }
@@ -122,11 +127,12 @@ run(PyObject *handle)
     return result;
 }
 
+/* Our ``Handle._run``: tell the listeners, and run the handle. */
 static PyObject *
 handle_run(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     if (chained == self) {
-        return run(self); /* it was told of already */
+        return run(self); /* the listeners were told already */
     }
     PyObject *task = handle_task(field_at(self, asyncio.callback));
     if (task != NULL && listeners.ran != NULL) {
@@ -142,6 +148,7 @@ handle_run(PyObject *self, PyObject *Py_UNUSED(ignored))
 
 static PyMethodDef run_definition = {"_run", handle_run, METH_NOARGS, "Run the callback; fgtrace is told of it."};
 
+/* Find the offset of a slot; return false with an exception. */
 static bool
 find_slot(PyObject *type, const char *name, Py_ssize_t *offset)
 {
@@ -157,8 +164,8 @@ find_slot(PyObject *type, const char *name, Py_ssize_t *offset)
     return is_found;
 }
 
-/* Where a handle has its fields. Arguments: Handle, TimerHandle, the type of asyncio's wrapper of a task's step,
- * the function that tells a loop of an exception, and the callback that does nothing. */
+/* Learn where a handle has its fields. Arguments: Handle, TimerHandle, the type of asyncio's wrapper of a task's
+ * step, the function that tells a loop of an exception, and the callback that does nothing. */
 PyObject *
 handle_run_learn(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
@@ -180,8 +187,8 @@ handle_run_learn(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-/* A method to put in the place of ``Handle._run``. Arguments: the class, what is there, whether that is asyncio's,
- * and the file and line from which it calls. */
+/* Return a method (strong) for the place of ``Handle._run``; NULL with an exception. Arguments: the class, the method
+ * that is there, whether that one is asyncio's, and the file and line from which it calls. */
 PyObject *
 handle_run_method(PyObject *Py_UNUSED(module), PyObject *arguments)
 {

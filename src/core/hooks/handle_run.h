@@ -1,4 +1,4 @@
-/* What runs callbacks: ``Handle._run`` once more in C; and what is known of asyncio's handles. */
+/* Runs callbacks: ``Handle._run`` once more in C; and knows what asyncio's handles are like. */
 #ifndef FGTRACE_HOOKS_HANDLE_RUN_H
 #define FGTRACE_HOOKS_HANDLE_RUN_H
 
@@ -7,14 +7,15 @@
 #pragma GCC visibility push(hidden)
 
 typedef struct {
-    PyTypeObject *handle, *timer, *step; /* strong: Handle, TimerHandle, TaskStepMethWrapper, which holds the task first */
-    PyObject *run;             /* strong: what was there before ours */
+    /* strong: Handle, TimerHandle, TaskStepMethWrapper (which holds the task first) */
+    PyTypeObject *handle, *timer, *step;
+    PyObject *run;             /* strong: the method that was there before ours */
     PyObject *report;          /* strong: tells a loop of a callback's exception */
-    PyObject *nothing;         /* strong: a callback of ours, which is not noted */
-    /* where a handle has them */
+    PyObject *nothing;         /* strong: a callback of ours that does nothing, and is not noted */
+    /* offsets of a handle's slots */
     Py_ssize_t context, callback, args, loop, cancelled, repr, source_traceback;
-    Py_ssize_t when, scheduled; /* where a timer has them */
-    char *file; /* where `run` calls the callback */
+    Py_ssize_t when, scheduled; /* those of a timer's own */
+    char *file; /* from where `run` calls the callback */
     int line;
     bool is_stock; /* `run` is asyncio's own */
 } Asyncio;

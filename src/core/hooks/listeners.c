@@ -1,4 +1,4 @@
-/* Whom the hooks tell of what happens in asyncio. */
+/* Whom the hooks tell of what happens in asyncio's loops. */
 #include "hooks/listeners.h"
 
 Listeners listeners;

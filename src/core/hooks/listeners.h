@@ -1,5 +1,5 @@
-/* Whom the hooks tell of what happens in asyncio: marks and exact awaits put their functions here for as long as they are
- * wanted, so that neither knows of the other. NULL: nobody listens. */
+/* Whom the hooks tell of what happens in asyncio's loops. Marks and exact awaits put their functions here for as long
+ * as they listen, so that neither knows of the other. NULL: nobody listens. */
 #ifndef FGTRACE_HOOKS_LISTENERS_H
 #define FGTRACE_HOOKS_LISTENERS_H
 
@@ -8,17 +8,20 @@
 #pragma GCC visibility push(hidden)
 
 typedef struct {
-    /* of loops of asyncio's own */
+    /* Told by loops of asyncio's own: */
     void (*ran)(PyObject *task);                          /* a handle is about to step a task */
-    void *(*entered)(PyObject *handle, PyObject *task);   /* a handle begins to run; what is returned goes to `left` */
-    void (*left)(void *step);                             /* it ends; stays when nobody listens to the rest any more */
+    void *(*entered)(PyObject *handle, PyObject *task);   /* a handle begins to run; `left` gets what is returned */
+    /* the handle has run; this function stays, also when nobody listens to the rest any more */
+    void (*left)(void *step);
     void (*scheduled)(PyObject *loop, PyObject *handle);  /* a handle was put into a loop's queue */
-    /* of compiled loops */
-    PyObject *(*ran_in)(PyObject *context);  /* a context was entered: the task that has it, borrowed, or NULL */
-    PyObject *(*task_in)(PyObject *context); /* the same, which is only asked */
-    bool (*is_new)(void);                    /* whether there are new tasks, which are known now */
-    void *(*entered_task)(PyObject *task);   /* a task's step begins, as `entered` */
-    void (*dropped)(void *step);             /* it is over, but nobody knows since when; stays, like `left` */
+    /* Told by compiled loops: */
+    /* a context was entered: note that its task runs, and return it (borrowed), or NULL */
+    PyObject *(*ran_in)(PyObject *context);
+    PyObject *(*task_in)(PyObject *context); /* return the task that has a context (borrowed), or NULL */
+    bool (*is_new)(void);                    /* find tasks that are new; return whether there are any */
+    void *(*entered_task)(PyObject *task);   /* a task's step begins; `left` or `dropped` gets what is returned */
+    /* the step has ended, but nobody knows when; this function stays, like `left` */
+    void (*dropped)(void *step);
 } Listeners;
 
 extern Listeners listeners;

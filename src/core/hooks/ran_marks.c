@@ -1,8 +1,8 @@
-/* Knows which tasks ran: ``Handle._run`` (handles.c) has the task marked that it is about to step.
+/* Knows which tasks ran: the hooks tell which task is about to be stepped, and it is marked.
  *
- * With very many tasks even two reads for each are too much. Once a core asks for marks, a tick visits the
- * tasks that were marked, those that were not waiting at their last look, those in the ready queues, and a
- * few others in turn, in case a step was taken in a way that nobody marks.
+ * With very many tasks even two reads for each are too much. For a core with marks, a tick observes the tasks that
+ * were marked, those that were not waiting when they were last observed, those in the ready queues, and a few others
+ * in turn, in case a step was made in a way that no hook tells.
  */
 #include "hooks/ran_marks.h"
 #include "cpython/inspect.h"
@@ -14,12 +14,12 @@
 #include "tasks/observe.h"
 #include "tasks/watchers.h"
 
-#define IN_TURN 64    /* records that are looked at anyway */
-#define MOST_READY 256 /* handles of a ready queue that are looked at */
+#define IN_TURN 64    /* so many records are observed in turn */
+#define MOST_READY 256 /* so many handles of a ready queue are observed */
 
 static Tasks *marking[MOST_WATCHERS];
 
-/* A handle runs that steps a task. */
+/* A handle is about to step a task: mark it in each core. */
 static void
 ran(PyObject *task)
 {
@@ -31,7 +31,7 @@ ran(PyObject *task)
     }
 }
 
-/* A context was entered: mark the task that is stepped in it. */
+/* A context was entered: mark the task that is stepped in it, and return it (borrowed), or NULL. */
 static PyObject *
 ran_in(PyObject *context)
 {
@@ -46,6 +46,7 @@ ran_in(PyObject *context)
     return task;
 }
 
+/* Have the hooks tell of steps for as long as any core has marks. */
 static void
 listen(void)
 {
@@ -54,17 +55,19 @@ listen(void)
     listeners.ran_in = is_wanted ? ran_in : NULL;
 }
 
+/* Have the tasks that run marked; return false where there are too many cores. */
 bool
 marks_begin(Tasks *tasks)
 {
     if (!tasks->is_marking) {
-        tasks->marks_from = tasks->rounds + 2; /* one whole round from now on */
+        tasks->marks_from = tasks->rounds + 2; /* after one whole round */
         tasks->is_marking = watchers_add(marking, tasks);
         listen();
     }
     return tasks->is_marking;
 }
 
+/* End that, for good. */
 void
 marks_end(Tasks *tasks)
 {
@@ -74,7 +77,7 @@ marks_end(Tasks *tasks)
     tasks->no_marks = true;
 }
 
-/* In the child of a fork nothing is traced. */
+/* In the child of a fork no core has marks. */
 void
 marks_forget(void)
 {
@@ -83,8 +86,9 @@ marks_forget(void)
     }
 }
 
-/* --- a look at those that ran --- */
+/* --- a tick observes those that ran --- */
 
+/* Return whether the steps of every loop are marked. */
 bool
 marks_cover(const Tasks *tasks)
 {
@@ -97,12 +101,14 @@ marks_cover(const Tasks *tasks)
     return true;
 }
 
+/* Return whether marks tell of all tasks that ran. */
 bool
 marks_suffice(const Tasks *tasks)
 {
     return tasks->is_marking && tasks->marks_tell && tasks->rounds >= tasks->marks_from;
 }
 
+/* Observe a task, and drop its record if it is gone. */
 static void
 visit(Tasks *tasks, Task *record, size_t item, bool ran, int64_t now)
 {
@@ -110,13 +116,15 @@ visit(Tasks *tasks, Task *record, size_t item, bool ran, int64_t now)
         task_drop(tasks, item);
     }
     else if (tasks->is_marking && !(record->flags & TASK_DONE) && !task_waits(record)) {
-        task_mark(tasks, record); /* it runs, or is about to: again at the next tick */
+        task_mark(tasks, record); /* it runs, or is about to: the next tick observes it again */
     }
-    else if (tasks->marks_tell && (record->flags & TASK_HAS_WEAK)) { /* from before there were marks: it takes memory */
+    /* this weak reference is from before there were marks, and takes memory */
+    else if (tasks->marks_tell && (record->flags & TASK_HAS_WEAK)) {
         task_note_waiter(tasks, record, weak_referent(record->waiter));
     }
 }
 
+/* Observe the tasks in the ready queues. */
 static void
 visit_ready(Tasks *tasks, int64_t now)
 {
@@ -130,7 +138,7 @@ visit_ready(Tasks *tasks, int64_t now)
             if (handle != NULL && PyObject_TypeCheck(handle, asyncio.handle)) {
                 PyObject *task = handle_task(field_at(handle, asyncio.callback));
                 Task *record = task != NULL ? task_find(tasks, task) : NULL;
-                if (record != NULL) { /* it is alive, so it is not dropped, and needs no number */
+                if (record != NULL) { /* its task is alive, so the record is not dropped, and its number not needed */
                     visit(tasks, record, 0, false, now);
                 }
             }
@@ -141,7 +149,7 @@ visit_ready(Tasks *tasks, int64_t now)
     }
 }
 
-/* Look at some records in turn. */
+/* Observe some tasks in turn. */
 void
 marks_visit_some(Tasks *tasks, int64_t now)
 {
@@ -152,6 +160,7 @@ marks_visit_some(Tasks *tasks, int64_t now)
     }
 }
 
+/* Observe the tasks that ran, until a time, and some others. */
 void
 marks_visit(Tasks *tasks, int64_t now, int64_t until)
 {
@@ -164,7 +173,7 @@ marks_visit(Tasks *tasks, int64_t now, int64_t until)
         if (record != NULL) {
             record->flags &= (uint16_t)~TASK_IS_MARKED;
             if (place % 64 == 63 && now_ns() > until) {
-                task_mark(tasks, record); /* no time: at the next tick */
+                task_mark(tasks, record); /* there is no time left: the next tick observes it */
                 until = 0;
             }
             else if (until == 0) {

@@ -1,4 +1,4 @@
-/* Knows which tasks ran, and visits those only. */
+/* Knows which tasks ran, and observes only those. */
 #ifndef FGTRACE_HOOKS_RAN_MARKS_H
 #define FGTRACE_HOOKS_RAN_MARKS_H
 
@@ -8,8 +8,8 @@
 
 bool marks_begin(Tasks *tasks);
 void marks_end(Tasks *tasks);
-bool marks_cover(const Tasks *tasks); /* whether every loop's steps are marked */
-bool marks_suffice(const Tasks *tasks); /* whether marks tell all that ran */
+bool marks_cover(const Tasks *tasks);
+bool marks_suffice(const Tasks *tasks);
 void marks_visit_some(Tasks *tasks, int64_t now);
 void marks_visit(Tasks *tasks, int64_t now, int64_t until);
 void marks_forget(void);

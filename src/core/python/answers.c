@@ -1,4 +1,4 @@
-/* The core's face towards Python: its questions, the answers, and the tables, for the part of the work that Python does. */
+/* Methods of `Core`: questions to Python, their answers, and tables for the part of the work that Python does. */
 #include "python/answers.h"
 #include "core.h"
 #include "exact/step_chunks.h"
@@ -6,10 +6,11 @@
 #include "tasks/questions.h"
 #include "tasks/waiters.h"
 
+/* Return the questions (kind, task, waiter, row, time, track) of tasks that are alive, and forget them. */
 static PyObject *
 drain_questions(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *list = PyList_New(0); /* first: it may collect, and another tick may come */
+    PyObject *list = PyList_New(0); /* this comes first: it may run the garbage collector, and another tick may come */
     Array questions = self->tasks.questions;
     self->tasks.questions = (Array){0};
     for (size_t item = 0; item < questions.used; item++) {
@@ -17,10 +18,11 @@ drain_questions(Core *self, PyObject *Py_UNUSED(ignored))
         PyObject *task = weak_referent(question->reference);
         PyObject *waiter = question->waiter != NULL ? weak_referent(question->waiter) : NULL;
         if (list != NULL && task != NULL && Py_REFCNT(task) > 0) {
-            Py_INCREF(task); /* an allocation may collect */
+            Py_INCREF(task); /* an allocation may run the garbage collector */
             waiter = Py_NewRef(waiter != NULL && Py_REFCNT(waiter) > 0 ? waiter : Py_None);
-            PyObject *tuple = Py_BuildValue("(iNNKLI)", (int)question->kind, task, waiter, (unsigned long long)question->row,
-                                            (long long)question->time, question->track);
+            PyObject *tuple =
+                Py_BuildValue("(iNNKLI)", (int)question->kind, task, waiter, (unsigned long long)question->row,
+                              (long long)question->time, question->track);
             if (tuple == NULL || PyList_Append(list, tuple) < 0) {
                 Py_CLEAR(list);
             }
@@ -33,6 +35,7 @@ drain_questions(Core *self, PyObject *Py_UNUSED(ignored))
     return list;
 }
 
+/* Amend a row or a step (task, number, stack, detail); return whether it was still there. */
 static PyObject *
 amend(Core *self, PyObject *arguments)
 {
@@ -64,6 +67,7 @@ amend(Core *self, PyObject *arguments)
     Py_RETURN_TRUE;
 }
 
+/* Return a task's track; -1 where it has none. */
 static PyObject *
 track_of(Core *self, PyObject *task)
 {
@@ -71,6 +75,7 @@ track_of(Core *self, PyObject *task)
     return PyLong_FromLong(record == NULL || record->track == NONE ? -1 : (long)record->track);
 }
 
+/* Return weak references to the tasks that are of Python. */
 static PyObject *
 foreign_tasks(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -86,6 +91,7 @@ foreign_tasks(Core *self, PyObject *Py_UNUSED(ignored))
 
 /* --- tables, for the part of the work that Python does --- */
 
+/* Return the number of a code object (code, module), which is added if it is new. */
 static PyObject *
 intern_code(Core *self, PyObject *arguments)
 {
@@ -101,6 +107,7 @@ intern_code(Core *self, PyObject *arguments)
     return PyLong_FromUnsignedLong(item);
 }
 
+/* Return the number of a stack, given from leaf to root. */
 static PyObject *
 intern_stack(Core *self, PyObject *leaf_first)
 {
@@ -115,6 +122,7 @@ intern_stack(Core *self, PyObject *leaf_first)
     return PyErr_Occurred() ? NULL : PyLong_FromLong(node);
 }
 
+/* Append a row (time, track, stack, detail); return its time, which is later where rows have come meanwhile. */
 static PyObject *
 observe(Core *self, PyObject *arguments)
 {
@@ -128,18 +136,21 @@ observe(Core *self, PyObject *arguments)
     return row != NULL ? PyLong_FromLongLong(row->time) : PyErr_NoMemory();
 }
 
+/* Return the number of a new track. */
 static PyObject *
 add_track(Core *self, PyObject *Py_UNUSED(ignored))
 {
     return PyLong_FromUnsignedLong(self->tables.tracks++);
 }
 
+/* Return the number of a waiter that Python notes. */
 static PyObject *
 add_waiter(Core *self, PyObject *Py_UNUSED(ignored))
 {
     return PyLong_FromUnsignedLong(self->tables.waiters++);
 }
 
+/* Return the number of a waiter (kind, type, track or -1), which is noted if it is new. */
 static PyObject *
 intern_waiter(Core *self, PyObject *arguments)
 {
@@ -153,12 +164,14 @@ intern_waiter(Core *self, PyObject *arguments)
         waiter_intern(&self->tasks, kind, (PyTypeObject *)type, track < 0 ? NONE : (uint32_t)track));
 }
 
+/* Return the number of a loop; -1 where it was never seen to run. */
 static PyObject *
 intern_loop(Core *self, PyObject *loop)
 {
     return PyLong_FromLong(loop_index(&self->tasks.loops, loop));
 }
 
+/* Note in which thread a loop runs (number, ident). */
 static PyObject *
 set_loop_thread(Core *self, PyObject *arguments)
 {
@@ -173,6 +186,7 @@ set_loop_thread(Core *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+/* Note what is to be known of a function (code, flags). */
 static PyObject *
 mark_code(Core *self, PyObject *arguments)
 {

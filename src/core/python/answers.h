@@ -1,4 +1,4 @@
-/* Methods of `Core`: what a core asks, the answers, and tables for the part of the work that Python does. */
+/* Methods of `Core`: questions to Python, their answers, and tables for the part of the work that Python does. */
 #ifndef FGTRACE_PYTHON_ANSWERS_H
 #define FGTRACE_PYTHON_ANSWERS_H
 

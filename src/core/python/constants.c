@@ -1,5 +1,5 @@
-/* The constants that C and Python share, for Python to read or to be compared with (tests/test_shared_constants.py). Whoever
- * adds one that both sides define adds it here. */
+/* The constants that C and Python share: Python reads them here, or a test compares them
+ * (tests/test_shared_constants.py). Whoever defines one on both sides adds it to a table here. */
 #include "python/constants.h"
 #include "clock/clock.h"
 #include "clock/tick.h"
@@ -45,7 +45,7 @@ static const struct {
     const char *name, *value;
 } formats[] = {SHARED(ROW_FORMAT), SHARED(STEP_FORMAT)};
 
-/* Put a value (stolen; NULL with an exception) into a dict; false with an exception. */
+/* Put a value, whose reference is stolen, into a dict; return false with an exception, as where the value is NULL. */
 static bool
 put(PyObject *dict, const char *name, PyObject *value)
 {

@@ -1,5 +1,5 @@
-/* The core's face towards Python: making one, telling it of asyncio, having it look. `fgtrace._core_sampler` is its only
- * user. */
+/* The type `Core`: making a core, telling it of asyncio, running and ending it. `fgtrace._sampling.core_sampler` uses
+ * it. */
 #include "python/core_type.h"
 #include "clock/clock.h"
 #include "clock/tick.h"
@@ -16,6 +16,7 @@
 
 #define MOST_METHODS 64
 
+/* Take a tick at a time. */
 static PyObject *
 tick(Core *self, PyObject *now)
 {
@@ -27,12 +28,14 @@ tick(Core *self, PyObject *now)
     Py_RETURN_NONE;
 }
 
+/* Begin to tick. */
 static PyObject *
 run(Core *self, PyObject *Py_UNUSED(ignored))
 {
     return clock_run(self->clock) == 0 ? Py_NewRef(Py_None) : NULL;
 }
 
+/* End the clock's thread. */
 static PyObject *
 halt(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -40,12 +43,14 @@ halt(Core *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+/* Wait until there is work for Python; return False where the clock was halted. */
 static PyObject *
 wait_(Core *self, PyObject *Py_UNUSED(ignored))
 {
     return PyBool_FromLong(clock_wait(self->clock));
 }
 
+/* Store references to the types of a tuple; return false with an exception. */
 static bool
 store_types(PyObject *tuple, PyTypeObject **types, size_t room)
 {
@@ -59,6 +64,7 @@ store_types(PyObject *tuple, PyTypeObject **types, size_t room)
     return true;
 }
 
+/* Tell the core of asyncio's tasks, and where they have their fields. */
 static PyObject *
 attach(Core *self, PyObject *arguments, PyObject *keywords)
 {
@@ -69,7 +75,8 @@ attach(Core *self, PyObject *arguments, PyObject *keywords)
     int labels;
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!OO!O!nnnnnnnnnpO", names, &PySet_Type, &set, &eager,
                                      &PyType_Type, &task, &PyType_Type, &future, &at.waiter, &at.coro, &at.loop,
-                                     &at.name, &at.state, &at.callback, &at.callbacks, &at.node, &at.context, &labels, &ends) ||
+                                     &at.name, &at.state, &at.callback, &at.callbacks, &at.node, &at.context, &labels,
+                                     &ends) ||
         !store_types(ends, self->walk.links.ends, Py_ARRAY_LENGTH(self->walk.links.ends))) {
         return NULL;
     }
@@ -95,7 +102,7 @@ attach(Core *self, PyObject *arguments, PyObject *keywords)
     Py_RETURN_NONE;
 }
 
-/* Look at no task any more: Python's collector does, and begins tracks of its own. */
+/* Observe no tasks any more: Python's collector does, and begins tracks of its own. */
 static PyObject *
 detach(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -105,7 +112,7 @@ detach(Core *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-/* The trace is over, and all questions are answered: no task is known any more. */
+/* The trace is over, and all questions are answered: forget all tasks. */
 static PyObject *
 close_(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -115,6 +122,7 @@ close_(Core *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+/* Begin, or end, to mark the tasks that run; return whether they are marked. */
 static PyObject *
 mark_steps(Core *self, PyObject *wanted)
 {
@@ -125,6 +133,7 @@ mark_steps(Core *self, PyObject *wanted)
     Py_RETURN_TRUE;
 }
 
+/* Return whether marks tell of all tasks that ran. */
 static PyObject *
 marks_suffice_(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -133,7 +142,8 @@ marks_suffice_(Core *self, PyObject *Py_UNUSED(ignored))
 
 /* --- exact awaits --- */
 
-/* Arguments: a folder for what exceeds the memory, and how many bytes that is; -1: somebody takes the steps out. */
+/* Begin exact awaits; return whether that was possible. Arguments: a folder for what exceeds the memory, how many
+ * bytes of memory there are (-1: somebody drains the steps), and whether compiled loops tell of their steps. */
 static PyObject *
 begin_exact(Core *self, PyObject *arguments)
 {
@@ -148,7 +158,7 @@ begin_exact(Core *self, PyObject *arguments)
     return PyBool_FromLong(exact != NULL);
 }
 
-/* A last look, and no step is noted any more; the time of it is returned. */
+/* Take a last tick, and end exact awaits; return the time of that. */
 static PyObject *
 finish(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -160,7 +170,7 @@ finish(Core *self, PyObject *Py_UNUSED(ignored))
     return PyLong_FromLongLong(now);
 }
 
-/* For ``gc.callbacks``: ("start" or "stop", information). */
+/* Note a collection of the garbage collector, for ``gc.callbacks``: ("start" or "stop", information). */
 static PyObject *
 note_collection(Core *self, PyObject *const *arguments, Py_ssize_t count)
 {
@@ -171,6 +181,7 @@ note_collection(Core *self, PyObject *const *arguments, Py_ssize_t count)
     Py_RETURN_NONE;
 }
 
+/* Give back what closed loops would have run. */
 static PyObject *
 purge(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -180,7 +191,7 @@ purge(Core *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-/* --- life --- */
+/* --- a core is made and freed --- */
 
 static PyObject *
 core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
@@ -276,7 +287,7 @@ static PyTypeObject core_type = {
     .tp_dealloc = (destructor)core_dealloc,
 };
 
-/* The type, with the methods of all files of the face; borrowed, NULL with an exception. */
+/* Return the type (borrowed) with its methods from all files; NULL with an exception. */
 PyTypeObject *
 core_type_ready(void)
 {

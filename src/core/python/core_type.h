@@ -1,4 +1,4 @@
-/* The type `Core`: making one, telling it of asyncio, having it look. */
+/* The type `Core`: making a core, telling it of asyncio, running and ending it. */
 #ifndef FGTRACE_PYTHON_CORE_TYPE_H
 #define FGTRACE_PYTHON_CORE_TYPE_H
 

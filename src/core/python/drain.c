@@ -1,4 +1,4 @@
-/* The core's face towards Python: what it has found, to be taken out. */
+/* Methods of `Core`: Python drains what the core has found. */
 #include "python/drain.h"
 #include "core.h"
 #include "cpython/monotonic.h"
@@ -7,31 +7,42 @@
 #include "python/method.h"
 #include "tasks/waiters.h"
 
-/* Bytes of what is kept until the end, whatever is taken out. */
+/* Return the bytes of what is kept until the end, whatever is drained. */
 static size_t
 held(const Core *self)
 {
     const Tables *tables = &self->tables;
     return tables->nodes_used * (sizeof *tables->parents + sizeof *tables->elements + 2 * sizeof(uint32_t)) +
-           tables->codes_used * sizeof *tables->codes + self->tasks.waiters.used * (sizeof(WaiterKey) + 2 * sizeof(uint32_t));
+           tables->codes_used * sizeof *tables->codes +
+           self->tasks.waiters.used * (sizeof(WaiterKey) + 2 * sizeof(uint32_t));
 }
 
+/* Return the figures of the trace, by name. */
 static PyObject *
 stats(Core *self, PyObject *Py_UNUSED(ignored))
 {
     const Pace *pace = &self->pace;
     return Py_BuildValue(
-        "{s:L,s:L,s:K,s:K,s:L,s:L,s:K,s:n,s:K,s:K,s:z,s:O,s:O,s:K,s:n,s:n}", "now", (long long)(now_ns() - pace->start), "start",
-        (long long)pace->start, "taken", (unsigned long long)pace->taken, "missed", (unsigned long long)pace->missed,
-        "spent", (long long)pace->spent, "longest", (long long)pace->longest, "rounds",
-        (unsigned long long)self->tasks.rounds, "foreign", (Py_ssize_t)self->tasks.foreign, "cut",
-        (unsigned long long)self->tables.cut, "rows", (unsigned long long)self->tables.rows_used, "broken",
-        self->tasks.broken, "failed", self->tables.failed ? Py_True : Py_False, "behind",
-        self->tasks.is_behind ? Py_True : Py_False, "pending",
-        (unsigned long long)(self->tables.rows_used - self->tables.rows_drained), "tasks",
-        (Py_ssize_t)self->tasks.used, "held", (Py_ssize_t)held(self));
+        "{s:L,s:L,s:K,s:K,s:L,s:L,s:K,s:n,s:K,s:K,s:z,s:O,s:O,s:K,s:n,s:n}",
+        "now", (long long)(now_ns() - pace->start),
+        "start", (long long)pace->start,
+        "taken", (unsigned long long)pace->taken,
+        "missed", (unsigned long long)pace->missed,
+        "spent", (long long)pace->spent,
+        "longest", (long long)pace->longest,
+        "rounds", (unsigned long long)self->tasks.rounds,
+        "foreign", (Py_ssize_t)self->tasks.foreign,
+        "cut", (unsigned long long)self->tables.cut,
+        "rows", (unsigned long long)self->tables.rows_used,
+        "broken", self->tasks.broken,
+        "failed", self->tables.failed ? Py_True : Py_False,
+        "behind", self->tasks.is_behind ? Py_True : Py_False,
+        "pending", (unsigned long long)(self->tables.rows_used - self->tables.rows_drained),
+        "tasks", (Py_ssize_t)self->tasks.used,
+        "held", (Py_ssize_t)held(self));
 }
 
+/* Return how late each tick was (bytes of two numbers each); the first call begins to note it. */
 static PyObject *
 keep_lateness(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -42,6 +53,7 @@ keep_lateness(Core *self, PyObject *Py_UNUSED(ignored))
     return PyBytes_FromStringAndSize(pace->lateness->items, (Py_ssize_t)(pace->lateness->used * 2 * sizeof(int64_t)));
 }
 
+/* Return the rows (bytes), and forget them. */
 static PyObject *
 drain_rows(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -64,6 +76,7 @@ drain_rows(Core *self, PyObject *Py_UNUSED(ignored))
     return bytes;
 }
 
+/* Return the lengths of ready queues (bytes of three numbers each), and forget them. */
 static PyObject *
 drain_counters(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -73,10 +86,13 @@ drain_counters(Core *self, PyObject *Py_UNUSED(ignored))
     return bytes;
 }
 
+/* Return some notes (kind, track, time, number, ticks, name, root), and forget them; an empty list when all are
+ * drained. */
 static PyObject *
 drain_notes(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    NoteChunk *chunk = self->tables.first_note; /* taken out: while tuples are made, another tick may come */
+    /* it is taken out of the list first: while tuples are made, another tick may come */
+    NoteChunk *chunk = self->tables.first_note;
     PyObject *list = PyList_New(0);
     if (chunk == NULL) {
         return list;
@@ -88,7 +104,7 @@ drain_notes(Core *self, PyObject *Py_UNUSED(ignored))
     chunk->next = NULL;
     for (size_t item = 0; list != NULL && item < chunk->used; item++) {
         const Note *note = &chunk->notes[item];
-        PyObject *tuple = /* the names are ours until the end of this function */
+        PyObject *tuple = /* the references to names are ours until the end of this function */
             Py_BuildValue("(iILLIOO)", (int)note->kind, note->track, (long long)note->time, (long long)note->number,
                           (unsigned)note->ticks, note->name != NULL ? note->name : Py_None,
                           note->root != NULL ? note->root : Py_None);
@@ -101,6 +117,7 @@ drain_notes(Core *self, PyObject *Py_UNUSED(ignored))
     return list;
 }
 
+/* Return the code objects with their modules, from a number on. */
 static PyObject *
 codes_since(Core *self, PyObject *first)
 {
@@ -120,6 +137,7 @@ codes_since(Core *self, PyObject *first)
     return list;
 }
 
+/* Return the parents and the elements of the tree of stacks, from a node on (bytes). */
 static PyObject *
 nodes_since(Core *self, PyObject *first)
 {
@@ -128,16 +146,18 @@ nodes_since(Core *self, PyObject *first)
         return NULL;
     }
     from = from < used ? from : used;
-    return Py_BuildValue("(y#y#)", (char *)(self->tables.parents + from), (Py_ssize_t)((used - from) * sizeof(uint32_t)),
+    return Py_BuildValue("(y#y#)", (char *)(self->tables.parents + from),
+                         (Py_ssize_t)((used - from) * sizeof(uint32_t)),
                          (char *)(self->tables.elements + from), (Py_ssize_t)((used - from) * sizeof(uint64_t)));
 }
 
-/* (bytes of five numbers each: start, end, native id of the thread, generation, collected; how many more there were) */
+/* Return the garbage collector's collections (bytes of COLLECTION_NUMBERS each), and how many more there were; forget
+ * them. */
 static PyObject *
 drain_collections(Core *self, PyObject *Py_UNUSED(ignored))
 {
     Collections none = {0}, *collections = self->exact != NULL ? &self->exact->collections : &none;
-    Array found = collections->items; /* taken first: an allocation may collect */
+    Array found = collections->items; /* it is taken first: an allocation may run the garbage collector */
     collections->items = (Array){0};
     PyObject *tuple = Py_BuildValue("(y#K)", found.items != NULL ? (const char *)found.items : "",
                                     (Py_ssize_t)(found.used * COLLECTION_NUMBERS * sizeof(int64_t)),
@@ -146,6 +166,7 @@ drain_collections(Core *self, PyObject *Py_UNUSED(ignored))
     return tuple;
 }
 
+/* Return a block of steps (bytes), or None behind the last. */
 static PyObject *
 steps_block(Core *self, PyObject *number)
 {
@@ -156,12 +177,14 @@ steps_block(Core *self, PyObject *number)
     return self->exact != NULL ? chunks_block(&self->exact->steps, place) : Py_NewRef(Py_None);
 }
 
+/* Return the steps in memory (bytes), and forget them. */
 static PyObject *
 drain_steps(Core *self, PyObject *Py_UNUSED(ignored))
 {
     return self->exact != NULL ? chunks_drain(&self->exact->steps) : PyBytes_FromStringAndSize(NULL, 0);
 }
 
+/* Return the steps that are under way, as if they ended now (bytes). */
 static PyObject *
 open_steps(Core *self, PyObject *now)
 {
@@ -172,6 +195,7 @@ open_steps(Core *self, PyObject *now)
     return self->exact != NULL ? exact_under_way(self->exact, time) : PyBytes_FromStringAndSize(NULL, 0);
 }
 
+/* Return how many steps were noted, how many could not be, and the errno of their file or 0. */
 static PyObject *
 steps_stats(Core *self, PyObject *Py_UNUSED(ignored))
 {

@@ -1,4 +1,4 @@
-/* Methods of `Core`: what a core has found, to be drained. */
+/* Methods of `Core`: Python drains what the core has found. */
 #ifndef FGTRACE_PYTHON_DRAIN_H
 #define FGTRACE_PYTHON_DRAIN_H
 

@@ -1,4 +1,4 @@
-/* An entry of a table of methods, whatever the signature of the function. */
+/* An entry of a table of methods, whatever signature the function has. */
 #ifndef FGTRACE_PYTHON_METHOD_H
 #define FGTRACE_PYTHON_METHOD_H
 

@@ -1,4 +1,4 @@
-/* ``fgtrace._core``: what belongs to no one core. */
+/* ``fgtrace._core``: the module, with functions that are of no single core. */
 #include "python/constants.h"
 #include "python/core_type.h"
 #include "exact/exact.h"
@@ -9,7 +9,7 @@
 #include "hooks/ran_marks.h"
 #include "tasks/freed_tasks.h"
 
-/* The words of an object's fixed part, as numbers: where calibration looks for what it knows is there. */
+/* Return the words of an object's fixed part, as numbers: calibration looks in them for values that it knows. */
 static PyObject *
 memory_words(PyObject *Py_UNUSED(module), PyObject *object)
 {
@@ -26,7 +26,7 @@ memory_words(PyObject *Py_UNUSED(module), PyObject *object)
     return tuple;
 }
 
-/* The address of the newest node in this thread's list of tasks (3.14+), 0 where there is no such list. */
+/* Return the address of the newest node in this thread's list of tasks (3.14+), or 0. */
 static PyObject *
 newest_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
@@ -38,6 +38,7 @@ newest_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 #endif
 }
 
+/* Say that a step of a task is under way in this thread (loop, task). */
 static PyObject *
 assume_step(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
@@ -49,6 +50,7 @@ assume_step(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+/* Begin, or end, to watch switches of contexts; return whether they are watched. */
 static PyObject *
 watch_contexts(PyObject *Py_UNUSED(module), PyObject *wanted)
 {
@@ -59,13 +61,14 @@ watch_contexts(PyObject *Py_UNUSED(module), PyObject *wanted)
     Py_RETURN_TRUE;
 }
 
-/* Whether a type's instances are told of when they are freed. */
+/* Return whether a core is told when instances of a type are freed. */
 static PyObject *
 watches_freed_tasks(PyObject *Py_UNUSED(module), PyObject *type)
 {
     return PyBool_FromLong(PyType_Check(type) && freed_tasks_are_watched((PyTypeObject *)type));
 }
 
+/* In the child of a fork nothing is traced. */
 static PyObject *
 forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {

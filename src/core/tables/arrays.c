@@ -1,8 +1,9 @@
-/* Growing arrays, and an index of what is in them: open addressing, keys are kept elsewhere. */
+/* Growing arrays, and an index of their items: a hash table with open addressing, whose keys lie in the items. */
 #include "tables/arrays.h"
 #include <stdlib.h>
 #include <string.h>
 
+/* Return an array's memory, made larger where it has no room for one more item; NULL without memory. */
 void *
 grown(void *items, size_t *room, size_t used, size_t size)
 {
@@ -17,6 +18,7 @@ grown(void *items, size_t *room, size_t used, size_t size)
     return found;
 }
 
+/* Return a new last item, zeroed; NULL without memory. */
 void *
 array_push(Array *array, size_t size)
 {
@@ -30,6 +32,7 @@ array_push(Array *array, size_t size)
     return item;
 }
 
+/* Free the items; the array is empty then. */
 void
 array_free(Array *array)
 {
@@ -37,8 +40,9 @@ array_free(Array *array)
     *array = (Array){0};
 }
 
+/* Return a hash of a number: the finalizer of MurmurHash3. */
 uint32_t
-hash_of(uint64_t value) /* the finalizer of MurmurHash3 */
+hash_of(uint64_t value)
 {
     value ^= value >> 33;
     value *= 0xff51afd7ed558ccdULL;
@@ -57,7 +61,8 @@ place(Index *index, uint32_t item, uint32_t hash)
     index->slots[slot] = item + 1;
 }
 
-/* Put an item into the first free slot of its way; a quarter of the slots or more stays free. */
+/* Put an item into the first free slot from its hash on; at least a quarter of the slots stays free. Return false
+ * without memory. */
 bool
 index_put(Index *index, uint32_t item, Hash hash, void *of)
 {
@@ -90,7 +95,7 @@ slot_of(const Index *index, uint32_t item, uint32_t hash)
     return slot;
 }
 
-/* Take an item out, moving up those that were put behind it. */
+/* Take an item out, and move those up that had found its slot taken. */
 void
 index_remove(Index *index, uint32_t item, Hash hash, void *of)
 {
@@ -112,7 +117,7 @@ index_remove(Index *index, uint32_t item, Hash hash, void *of)
     index->used--;
 }
 
-/* Item and the one that takes its number have the same hash: it is the same thing at another place. */
+/* Put another item into the slot of this one. Both have the same hash, for it is the same thing at another place. */
 void
 index_replace(Index *index, uint32_t item, uint32_t by, Hash hash, void *of)
 {

@@ -1,4 +1,4 @@
-/* Growing arrays, and an index of what is in them. */
+/* Growing arrays, and an index of their items. */
 #ifndef FGTRACE_TABLES_ARRAYS_H
 #define FGTRACE_TABLES_ARRAYS_H
 
@@ -15,28 +15,31 @@ typedef struct {
     size_t used, room;
 } Array;
 
-typedef struct { /* from a hash to an item of a table: open addressing, keys are kept elsewhere; 0: free, else item + 1 */
+/* an index: from a hash to the number of an item. The keys lie in the items; a slot is 0 where it is free, else the
+ * item's number + 1 */
+typedef struct {
     uint32_t *slots;
     uint32_t size, used;
 } Index;
 
-typedef uint32_t (*Hash)(void *, uint32_t); /* of an item of a table */
+typedef uint32_t (*Hash)(void *, uint32_t); /* returns the hash of an item */
 
-void *grown(void *items, size_t *room, size_t used, size_t size); /* with room for one more; NULL: no memory */
-void *array_push(Array *array, size_t size); /* zeroed; NULL: no memory */
+void *grown(void *items, size_t *room, size_t used, size_t size);
+void *array_push(Array *array, size_t size);
 void array_free(Array *array);
-bool index_put(Index *index, uint32_t item, Hash hash, void *of); /* false: no memory */
+bool index_put(Index *index, uint32_t item, Hash hash, void *of);
 void index_remove(Index *index, uint32_t item, Hash hash, void *of);
 void index_replace(Index *index, uint32_t item, uint32_t by, Hash hash, void *of);
 uint32_t hash_of(uint64_t value);
 
-/* The first slot of a hash, and the one after a slot; an index that has none is asked nothing. */
+/* Return the first slot in which an item of this hash may be. An index without slots must not be searched. */
 static inline uint32_t
 index_first(const Index *index, uint32_t hash)
 {
     return (uint32_t)((uint64_t)hash * index->size >> 32);
 }
 
+/* Return the slot that is searched after this one. */
 static inline uint32_t
 index_next(const Index *index, uint32_t slot)
 {

@@ -1,7 +1,7 @@
 /* The tables of functions, stacks, rows and notes.
  *
- * Functions and stacks are numbered as in `fgtrace._recording`: a stack is a node of a tree, an element
- * is ``code index << 24 | instruction offset``.
+ * Functions and stacks are numbered as in `fgtrace._recording.recording`: a stack is a node of a tree, and an element
+ * of a stack is ``code index << 24 | instruction offset``.
  */
 #include "tables/tables.h"
 
@@ -13,6 +13,7 @@ hash_code(void *codes, uint32_t item)
     return hash_of((uint64_t)(uintptr_t)((Code *)codes)[item].code);
 }
 
+/* Return the number of a code object, or NONE. */
 static uint32_t
 find_code(const Index *index, const Code *codes, PyCodeObject *code)
 {
@@ -26,6 +27,7 @@ find_code(const Index *index, const Code *codes, PyCodeObject *code)
     return found != 0 ? found - 1 : NONE;
 }
 
+/* Return the number of a code object that is added, which keeps a reference to it; NONE without memory. */
 static uint32_t
 add_code(Index *index, Code **codes, size_t *used, size_t *room, PyCodeObject *code)
 {
@@ -42,6 +44,7 @@ add_code(Index *index, Code **codes, size_t *used, size_t *room, PyCodeObject *c
     return (uint32_t)(*used)++;
 }
 
+/* Note what Python tells of a function by its code object. */
 void
 tables_mark(Tables *tables, PyCodeObject *code, uint32_t flags)
 {
@@ -58,6 +61,7 @@ tables_mark(Tables *tables, PyCodeObject *code, uint32_t flags)
     }
 }
 
+/* Return what Python told of a function, or 0. */
 uint32_t
 tables_marked(Tables *tables, PyCodeObject *code)
 {
@@ -65,6 +69,7 @@ tables_marked(Tables *tables, PyCodeObject *code)
     return item == NONE ? 0 : tables->marks[item].flags;
 }
 
+/* Return the number of a code object, which is added if it is new; its module is the ``__name__`` of the globals. */
 uint32_t
 tables_code(Tables *tables, PyCodeObject *code, PyObject *globals)
 {
@@ -79,7 +84,7 @@ tables_code(Tables *tables, PyCodeObject *code, PyObject *globals)
     }
     PyObject *module = NULL;
     if (globals != NULL && PyDict_Check(globals)) {
-        module = PyDict_GetItemString(globals, "__name__"); /* borrowed, without an exception */
+        module = PyDict_GetItemString(globals, "__name__"); /* borrowed; it sets no exception */
     }
     tables->codes[item].module = Py_NewRef(module != NULL && PyUnicode_CheckExact(module) ? module : Py_None);
     uint32_t flags = tables_marked(tables, code);
@@ -99,6 +104,7 @@ hash_node(void *of, uint32_t node)
     return hash_of(tables->elements[node] ^ (uint64_t)tables->parents[node] * 0x9e3779b97f4a7c15ULL);
 }
 
+/* Return a new node of the tree of stacks; NONE where the tree is full, or without memory. */
 static uint32_t
 add_node(Tables *tables, uint32_t parent, uint64_t element)
 {
@@ -129,6 +135,7 @@ add_node(Tables *tables, uint32_t parent, uint64_t element)
     return node;
 }
 
+/* Return the node of an element below a parent, which is added if it is new; NONE where it cannot be added. */
 static uint32_t
 child(Tables *tables, uint32_t parent, uint64_t element)
 {
@@ -143,6 +150,7 @@ child(Tables *tables, uint32_t parent, uint64_t element)
     return add_node(tables, parent, element);
 }
 
+/* Return the number of a stack, which is added if it is new. Where the tree is full, the stack is cut at its leaf. */
 int32_t
 tables_stack(Tables *tables, const uint64_t *root_first, size_t count)
 {
@@ -157,6 +165,7 @@ tables_stack(Tables *tables, const uint64_t *root_first, size_t count)
     return (int32_t)node;
 }
 
+/* Do the same for a stack that is given from leaf to root. */
 int32_t
 tables_stack_reversed(Tables *tables, const uint64_t *leaf_first, size_t count)
 {
@@ -173,6 +182,7 @@ tables_stack_reversed(Tables *tables, const uint64_t *leaf_first, size_t count)
 
 /* --- rows and notes --- */
 
+/* Append a row; return it (it stays in the table), or NULL without memory. */
 Row *
 tables_observe(Tables *tables, int64_t time, uint32_t track, int32_t stack, uint32_t detail)
 {
@@ -187,7 +197,7 @@ tables_observe(Tables *tables, int64_t time, uint32_t track, int32_t stack, uint
         *(tables->last == NULL ? &tables->first : &tables->last->next) = chunk;
         tables->last = chunk;
     }
-    if (time < tables->last_time) { /* rows are in the order of time, whoever brings them */
+    if (time < tables->last_time) { /* rows must be in the order of time, whoever appends them */
         time = tables->last_time;
     }
     tables->last_time = time;
@@ -197,6 +207,7 @@ tables_observe(Tables *tables, int64_t time, uint32_t track, int32_t stack, uint
     return row;
 }
 
+/* Return the row with a number, or NULL where Python has drained it. */
 Row *
 tables_row(Tables *tables, uint64_t number)
 {
@@ -213,6 +224,7 @@ tables_row(Tables *tables, uint64_t number)
     return NULL;
 }
 
+/* Append a note, which keeps a reference to the name; return it (it stays in the table), or NULL without memory. */
 Note *
 tables_note(Tables *tables, NoteKind kind, uint32_t track, int64_t time, int64_t number, PyObject *name)
 {
@@ -233,7 +245,7 @@ tables_note(Tables *tables, NoteKind kind, uint32_t track, int64_t time, int64_t
     return note;
 }
 
-/* Give back notes, with what they hold. */
+/* Free a list of chunks of notes, with the references that they hold. */
 void
 notes_free(NoteChunk *chunk)
 {
@@ -250,6 +262,7 @@ notes_free(NoteChunk *chunk)
 
 /* --- life --- */
 
+/* Prepare the tables for so many nodes of stacks; return false without memory. */
 bool
 tables_begin(Tables *tables, size_t most_nodes)
 {
@@ -268,6 +281,7 @@ free_codes(Code *codes, size_t used, Index *index)
     free(index->slots);
 }
 
+/* Free everything, with the references that are held. */
 void
 tables_free(Tables *tables)
 {

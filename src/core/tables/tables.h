@@ -7,16 +7,17 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Stacks that are none of the tree's: the track ends; (in an answer) the stack stays as it is. The root is empty. */
+/* Stacks that are no node of the tree, or a special one: EMPTY is the root; GONE says that the track ends; AS_IT_IS,
+ * in an answer, that the stack was right. */
 enum { EMPTY = 0, GONE = -1, AS_IT_IS = -2 };
-/* Details of a task's row: it runs, it waits for its turn; from the next number on it is one of the waits. */
+/* The detail of a task's row: the task runs, or waits for its turn; any other number is that of a waiter. */
 enum { RUNNING, RUNNABLE, FIRST_WAITER };
 enum { GAP_LATE, GAP_SKIPPED };
 #define OFFSET_BITS 24
 #define ROWS_A_CHUNK 4096
 #define NOTES_A_CHUNK 1024
 
-/* What Python told of a function by its code object (`mark`). */
+/* What Python told of a function by its code object, in `mark_code`. */
 enum { CODE_PLAIN = 1, CODE_LOOKER = 2, CODE_CHAIN = 4, CODE_SHIELD = 8, CODE_SPAWNER = 16 };
 
 typedef struct {
@@ -38,19 +39,23 @@ typedef struct Chunk {
     Row rows[ROWS_A_CHUNK];
 } Chunk;
 
-/* What happened besides rows, in order; `taken.c` makes tuples of them. */
+/* What happened besides rows, in order. `python/drain.c` makes tuples of it, for `fgtrace._recording.core_recording`.
+ */
 typedef enum {
-    NOTE_THREAD,  /* track, time, number: native id */
-    NOTE_TASK,    /* track, time, number: loop, and above 16 bits that of its default name, name, root: its coroutine's name */
-    NOTE_NAME,    /* track, name, number: 1 where it is to count as the first one */
+    NOTE_THREAD,  /* track, time; number: the native id */
+    /* track, time; number: the loop, and above 16 bits the number in its default name; name; root: the name of its
+     * coroutine */
+    NOTE_TASK,
+    NOTE_NAME,    /* track, name; number: 1 where no earlier name counts */
     NOTE_END,     /* track, time */
-    NOTE_PARENT,  /* track, number: the parent's track */
-    NOTE_LOOP,    /* track: its index, name: its class */
-    NOTE_LOOP_THREAD,   /* track: index of a loop, name: of its thread */
-    NOTE_WAITER,    /* track: index, number: kind, name: class of the waiter, time: track of the task or -1 */
-    NOTE_GAP,     /* track: 0 late, 1 skipped; time, number: end, ticks */
-    NOTE_EXACT,   /* track: index of a loop whose steps are noted, time: from when on, or with number 1, until when */
-    NOTE_CALLBACK, /* track: its number, number: index of a code, or -1 and name: of what is of C */
+    NOTE_PARENT,  /* track; number: the parent's track */
+    NOTE_LOOP,    /* track: the index of a loop; name: its class */
+    NOTE_LOOP_THREAD,   /* track: the index of a loop; name: that of the thread that runs it */
+    /* track: its number; number: its kind; name: its class; time: the track of the task that is waited for, or -1 */
+    NOTE_WAITER,
+    NOTE_GAP,     /* track: GAP_LATE or GAP_SKIPPED; time: its start; number: its end; ticks: how many are missing */
+    NOTE_EXACT,   /* track: the index of a loop; time: from when on its steps are noted, or with number 1, until when */
+    NOTE_CALLBACK, /* track: its number; number: the index of its code, or -1 and name where it is of C */
 } NoteKind;
 
 typedef struct {
@@ -81,12 +86,13 @@ typedef struct {
     uint64_t rows_drained, rows_used;
     int64_t last_time;
     NoteChunk *first_note, *last_note;
-    Array counters; /* of int64_t[3] */
+    Array counters; /* of int64_t[3]: a time, the index of a loop, how many handles are ready in it */
     uint32_t tracks, waiters;
     uint64_t cut;
-    bool failed; /* no memory: nothing more is noted */
-    bool is_busy; /* somebody changes them: whoever comes in between, as a finalizer or a signal handler, notes nothing */
-    bool has_spawner; /* there are greenlets, whose frames are no part of a chain */
+    bool failed; /* there was no memory: nothing more is noted */
+    /* somebody changes the tables: who comes in between, as a finalizer or a signal handler, must note nothing */
+    bool is_busy;
+    bool has_spawner; /* a greenlet was seen: await chains do not show its frames */
 } Tables;
 
 bool tables_begin(Tables *tables, size_t most_nodes);

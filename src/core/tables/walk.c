@@ -1,8 +1,9 @@
-/* Frames and await chains as elements of a stack, without making a frame object. */
+/* Walks frames and await chains, and makes stacks of them without making a frame object. */
 #include "tables/walk.h"
 #include "cpython/inspect.h"
 
 
+/* Append an element to a path; return false without memory. */
 bool
 path_push(Path *path, uint64_t element)
 {
@@ -15,6 +16,7 @@ path_push(Path *path, uint64_t element)
     return true;
 }
 
+/* Return the element of a stack that says where a frame is. */
 uint64_t
 walk_element(Tables *tables, Frame *frame, PyCodeObject *code)
 {
@@ -22,7 +24,8 @@ walk_element(Tables *tables, Frame *frame, PyCodeObject *code)
     return index << OFFSET_BITS | (frame_offset(frame, code) & ((1U << OFFSET_BITS) - 1));
 }
 
-/* Add a thread's frames to the path, leaf first, and its generators' to those on a stack. */
+/* Append a thread's frames to the path, leaf first, and those that generators own to `on_stack`. Return false without
+ * memory. */
 bool
 walk_frames(Tables *tables, Path *path, Frame *frame, Array *on_stack, unsigned long ident)
 {
@@ -57,8 +60,8 @@ is_one_of(PyTypeObject *type, PyTypeObject *const *types, size_t count)
     return false;
 }
 
-/* What a suspended coroutine awaits, link by link, from the root: its frames are added to those of the path.
- * False where a link is met that only Python can follow: the path ends before it. */
+/* Walk what a suspended coroutine awaits, link by link, and append the frames. Return false, with the frames found so
+ * far, where only Python can follow a link. `leaf` becomes the innermost generator (borrowed), or NULL. */
 bool
 walk_chain(const Links *links, Array *frames, PyObject *link, Gen **leaf)
 {
@@ -81,7 +84,7 @@ walk_chain(const Links *links, Array *frames, PyObject *link, Gen **leaf)
             link = gen_delegate(gen);
         }
         else if (is_one_of(type, links->opaque, Py_ARRAY_LENGTH(links->opaque))) {
-            link = field_at(link, sizeof(PyObject)); /* CPython's own: the link is its first field */
+            link = field_at(link, sizeof(PyObject)); /* the object is CPython's own, and holds the next link first */
         }
         else {
             return is_one_of(type, links->ends, Py_ARRAY_LENGTH(links->ends));
@@ -90,7 +93,7 @@ walk_chain(const Links *links, Array *frames, PyObject *link, Gen **leaf)
     return true;
 }
 
-/* Whether these frames are just a stack that is known. */
+/* Return whether these frames are those of a known stack. */
 static bool
 is_stack(const Tables *tables, int32_t node, const Array *frames)
 {
@@ -109,8 +112,8 @@ is_stack(const Tables *tables, int32_t node, const Array *frames)
     return node == 0 && count == 0;
 }
 
-/* The stack of frames that `walk_chain` found; `before` is one that it may well be again. `is_whole` becomes false
- * where frames are missing: those of a greenlet. */
+/* Return the stack of the frames that `walk_chain` found. `before` is a stack that it probably is again. `is_whole`
+ * becomes false where a greenlet's frames are missing. */
 int32_t
 walk_stack(Tables *tables, Path *path, const Array *frames, int32_t before, bool *is_whole)
 {
@@ -133,6 +136,7 @@ walk_stack(Tables *tables, Path *path, const Array *frames, int32_t before, bool
     return stack;
 }
 
+/* Free everything, with the references to types. */
 void
 walk_free(Walk *walk)
 {

@@ -1,4 +1,4 @@
-/* Frames and await chains as elements of a stack. */
+/* Walks frames and await chains, and makes stacks of them. */
 #ifndef FGTRACE_TABLES_WALK_H
 #define FGTRACE_TABLES_WALK_H
 
@@ -15,24 +15,24 @@ typedef struct {
 } Path;
 
 typedef struct {
-    PyTypeObject *opaque[8]; /* their first field is the next link */
-    PyTypeObject *ends[2];   /* FutureIter and the like: nothing follows */
+    PyTypeObject *opaque[8]; /* strong: types whose first field is the next link */
+    PyTypeObject *ends[2];   /* strong: FutureIter and the like, which nothing follows */
 } Links;
 
-typedef struct { /* one frame of an await chain; nothing of it is kept */
+typedef struct { /* one frame of an await chain; all references are borrowed for the walk */
     PyCodeObject *code;
     PyObject *globals;
     uint64_t offset;
 } Link;
 
 typedef struct {
-    Frame *frame;  /* of a generator on a thread's stack */
-    size_t first;  /* the thread's leaf, in `Path` */
-    size_t place;  /* its own place there */
+    Frame *frame;  /* the frame of a generator that runs on a thread's stack */
+    size_t first;  /* where that thread's frames begin in the path: its leaf */
+    size_t place;  /* where this frame is in the path */
     unsigned long ident; /* of that thread */
 } OnStack;
 
-typedef struct { /* what the walks of one core need, and what the last tick's have found */
+typedef struct { /* what the walks of one core need, and what the walks of this tick have found */
     Links links;
     Path path;
     Array on_stack; /* of OnStack */

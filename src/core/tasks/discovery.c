@@ -1,32 +1,33 @@
-/* Finds the tasks of this interpreter, by version, without a list of its own and without a call for each.
+/* Finds the tasks of this interpreter, without a list of its own and without a call for each task.
  *
- * Until 3.13 asyncio keeps weak references to all tasks in a set. Its table is compared with a shadow of
- * it, slot by slot: a reference that was there before is of a known task, since our record holds it and
- * nothing else can have its address. From 3.14 on native tasks are in a list of each thread's state, the
- * newest last, so the search ends at the first known one; tasks of Python are in a set as before.
+ * Until 3.13 asyncio keeps weak references to all tasks in a set. The set's table is compared with a shadow of it,
+ * slot by slot: a reference that was there before is that of a known task, since our record holds the reference and
+ * no other object can have its address. From 3.14 on each thread's state has a list of its native tasks, the newest
+ * last, so that a search ends at the first known task; tasks of Python are in a set as before.
  */
 #include "tasks/discovery.h"
 #include "cpython/monotonic.h"
 #include "tasks/first_seen.h"
 
-#define A_BATCH 32   /* slots or nodes between two readings of the clock: a new task costs a microsecond */
-#define LONGEST_SEARCH 100000 /* ns, after a step */
-#define LARGE 16384            /* slots: they take some ten microseconds */
-#define FEW 500      /* below so many tasks, the lists are searched to their ends */
+#define A_BATCH 32   /* a search reads the clock after so many slots or nodes; a new task costs a microsecond */
+#define LONGEST_SEARCH 100000 /* ns that a search after a step may take */
+#define LARGE 16384            /* slots; the search of such a table takes some ten microseconds */
+#define FEW 500      /* with fewer tasks, a list is searched to its end */
 
-typedef struct { /* the search of a list of tasks was cut short: it goes on here */
+typedef struct { /* where the search of a list goes on that ran out of time */
     const void *head;
-    PyObject *reference; /* strong: a weak reference to a task, or NULL: it is done */
+    PyObject *reference; /* strong: a weak reference to the task at that place; NULL: the search came to its end */
 } Cut;
 
+/* Return whether a search has run out of time, which is read now and then. */
 static bool
 is_over(size_t count, int64_t until)
 {
     return count % A_BATCH == 0 && now_ns() > until;
 }
 
-/* With exact awaits: an eager task in its first step, which is its creator's. The end of that step tells of it, if it
- * waits then; of others their own steps do. */
+/* Return whether a task is an eager one in its first step, which is a part of its creator's, where awaits are exact.
+ * If it waits at the end of that step, that end tells of it; of other tasks their own steps do. */
 static bool
 is_in_first_step(const Tasks *tasks, PyObject *task)
 {
@@ -44,13 +45,15 @@ is_in_first_step(const Tasks *tasks, PyObject *task)
 }
 
 #if PY_VERSION_HEX < 0x030E0000
+/* Return whether a slot of a set holds a reference, and not the mark of a removed one. */
 static bool
-is_reference(PyObject *key) /* not the mark of a removed one */
+is_reference(PyObject *key)
 {
     return key != NULL && PyWeakref_CheckRef(key);
 }
 
-/* What the shadow keeps of a slot; 0: nothing that is known. Two may look the same: see `search_set`. */
+/* Return what the shadow keeps of a slot; 0 stands for nothing known. Two references may have the same mark: see
+ * `search_changes`. */
 static uint16_t
 mark_of(PyObject *key)
 {
@@ -58,6 +61,7 @@ mark_of(PyObject *key)
     return mark != 0 ? mark : 1;
 }
 
+/* Make the shadow as large as the set's table. */
 static void
 reshape_shadow(Tasks *tasks)
 {
@@ -72,7 +76,7 @@ reshape_shadow(Tasks *tasks)
     tasks->shadow_next = 0;
 }
 
-/* Until 3.13: whatever of the set is not as it was. */
+/* Until 3.13: add the tasks of all slots that differ from the shadow. */
 static void
 search_changes(Tasks *tasks, int64_t now, int64_t until)
 {
@@ -85,14 +89,15 @@ search_changes(Tasks *tasks, int64_t now, int64_t until)
             if (task != NULL) {
                 Task *known = task_find(tasks, task);
                 if (known == NULL && is_in_first_step(tasks, task)) {
-                    task = NULL; /* not now */
+                    task = NULL; /* a later search adds it */
                 }
                 else if (known == NULL && task_first_seen(tasks, task, key, now) == NULL) {
                     return;
                 }
                 if (known != NULL && known->key != key) {
-                    bool is_marked = known->flags & TASK_IS_MARKED; /* the mark goes by the key */
-                    Py_SETREF(known->key, Py_NewRef(key)); /* ours was another, made when it was eager */
+                    bool is_marked = known->flags & TASK_IS_MARKED; /* the mark is found by the key */
+                    /* our reference was another one, made when the task was eager */
+                    Py_SETREF(known->key, Py_NewRef(key));
                     known->flags &= (uint16_t)~TASK_IS_MARKED;
                     if (is_marked) {
                         task_mark(tasks, known);
@@ -108,12 +113,13 @@ search_changes(Tasks *tasks, int64_t now, int64_t until)
         }
     }
     if ((size_t)tasks->tasks->used > tasks->used && tasks->shadow_size > 0) {
-        /* A slot that looks the same holds another: its old one went while no search came by. All anew. */
+        /* A slot holds another reference with the same mark: its old one went while no search came by. All slots are
+         * compared anew. */
         memset(tasks->shadow, 0, tasks->shadow_size * sizeof *tasks->shadow);
     }
 }
 
-/* As many as we have records for: then nothing is new. */
+/* Search the set, unless it has as many tasks as we have records: then none is new. */
 static void
 search_set(Tasks *tasks, int64_t now, int64_t until)
 {
@@ -122,7 +128,7 @@ search_set(Tasks *tasks, int64_t now, int64_t until)
     }
 }
 
-/* Those in a set of asyncio's that holds the tasks themselves: eager ones in their first step. */
+/* Add the tasks of asyncio's other set, which holds the tasks themselves: eager ones in their first step. */
 static void
 search_eager(Tasks *tasks, int64_t now)
 {
@@ -140,6 +146,7 @@ search_eager(Tasks *tasks, int64_t now)
 }
 
 #else
+/* Return whether a node is the head of a list, and no task. */
 static bool
 is_head(PyInterpreterState *interp, const struct llist_node *node)
 {
@@ -151,7 +158,7 @@ is_head(PyInterpreterState *interp, const struct llist_node *node)
     return node == &interp->asyncio_tasks_head;
 }
 
-/* Where the search of a list goes on; made if there is none, NULL without memory. */
+/* Return where the search of a list goes on, which is added if the list is new; NULL without memory. */
 static Cut *
 cut_of(Tasks *tasks, const void *head)
 {
@@ -167,7 +174,8 @@ cut_of(Tasks *tasks, const void *head)
     return cut;
 }
 
-/* From a node towards the oldest one: to the first known task, or to the end of the list. False: cut. */
+/* Add the tasks from a node on towards the oldest one, to the first known task or to the end of the list. Return
+ * false where time ran out; `cut` says then where. */
 static bool
 search_from(Tasks *tasks, Cut *cut, const struct llist_node *node, bool to_the_end, int64_t now, int64_t until)
 {
@@ -178,7 +186,8 @@ search_from(Tasks *tasks, Cut *cut, const struct llist_node *node, bool to_the_e
         if (record != NULL && !to_the_end) {
             return true;
         }
-        if (record == NULL && Py_REFCNT(task) > 0 && !PyObject_GC_IsFinalized(task) && /* else about to go */
+        /* else the task is about to go */
+        if (record == NULL && Py_REFCNT(task) > 0 && !PyObject_GC_IsFinalized(task) &&
             !is_in_first_step(tasks, task)) {
             record = task_first_seen(tasks, task, NULL, now);
         }
@@ -192,6 +201,7 @@ search_from(Tasks *tasks, Cut *cut, const struct llist_node *node, bool to_the_e
     return true;
 }
 
+/* Add the new tasks of a list, from where the last search had to stop, too. */
 static void
 search_list(Tasks *tasks, const struct llist_node *head, int64_t now, int64_t until)
 {
@@ -199,7 +209,7 @@ search_list(Tasks *tasks, const struct llist_node *head, int64_t now, int64_t un
     if (cut == NULL || head->prev == head) {
         return;
     }
-    PyObject *before = Py_XNewRef(cut->reference); /* its older tasks are not known yet */
+    PyObject *before = Py_XNewRef(cut->reference); /* the tasks that are older than this one are not known yet */
     bool is_done = search_from(tasks, cut, head->prev, tasks->used < FEW, now, until);
     if (is_done && before != NULL) {
         PyObject *task = weak_referent(before);
@@ -207,7 +217,7 @@ search_list(Tasks *tasks, const struct llist_node *head, int64_t now, int64_t un
         if (task != NULL) {
             node = ((struct llist_node *)((char *)task + tasks->at.node))->prev;
         }
-        /* one that has ended is in no list any more: then the whole list once more */
+        /* a task that has ended is in no list any more: then the whole list is searched */
         is_done = search_from(tasks, cut, node != NULL ? node : head->prev, true, now, until);
     }
     if (is_done) {
@@ -223,10 +233,11 @@ search_lists(Tasks *tasks, int64_t now, int64_t until)
     for (PyThreadState *ts = PyInterpreterState_ThreadHead(interp); ts != NULL; ts = PyThreadState_Next(ts)) {
         search_list(tasks, &((_PyThreadStateImpl *)ts)->asyncio_tasks_head, now, until);
     }
-    search_list(tasks, &interp->asyncio_tasks_head, now, until); /* those of threads that are gone */
+    search_list(tasks, &interp->asyncio_tasks_head, now, until); /* the tasks of threads that are gone */
 }
 #endif
 
+/* Add all tasks that are new, until a time; `is_behind` says afterwards whether some are left. */
 void
 tasks_discover(Tasks *tasks, int64_t now, int64_t until)
 {
@@ -243,9 +254,10 @@ tasks_discover(Tasks *tasks, int64_t now, int64_t until)
 #endif
 }
 
-/* --- eager tasks, which begin within a step of another --- */
+/* --- eager tasks, which begin within the step of another task --- */
 
-/* Whether tasks may have come since it was asked last, that no handle has told of. */
+/* Return whether tasks may have come, since the last call, of which no handle has told. `newest` and `next_search`
+ * are the caller's memory between two calls for one loop. */
 bool
 tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int64_t now)
 {
@@ -258,7 +270,7 @@ tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int6
     *newest = there;
     return is_new;
 #elif PY_VERSION_HEX >= 0x030C0000
-    (void)newest; /* nothing cheap tells of a set that has changed: as many may have come as went */
+    (void)newest; /* nothing cheap tells of a set that has changed: as many tasks may have come as went */
     static PyObject *name;
     if (name == NULL && (name = PyUnicode_InternFromString("_task_factory")) == NULL) {
         PyErr_Clear();
@@ -266,7 +278,7 @@ tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int6
     }
     PyObject *factory = now >= *next_search ? PyObject_GenericGetAttr(loop, name) : NULL;
     PyErr_Clear();
-    bool is_new = factory != NULL && factory != Py_None; /* others are seen when they are scheduled */
+    bool is_new = factory != NULL && factory != Py_None; /* other tasks are seen when they are scheduled */
     Py_XDECREF(factory);
     return is_new;
 #else
@@ -278,13 +290,15 @@ tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int6
 #endif
 }
 
-/* Where a search takes long, it is not made after each step. By size, not by time: the system may have taken that. */
+/* Say when the set is to be searched again: after the next step, or later where a search takes long. The table's size
+ * decides that, not the time it took, which the system may have given to others. */
 void
 tasks_have_been_searched(const Tasks *tasks, int64_t *next_search, int64_t began)
 {
     *next_search = tasks->shadow_size > LARGE ? began + (now_ns() - began) * SEARCH_SHARE : 0;
 }
 
+/* Add the new tasks of the calling thread. */
 void
 tasks_discover_here(Tasks *tasks, int64_t now)
 {
@@ -304,6 +318,7 @@ tasks_discover_here(Tasks *tasks, int64_t now)
 #endif
 }
 
+/* Free what the searches hold. */
 void
 discovery_free(Tasks *tasks)
 {

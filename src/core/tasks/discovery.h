@@ -6,10 +6,10 @@
 
 #pragma GCC visibility push(hidden)
 
-#define SEARCH_SHARE 20 /* a search that took long is repeated after so many times its length only */
+#define SEARCH_SHARE 20 /* a search that took long is made again only after so many times its length */
 
 void tasks_discover(Tasks *tasks, int64_t now, int64_t until);
-void tasks_discover_here(Tasks *tasks, int64_t now); /* those of this thread */
+void tasks_discover_here(Tasks *tasks, int64_t now);
 bool tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int64_t now);
 void tasks_have_been_searched(const Tasks *tasks, int64_t *next_search, int64_t began);
 void discovery_free(Tasks *tasks);

@@ -1,14 +1,16 @@
-/* A task's first sight: its track, its names, its loop; and what of it is put to Python as a question. */
+/* Gives a task that is seen for the first time its record, its track, its names and its loop. */
 #include "tasks/first_seen.h"
 #include "tasks/questions.h"
 
+/* Return a part of a name's address, to compare with. */
 static uint32_t
 mark_of_name(PyObject *name)
 {
     return (uint32_t)((uintptr_t)name >> 4);
 }
 
-/* From 3.12 on a name is a number until somebody asks for it. */
+/* Return the number in a task's default name, which from 3.12 on is a number until the name is read; 0 where it has
+ * none. */
 static int64_t
 number_of_name(PyObject *name)
 {
@@ -17,7 +19,8 @@ number_of_name(PyObject *name)
     return number;
 }
 
-static PyObject * /* strong, or NULL without an exception */
+/* Return a task's name (strong); NULL without an exception. */
+static PyObject *
 name_of(Tasks *tasks, PyObject *task)
 {
     PyObject *name = field_at(task, tasks->at.name);
@@ -29,6 +32,7 @@ name_of(Tasks *tasks, PyObject *task)
     return name != NULL && PyUnicode_CheckExact(name) ? Py_NewRef(name) : NULL;
 }
 
+/* Note a task's name where it is another than before. */
 void
 task_rename(Tasks *tasks, Task *record, PyObject *task, bool is_first)
 {
@@ -39,7 +43,7 @@ task_rename(Tasks *tasks, Task *record, PyObject *task, bool is_first)
             tables_note(tasks->tables, NOTE_NAME, record->track, 0, is_first, name);
         }
         record->name = mark_of_name(there);
-        Py_XDECREF(name); /* the note keeps it */
+        Py_XDECREF(name); /* the note has a reference of its own */
     }
 }
 
@@ -53,7 +57,7 @@ task_begin_track(Tasks *tasks, Task *record, PyObject *task, int64_t now)
         record->flags |= TASK_DONE;
         return;
     }
-    PyObject *waiter = tasks->get_waiter(task, NULL); /* a check: is the field where it was found? */
+    PyObject *waiter = tasks->get_waiter(task, NULL); /* this checks that the field is where calibration found it */
     bool is_right = (waiter == Py_None ? NULL : waiter) == field_at(task, tasks->at.waiter);
     Py_XDECREF(waiter);
     if (!is_right) {
@@ -80,13 +84,14 @@ task_begin_track(Tasks *tasks, Task *record, PyObject *task, int64_t now)
         note->root = Py_XNewRef(((Gen *)coro)->gi_qualname);
     }
     record->name = mark_of_name(field_at(task, tasks->at.name));
-    Py_XDECREF(name); /* the note keeps it */
+    Py_XDECREF(name); /* the note has a reference of its own */
     if (tasks->wants_labels) {
         question_put(tasks, record, QUESTION_LABELS, NULL);
     }
 }
 
-/* Make a record of a task never seen before, and give it its track; `reference`: a weak one, if there is one. */
+/* Return the record of a task that was never seen before, with its track; NULL where it cannot be made. `reference`
+ * is a weak reference to the task, or NULL where the caller has none. */
 Task *
 task_first_seen(Tasks *tasks, PyObject *task, PyObject *reference, int64_t now)
 {
@@ -97,7 +102,7 @@ task_first_seen(Tasks *tasks, PyObject *task, PyObject *reference, int64_t now)
     if (PyType_IsSubtype(Py_TYPE(task), tasks->task_type)) {
         task_begin_track(tasks, record, task, now);
     }
-    else { /* a task of Python: its fields are attributes, which the Python twin reads */
+    else { /* a task of Python has its fields as attributes, which the Python twin reads */
         record->flags |= TASK_FOREIGN | TASK_DONE;
         tasks->foreign++;
     }

@@ -1,4 +1,4 @@
-/* A task that is seen for the first time: its track, its names, its loop. */
+/* Gives a task that is seen for the first time its record, its track, its names and its loop. */
 #ifndef FGTRACE_TASKS_FIRST_SEEN_H
 #define FGTRACE_TASKS_FIRST_SEEN_H
 

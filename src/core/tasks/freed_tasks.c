@@ -1,21 +1,25 @@
-/* Tells when a task's memory is free for the next one, so that a record may go by its bare address (3.14+).
+/* Tells when the memory of a task is free for the next one, so that a record may know the task by its bare address
+ * (3.14+).
  *
- * Until 3.13 asyncio has a weak reference to each task, which we share; from 3.14 on it would be ours alone, and 80 bytes
- * for each idle task. Instead `tp_free` of asyncio's own type of tasks is exchanged for as long as there are cores: it is
- * the last that a task's deallocation calls, when finalizers, weak references and fields are done with, so nothing that
- * the program can see is earlier, later or otherwise. A task that is being deallocated when the exchange happens passes
- * by, too. Its type cannot change: it is immutable. Subclasses have a `tp_free` of their own, and weak references.
+ * Until 3.13 asyncio has a weak reference to each task, which our records share. From 3.14 on such a reference would
+ * be ours alone, and take 80 bytes for each idle task. Instead `tp_free` of asyncio's own type of tasks is exchanged
+ * for as long as there are cores. It is the last function that a task's deallocation calls, when finalizers, weak
+ * references and fields are done with, so nothing that the program can see comes earlier, later or in another way. A
+ * task that is being deallocated when the exchange happens ends with our function, too. A task cannot change its
+ * type, for that is immutable. Subclasses have a `tp_free` of their own, and their tasks are known by weak
+ * references.
  *
- * Ours does what was there before by name, so whoever copies it (a subclass made in C meanwhile) or puts theirs over it
- * can keep it for ever.
+ * Our function calls the one that was there before by its name, so whoever copies ours (a subclass that is made in C
+ * meanwhile) or puts another one over it can keep it for ever.
  */
 #include "tasks/freed_tasks.h"
 #include "tasks/watchers.h"
 
 static Tasks *told[MOST_WATCHERS];
-static PyTypeObject *type; /* strong, while anybody is told */
-static const void *latest; /* the address that was freed last; only to compare with */
+static PyTypeObject *type; /* strong, while any core is told */
+static const void *latest; /* the address that was freed last, which is only compared */
 
+/* Our `tp_free`: tell every core. */
 static void
 freed(void *task)
 {
@@ -26,18 +30,20 @@ freed(void *task)
     PyObject_GC_Del(task);
 }
 
+/* Return whether a type has our `tp_free`. */
 bool
 freed_tasks_are_watched(const PyTypeObject *of)
 {
     return of->tp_free == freed;
 }
 
-/* Whether a task that goes does pass by. */
+/* Return whether our function is told of a task that goes. */
 static bool
 is_proven(void)
 {
     PyObject *nothing = PyTuple_New(0);
-    PyObject *task = nothing != NULL ? type->tp_new(type, nothing, NULL) : NULL; /* never begun: it ends silently */
+    /* it never began, so it ends silently */
+    PyObject *task = nothing != NULL ? type->tp_new(type, nothing, NULL) : NULL;
     const void *there = task;
     Py_XDECREF(nothing);
     Py_XDECREF(task);
@@ -45,20 +51,22 @@ is_proven(void)
     return there != NULL && latest == there;
 }
 
+/* Give the type its own function back. */
 static void
 put_back(void)
 {
-    if (freed_tasks_are_watched(type)) { /* else somebody else's lies over it, and may stay */
+    if (freed_tasks_are_watched(type)) { /* else somebody's function lies over ours, which may stay */
         type->tp_free = PyObject_GC_Del;
     }
     Py_CLEAR(type);
 }
 
+/* Give a type our function; return false where that must not or does not work. */
 static bool
 exchange(PyTypeObject *of)
 {
     if (of->tp_free != PyObject_GC_Del && !freed_tasks_are_watched(of)) {
-        return false; /* somebody else's: what it does is not known */
+        return false; /* it has somebody's function, of which nothing is known */
     }
     type = (PyTypeObject *)Py_NewRef(of);
     type->tp_free = freed;
@@ -69,17 +77,17 @@ exchange(PyTypeObject *of)
     return true;
 }
 
-/* Have a core told of tasks of this type; false: it cannot be. */
+/* Have a core told of the ends of this type's tasks; return false where it cannot be told. */
 bool
 freed_tasks_watch(Tasks *tasks, PyTypeObject *of)
 {
     if (PY_VERSION_HEX < 0x030E0000 || (type != NULL ? type != of : !exchange(of))) {
         return false;
     }
-    return watchers_add(told, tasks); /* where the type was exchanged just now, there is room */
+    return watchers_add(told, tasks); /* where the type was exchanged just now, the list is empty */
 }
 
-/* A core is told no more: its records are no good from now on. */
+/* End that: what the core knows by bare addresses is of no use from now on. */
 void
 freed_tasks_unwatch(Tasks *tasks)
 {
@@ -89,12 +97,12 @@ freed_tasks_unwatch(Tasks *tasks)
     }
 }
 
-/* In the child of a fork nothing is traced. */
+/* In the child of a fork no core is told, and none observes tasks. */
 void
 freed_tasks_forget(void)
 {
     while (told[0] != NULL) {
-        told[0]->is_attached = told[0]->is_wanted = false; /* no look any more */
+        told[0]->is_attached = told[0]->is_wanted = false;
         freed_tasks_unwatch(told[0]);
     }
 }

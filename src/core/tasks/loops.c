@@ -1,9 +1,8 @@
-/* Loops: in which thread they run, what they have to run, what they are called; and how an object is asked without running
- * the program's code. */
+/* Knows the loops: the thread in which each runs, how much it has to run, and what it is called. */
 #include "tasks/loops.h"
 #include "cpython/inspect.h"
 
-/* The thread that runs a loop: -1 it does not run, 0 it runs, but where is unknown. */
+/* Return the ident of the thread that runs a loop; 0 where it runs in an unknown one, -1 where it does not run. */
 long
 loop_thread(PyObject *loop)
 {
@@ -19,7 +18,7 @@ loop_thread(PyObject *loop)
     PyObject *method = key != NULL ? _PyType_Lookup(Py_TYPE(loop), key) : NULL; /* borrowed */
     Py_XDECREF(key);
     if (method != NULL && !PyFunction_Check(method) && !PyType_IsSubtype(Py_TYPE(method), &PyProperty_Type)) {
-        Py_INCREF(method); /* compiled, as uvloop's: no Python code runs */
+        Py_INCREF(method); /* the method is compiled, as uvloop's is: no Python code runs */
         PyObject *answer = PyObject_CallOneArg(method, loop);
         found = answer == Py_True ? 0 : -1;
         Py_XDECREF(answer);
@@ -29,6 +28,7 @@ loop_thread(PyObject *loop)
     return found;
 }
 
+/* Note in which thread a loop runs. */
 void
 loop_set_thread(Loops *loops, size_t index, unsigned long ident)
 {
@@ -40,7 +40,7 @@ loop_set_thread(Loops *loops, size_t index, unsigned long ident)
     }
 }
 
-/* The index of a running loop, or -1 where it has not been seen to run. */
+/* Return the index of a loop, which is added when it is first seen to run; -1 for a loop that was never seen to run. */
 int
 loop_index(Loops *loops, PyObject *loop)
 {
@@ -77,8 +77,8 @@ loop_index(Loops *loops, PyObject *loop)
     return (int)index;
 }
 
-/* What a loop is to run next; strong, or NULL: it is none of asyncio's own, whose length would be the program's
- * code to tell. */
+/* Return the queue of what a loop is to run next (strong); NULL where it is not one of asyncio's own, since asking
+ * its length would run the program's code. */
 PyObject *
 loop_ready_queue(PyObject *loop)
 {
@@ -89,7 +89,7 @@ loop_ready_queue(PyObject *loop)
     return ready;
 }
 
-/* Note how much each loop has to run, where that has changed. */
+/* Note how many handles are ready in each loop, where that has changed. */
 void
 loops_count_ready(Loops *loops, int64_t now)
 {
@@ -111,6 +111,7 @@ loops_count_ready(Loops *loops, int64_t now)
     }
 }
 
+/* Free everything, with the references that are held. */
 void
 loops_free(Loops *loops)
 {

@@ -1,4 +1,4 @@
-/* Loops: in which thread they run, what they have to run, what they are called. */
+/* Knows the loops: the thread in which each runs, how much it has to run, and what it is called. */
 #ifndef FGTRACE_TASKS_LOOPS_H
 #define FGTRACE_TASKS_LOOPS_H
 
@@ -10,10 +10,11 @@
 typedef struct {
     PyObject *reference; /* strong: a weak reference to the loop */
     PyObject *loop;      /* its address */
-    unsigned long ident; /* of its thread, 0: unknown */
-    int64_t ready;       /* the length of its ready queue, -1: unknown */
-    bool is_compiled; /* it has handles of its own */
-    bool is_exact, is_begun, is_ended; /* its steps are noted; those under way at the start are settled; it was closed */
+    unsigned long ident; /* of the thread that runs it; 0: unknown */
+    int64_t ready;       /* the length of its ready queue; -1: unknown */
+    bool is_compiled; /* it has handles of its own, as uvloop has */
+    /* its steps are noted; those that were under way at the start have ended; it was closed */
+    bool is_exact, is_begun, is_ended;
 } Loop;
 
 typedef struct {

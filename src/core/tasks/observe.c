@@ -1,14 +1,15 @@
-/* Every asyncio task: its await chain, and what it waits for. The twin of `fgtrace._collect.asyncio_tasks`,
- * which tells the reasons.
+/* Observes a task: its await chain, and what it waits for.
  *
- * A task is one record of 40 bytes. One whose waiter is the same future as at the last look, and
- * pending, has not run: that comparison is all that an idle task costs.
+ * The twin is `fgtrace._sampling.collect.tasks`, which tells the reasons. A task is one record of 40 bytes. A task
+ * whose waiter is the same future as at the last tick, and pending, has not run: that comparison is all that an idle
+ * task costs.
  */
 #include "tasks/observe.h"
 #include "tasks/discovery.h"
 #include "tasks/first_seen.h"
 #include "tasks/waiters.h"
 
+/* End a task's track; `task` is NULL where it is gone. */
 static void
 gone(Tasks *tasks, Task *record, PyObject *task, int64_t now)
 {
@@ -23,7 +24,7 @@ gone(Tasks *tasks, Task *record, PyObject *task, int64_t now)
     }
 }
 
-/* The frames of a running task: those on its thread, from its own coroutine to the leaf. */
+/* Return the stack of a running task: the frames of its thread, from the task's own coroutine to the leaf. */
 static int32_t
 running_stack(Tasks *tasks, Task *record, PyObject *coro)
 {
@@ -39,7 +40,7 @@ running_stack(Tasks *tasks, Task *record, PyObject *coro)
                                          found[place].place - found[place].first + 1);
         }
     }
-    /* Its thread is inside a greenlet, whose frames do not lead back to the coroutine. */
+    /* The thread is inside a greenlet, whose frames do not lead back to the coroutine. */
     size_t start = path->used;
     PyCodeObject *code = frame != NULL ? frame_code(frame) : NULL;
     if (code != NULL) {
@@ -56,14 +57,15 @@ running_stack(Tasks *tasks, Task *record, PyObject *coro)
     return stack;
 }
 
+/* Return whether a coroutine runs just now. */
 static bool
 is_executing(PyObject *coro)
 {
     return gen_check(coro) && ((Gen *)coro)->gi_frame_state == GEN_EXECUTING;
 }
 
-/* Remember what a task waits for. A future of the program's own may allow no weak reference: then its task is
- * looked at each tick. */
+/* Remember what a task waits for. Where a future of the program's own allows no weak reference, its task is observed
+ * at each tick. */
 void
 task_note_waiter(Tasks *tasks, Task *record, PyObject *waiter)
 {
@@ -88,9 +90,11 @@ task_note_waiter(Tasks *tasks, Task *record, PyObject *waiter)
     }
 }
 
-/* What a suspended task awaits, and what its waiter is. */
+/* Return the stack of what a suspended task awaits; `detail` becomes its waiter's number, and `question` what Python
+ * has to judge. */
 int32_t
-task_chain(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t now, uint32_t *detail, QuestionKind *question)
+task_chain(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t now, uint32_t *detail,
+           QuestionKind *question)
 {
     Gen *leaf;
     tasks->walk->chain.used = 0;
@@ -105,26 +109,28 @@ task_chain(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t
     }
     if (!waiter_read(tasks, record, waiter, leaf, detail, question)) {
         task_first_seen(tasks, waiter, NULL, now);
-        if (!waiter_read(tasks, record, waiter, leaf, detail, question)) { /* no memory */
+        /* there was no memory for the task's record */
+        if (!waiter_read(tasks, record, waiter, leaf, detail, question)) {
             *detail = waiter_intern(tasks, KIND_TASK, Py_TYPE(waiter), NONE);
         }
     }
     return stack;
 }
 
-/* Whether steps tell what a task does: of it the ticks see only what it runs. */
+/* Return whether steps tell what a task does: then the ticks show only what it runs. */
 static bool
 is_told(const Tasks *tasks, const Task *record)
 {
     return (record->flags & TASK_HAS_STEPPED) && tasks->loops.items[record->loop].is_exact;
 }
 
+/* Append a row for a task that may have moved on. */
 static void
 changed(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t now)
 {
     PyObject *coro = field_at(task, tasks->at.coro);
     if (coro == NULL || (waiter == NULL && future_state(tasks, task) != 0)) {
-        if (!is_told(tasks, record)) { /* else the end of its step will tell */
+        if (!is_told(tasks, record)) { /* else the end of its step tells */
             gone(tasks, record, task, now);
         }
         return;
@@ -162,7 +168,7 @@ changed(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t no
     }
 }
 
-/* Whether the task's waiter is the one that was noted. */
+/* Return whether a task's waiter is the one that was noted. */
 static bool
 is_waiter(const Task *record, PyObject *waiter)
 {
@@ -173,7 +179,7 @@ is_waiter(const Task *record, PyObject *waiter)
                                          : record->waiter == waiter && !(record->flags & TASK_IS_MARKED);
 }
 
-/* Look at one record; false where it was the last sight of it. */
+/* Observe a task; return false where it is gone, and its record may be dropped. */
 bool
 task_observe(Tasks *tasks, Task *record, bool ran, int64_t now)
 {
@@ -201,6 +207,7 @@ task_observe(Tasks *tasks, Task *record, bool ran, int64_t now)
     return true;
 }
 
+/* End the tracks of all tasks. */
 void
 tasks_end_all(Tasks *tasks, int64_t now)
 {
@@ -211,6 +218,7 @@ tasks_end_all(Tasks *tasks, int64_t now)
     }
 }
 
+/* Free everything, with the references that are held. */
 void
 tasks_free(Tasks *tasks)
 {

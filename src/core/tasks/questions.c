@@ -1,7 +1,8 @@
-/* What of a task is put to Python as a question. */
+/* Puts to Python as a question what only Python can judge. */
 #include "tasks/questions.h"
 
-/* Ask Python about a task; `row` is the one just noted, if the answer amends it. */
+/* Put a question about a task; return it (it stays in the list), or NULL. `row` is the row just appended, where the
+ * answer amends it, or NULL. */
 Question *
 question_put(Tasks *tasks, Task *record, QuestionKind kind, const Row *row)
 {
@@ -24,6 +25,7 @@ question_put(Tasks *tasks, Task *record, QuestionKind kind, const Row *row)
     return question;
 }
 
+/* Free the questions that nobody has drained. */
 void
 questions_free(Tasks *tasks)
 {

@@ -1,4 +1,4 @@
-/* What of a task is put to Python as a question. */
+/* Puts to Python as a question what only Python can judge. */
 #ifndef FGTRACE_TASKS_QUESTIONS_H
 #define FGTRACE_TASKS_QUESTIONS_H
 
@@ -6,13 +6,13 @@
 
 #pragma GCC visibility push(hidden)
 
-#define STEP_ROW (1ULL << 62) /* in a question: the number is a step's, not a row's */
+#define STEP_ROW (1ULL << 62) /* in a question's `row`: the number is that of a step */
 
 typedef enum { QUESTION_WAIT, QUESTION_CHAIN, QUESTION_OWNER, QUESTION_LABELS, NO_QUESTION } QuestionKind;
 
 typedef struct {
     PyObject *reference; /* strong: a weak reference to the task */
-    PyObject *waiter;    /* the same to its waiter, or NULL */
+    PyObject *waiter;    /* strong: a weak reference to its waiter, or NULL */
     uint64_t row;
     int64_t time;
     uint32_t track;

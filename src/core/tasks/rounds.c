@@ -1,15 +1,15 @@
-/* Observes all tasks in rounds, within a budget: the next call goes on where the last one had to stop. */
+/* Observes all tasks in rounds, within a budget: a call goes on where the last one had to stop. */
 #include "tasks/rounds.h"
 #include "cpython/monotonic.h"
 #include "tasks/discovery.h"
 #include "tasks/observe.h"
 
-#define PREFETCH_AHEAD 8   /* records: the memory of that one is asked for while this one is looked at */
-#define THOROUGHLY 16 /* each record is looked at in full at one round of so many */
-#define A_BATCH 64    /* records between two readings of the clock */
+#define PREFETCH_AHEAD 8   /* records: the memory of that one is fetched while this one is observed */
+#define THOROUGHLY 16 /* a record is observed in full once in so many rounds */
+#define A_BATCH 64    /* a round reads the clock after so many records */
 
-/* Whether a task waits as it did: a task makes no step before its waiter is done, not even a cancelled one.
- * Of the task itself nothing is read; whether it is there is known where frees.c tells. */
+/* Return whether a task waits as it did: a task makes no step before its waiter is done, not even a cancelled one.
+ * Nothing of the task itself is read; whether it is there is known where `tasks/freed_tasks.c` tells. */
 static inline bool
 still_waits(const Tasks *tasks, const Task *record)
 {
@@ -20,7 +20,7 @@ still_waits(const Tasks *tasks, const Task *record)
     return waiter != NULL && *(int32_t *)((char *)waiter + tasks->at.state) == 0;
 }
 
-/* Ask for the memory of records that will be looked at soon: the weak reference first, then the future. */
+/* Fetch the memory of records that are observed soon: first the weak reference, then the future. */
 static void
 prefetch_ahead(const Tasks *tasks)
 {
@@ -34,7 +34,7 @@ prefetch_ahead(const Tasks *tasks)
     }
 }
 
-/* One round over all records, or the part of it that the budget allows; the next look goes on there. */
+/* Observe all tasks, or as many as the time allows. */
 void
 observe_round(Tasks *tasks, int64_t now, int64_t until)
 {
@@ -46,7 +46,7 @@ observe_round(Tasks *tasks, int64_t now, int64_t until)
             tasks->next = 0;
         }
         prefetch_ahead(tasks);
-        /* Now and then also whether a task is still there whose waiter outlives it. */
+        /* A record is observed in full now and then, since a waiter may outlive its task. */
         bool is_thorough = (tasks->next + tasks->rounds) % THOROUGHLY == 0;
         Task *record = task_at(tasks, tasks->next);
         if ((!is_thorough && still_waits(tasks, record)) || task_observe(tasks, record, false, now)) {
@@ -66,7 +66,7 @@ observe_round(Tasks *tasks, int64_t now, int64_t until)
     }
 }
 
-/* Find new tasks, and look at them. */
+/* Find new tasks, and observe them. */
 void
 observe_new(Tasks *tasks, int64_t now, int64_t until)
 {
@@ -74,18 +74,20 @@ observe_new(Tasks *tasks, int64_t now, int64_t until)
     tasks_discover(tasks, now, until);
     for (size_t item = first; item < tasks->used && tasks->broken == NULL; item++) {
         Task *record = task_at(tasks, item);
-        bool is_there = task_observe(tasks, record, false, now); /* one that has ended is dropped at its next look */
+        /* the next observation drops the record of a task that has ended */
+        bool is_there = task_observe(tasks, record, false, now);
         if (tasks->is_marking && (!is_there || !task_waits(record))) {
             task_mark(tasks, record);
         }
     }
 }
 
+/* Return whether the fields of asyncio's tasks are known, and are where they were. */
 bool
 tasks_are_attached(Tasks *tasks)
 {
     if (!tasks->is_attached) {
-        /* asyncio may be imported while the trace runs: then Python finds out where its fields are */
+        /* the program may import asyncio while the trace runs: then Python finds out where the fields are */
         PyObject *modules = PyImport_GetModuleDict();
         tasks->wants_asyncio = tasks->is_wanted && PyDict_GetItemString(modules, "asyncio.tasks") != NULL;
     }

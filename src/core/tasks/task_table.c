@@ -1,27 +1,33 @@
-/* The table of tasks: records of 40 bytes in segments, found by the task's address, by their key, and
- * where loops are compiled by the task's context. An index has 256 parts, so that none takes long to grow.
+/* The table of tasks: records of 40 bytes in segments.
+ *
+ * A record is found by its task's address, by its key, and where loops are compiled by its task's context. An index
+ * has 256 parts, so that no part takes long to grow.
  */
 #include "tasks/task_table.h"
 
+/* Return a record's hash within its part of the index. */
 static uint32_t
 hash_task(void *tasks, uint32_t item)
 {
-    return task_at(tasks, item)->hash << 8; /* the first eight bits told the part */
+    return task_at(tasks, item)->hash << 8; /* the first eight bits have chosen the part */
 }
 
+/* Return the hash of a task's address. */
 static uint32_t
 hash_of_task(PyObject *task)
 {
     return hash_of((uint64_t)(uintptr_t)task);
 }
 
+/* Return the part of the index in which a hash is. */
 static Index *
 part_of(Tasks *tasks, uint32_t hash)
 {
     return &tasks->index[hash >> 24];
 }
 
-/* The record of a task, or NULL; an old one may lie at the same address. */
+/* Return the record of a task (it stays in the table), or NULL. The record of an earlier task may have the same
+ * address. */
 Task *
 task_find(Tasks *tasks, PyObject *task)
 {
@@ -41,7 +47,7 @@ task_find(Tasks *tasks, PyObject *task)
     return NULL;
 }
 
-/* The record that has this key, or NULL; the task may be gone. */
+/* Return the record that has a key, and its number, or NULL; its task may be gone. */
 Task *
 task_by_key(Tasks *tasks, uint32_t hash, const PyObject *key, size_t *item)
 {
@@ -60,24 +66,28 @@ task_by_key(Tasks *tasks, uint32_t hash, const PyObject *key, size_t *item)
 
 /* --- by context, where loops are compiled --- */
 
+/* Return where the hash of a record's context is kept. */
 static uint32_t *
 context_at(const Tasks *tasks, uint32_t item)
 {
     return &tasks->contexts[item / TASKS_A_SEGMENT][item % TASKS_A_SEGMENT];
 }
 
+/* Return the hash of a record's context within its part of the index. */
 static uint32_t
 hash_context(void *tasks, uint32_t item)
 {
     return *context_at(tasks, item) << 8;
 }
 
+/* Return whether a record's context was noted. */
 static bool
 has_context(const Tasks *tasks, size_t item)
 {
     return item < tasks->contexts_used * TASKS_A_SEGMENT && *context_at(tasks, (uint32_t)item) != 0;
 }
 
+/* Return the record of the task that is stepped in a context, or NULL. */
 Task *
 task_in_context(Tasks *tasks, PyObject *context)
 {
@@ -88,7 +98,8 @@ task_in_context(Tasks *tasks, PyObject *context)
         Task *record = task_at(tasks, found - 1);
         PyObject *task = *context_at(tasks, found - 1) == hash ? task_of(record) : NULL;
         if (task != NULL && Py_REFCNT(task) > 0 && field_at(task, tasks->at.context) == context) {
-            PyObject *waiter = field_at(task, tasks->at.waiter); /* several may share a context: one that may go on */
+            /* several tasks may share a context: this one must be able to go on */
+            PyObject *waiter = field_at(task, tasks->at.waiter);
             if (waiter == NULL || future_state(tasks, waiter) != 0) {
                 return record;
             }
@@ -98,6 +109,7 @@ task_in_context(Tasks *tasks, PyObject *context)
     return NULL;
 }
 
+/* Have a record found by its task's context. */
 void
 task_note_context(Tasks *tasks, uint32_t item, PyObject *context)
 {
@@ -119,11 +131,13 @@ task_note_context(Tasks *tasks, uint32_t item, PyObject *context)
     }
 }
 
+/* Forget the context of a record that is dropped, and move that of the last record, which takes its place. */
 static void
 drop_context(Tasks *tasks, size_t item, size_t last)
 {
     if (has_context(tasks, item)) {
-        index_remove(&tasks->context_index[*context_at(tasks, (uint32_t)item) >> 24], (uint32_t)item, hash_context, tasks);
+        uint32_t hash = *context_at(tasks, (uint32_t)item);
+        index_remove(&tasks->context_index[hash >> 24], (uint32_t)item, hash_context, tasks);
         *context_at(tasks, (uint32_t)item) = 0;
     }
     if (item != last && has_context(tasks, last)) {
@@ -134,9 +148,10 @@ drop_context(Tasks *tasks, size_t item, size_t last)
     }
 }
 
-/* --- what they refer to --- */
+/* --- what records refer to --- */
 
-/* A weak reference to a record's task, which is made if there is none; not while the task is about to go. */
+/* Return a weak reference to a record's task (strong), which is made if there is none; NULL where the task is about
+ * to go. */
 PyObject *
 task_reference(const Task *record)
 {
@@ -149,6 +164,7 @@ task_reference(const Task *record)
     return reference;
 }
 
+/* Give back the reference that a record's key is. */
 static void
 forget_key(Task *record)
 {
@@ -157,8 +173,9 @@ forget_key(Task *record)
     }
 }
 
-/* --- marks --- */
+/* --- marks of the tasks that ran --- */
 
+/* Mark a task as one that has run, unless it is marked. */
 void
 task_mark(Tasks *tasks, Task *record)
 {
@@ -173,6 +190,7 @@ task_mark(Tasks *tasks, Task *record)
     }
 }
 
+/* Give back the reference that a mark holds. */
 void
 task_unmark(const Marked *marked)
 {
@@ -181,9 +199,9 @@ task_unmark(const Marked *marked)
     }
 }
 
-/* --- life --- */
+/* --- records come and go --- */
 
-/* A task's address is free for the next one: the next look ends its record. */
+/* The memory of a task is free for the next one: the next observation of its record ends the track. */
 void
 task_freed(Tasks *tasks, PyObject *task)
 {
@@ -191,12 +209,13 @@ task_freed(Tasks *tasks, PyObject *task)
     if (record != NULL && !(record->flags & TASK_HAS_REFERENCE)) {
         record->key = NULL;
         if (tasks->is_marking) {
-            record->flags &= (uint16_t)~TASK_IS_MARKED; /* that mark goes by the address */
+            record->flags &= (uint16_t)~TASK_IS_MARKED; /* the mark that it may have is found by the address */
             task_mark(tasks, record);
         }
     }
 }
 
+/* Forget what a task waits for. */
 void
 task_forget_waiter(Task *record)
 {
@@ -207,6 +226,7 @@ task_forget_waiter(Task *record)
     record->flags &= (uint16_t)~(TASK_HAS_WEAK | TASK_WAITS_PLAINLY);
 }
 
+/* Drop a record; the last one takes its place. */
 void
 task_drop(Tasks *tasks, size_t item)
 {
@@ -225,7 +245,7 @@ task_drop(Tasks *tasks, size_t item)
     tasks->used = last;
 }
 
-/* It has ended: nothing is to be seen of it any more. */
+/* Drop the record of a task that has ended. */
 void
 task_forget(Tasks *tasks, Task *record)
 {
@@ -235,7 +255,7 @@ task_forget(Tasks *tasks, Task *record)
     }
 }
 
-/* Room for one more record. */
+/* Have room for one more record; return false without memory. */
 static bool
 reserve(Tasks *tasks)
 {
@@ -253,7 +273,8 @@ reserve(Tasks *tasks)
     return true;
 }
 
-/* Make a record of a task; where it goes by a weak reference, that is made if there is none. */
+/* Return a new record of a task; NULL where it cannot be made. A record that goes by a weak reference takes the one
+ * that is given, or makes one. */
 Task *
 task_new(Tasks *tasks, PyObject *task, PyObject *reference)
 {
@@ -281,6 +302,7 @@ task_new(Tasks *tasks, PyObject *task, PyObject *reference)
     return record;
 }
 
+/* Drop all records. */
 void
 tasks_clear(Tasks *tasks)
 {

@@ -1,4 +1,4 @@
-/* What is known of the tasks, and the table of their records. */
+/* The table of tasks, and all that is known of tasks. */
 #ifndef FGTRACE_TASKS_TASK_TABLE_H
 #define FGTRACE_TASKS_TASK_TABLE_H
 
@@ -11,7 +11,7 @@
 #pragma GCC visibility push(hidden)
 
 #define TASKS_A_SEGMENT 1024
-#define PARTS 256 /* of the index of tasks: each grows by itself, so that no growth takes long */
+#define PARTS 256 /* of an index: each grows by itself, so that no growth takes long */
 
 enum {
     TASK_DONE = 1,
@@ -21,32 +21,34 @@ enum {
     TASK_IS_MARKED = 16,
     TASK_HAS_WEAK = 32,     /* `waiter` is a weak reference */
     TASK_WAITS_PLAINLY = 64, /* its waiter is a future of C */
-    TASK_HAS_STEPPED = 128, /* where awaits are exact: steps tell all of it from now on */
+    TASK_HAS_STEPPED = 128, /* where awaits are exact: from now on steps tell all of it */
     TASK_HAS_REFERENCE = 256 /* `key` is a weak reference */
 };
 
-/* There may be a hundred thousand of them: 40 bytes. */
+/* One task. There may be a hundred thousand, so it takes 40 bytes. */
 typedef struct {
-    /* The task: a strong weak reference to it, or where frees.c tells of its end the bare address; NULL: it has ended. */
+    /* A weak reference to the task (strong); or the bare address where `tasks/freed_tasks.c` tells of the task's end,
+     * NULL when it has ended. */
     PyObject *key;
-    /* Its waiter, or NULL: a strong weak reference where nobody marks the steps of tasks; else the bare
-     * address, only to compare with: a task whose step was not marked waits for what it waited for. */
+    /* What the task waits for, or NULL: a weak reference (strong) where nobody marks the steps of tasks; else the
+     * bare address, which is only compared: a task whose step was not marked waits for what it waited for. */
     PyObject *waiter;
-    uint32_t hash; /* of its address */
-    uint32_t name; /* a part of its name's address, to compare with */
+    uint32_t hash; /* of the task's address */
+    uint32_t name; /* a part of the address of its name, to compare with */
     uint32_t track, detail;
     int32_t stack;
     uint16_t loop;
     uint16_t flags;
 } Task;
 
-typedef struct { /* a task that ran since the last look: found by both, for it may be gone */
-    PyObject *key; /* as the record's; an address may be another task's by now, which is looked at in vain then */
+/* a task that ran since the last tick: its record is found by the key and the hash, for it may be gone */
+typedef struct {
+    PyObject *key; /* the record's key; an address may be another task's by now, which is then observed in vain */
     uint32_t hash;
-    bool is_strong; /* a weak reference */
+    bool is_strong; /* the key is a weak reference */
 } Marked;
 
-typedef struct { /* where a task's and a future's fields are; found out by calibration */
+typedef struct { /* where tasks and futures have their fields, as calibration found out */
     Py_ssize_t waiter, coro, loop, name, state, callback, callbacks, node, context;
 } Offsets;
 
@@ -55,38 +57,38 @@ typedef struct {
     Walk *walk;
     Threads *threads;
     Loops loops;
-    bool is_catching_up; /* this look is no tick: the threads' frames are not at hand */
-    bool has_exact;      /* there are exact awaits, or were */
+    bool is_catching_up; /* this is no tick: the threads' frames are not at hand */
+    bool has_exact;      /* there are exact awaits, or there were */
     bool is_wanted, is_attached, wants_asyncio, is_handed_over;
     Offsets at;
     PyTypeObject *task_type, *future_type;
-    PyTypeObject *told_type; /* borrowed: frees.c tells of the ends of its instances; NULL: of none */
-    getter get_waiter;      /* Task._fut_waiter's own reader, to check the offset with */
-    PySetObject *tasks;     /* strong: the weak references of asyncio's WeakSet */
-    PySetObject *eager;     /* strong, or NULL */
-    uint16_t *shadow;       /* a part of the address that each slot of that set held */
+    PyTypeObject *told_type; /* borrowed: the type whose tasks `tasks/freed_tasks.c` tells of, or NULL */
+    getter get_waiter;      /* reads Task._fut_waiter, to check the offset with */
+    PySetObject *tasks;     /* strong: asyncio's weak references to tasks */
+    PySetObject *eager;     /* strong: asyncio's set of eager tasks, or NULL */
+    uint16_t *shadow;       /* of each slot of the set `tasks`, a part of the address that was there */
     setentry *shadow_table;
     size_t shadow_size, shadow_next;
     Array cuts;       /* of Cut */
-    bool is_behind;   /* there are tasks that no look has reached yet */
-    Task **segments; /* records stay where they are, until the last one takes a dropped one's place */
+    bool is_behind;   /* there are tasks that no tick has reached yet */
+    Task **segments; /* a record keeps its place until the last one takes the place of a dropped one */
     size_t segments_used, segments_room;
     size_t used, next, left_over;
-    Index index[PARTS]; /* by address */
-    uint32_t **contexts; /* where loops are compiled, for each record the hash of its context; 0: not noted */
+    Index index[PARTS]; /* by the task's address */
+    uint32_t **contexts; /* where loops are compiled, the hash of each record's context; 0: none was noted */
     size_t contexts_used, contexts_room;
     Index context_index[PARTS];
-    Array waiters; /* of WaitKey */
+    Array waiters; /* of WaiterKey */
     Index waiter_index;
-    Array questions;  /* of Ask */
+    Array questions;  /* of Question */
     Array marked; /* of Marked */
-    uint64_t marks_from; /* the round from which on marks tell all */
-    bool is_marking, no_marks; /* no_marks: they are not to be had */
+    uint64_t marks_from; /* the round from which on marks tell of all steps */
+    bool is_marking, no_marks; /* no_marks: marks cannot be had */
     bool marks_tell;           /* every step of every loop is marked */
     size_t foreign;
     uint64_t rounds;
     bool wants_labels;
-    const char *broken; /* the self-check failed: what it was */
+    const char *broken; /* the check of a field failed: what is wrong */
 } Tasks;
 
 Task *task_new(Tasks *tasks, PyObject *task, PyObject *reference);
@@ -103,20 +105,23 @@ void task_drop(Tasks *tasks, size_t item);
 void task_forget(Tasks *tasks, Task *record);
 void tasks_clear(Tasks *tasks);
 
+/* Return the record with a number. */
 static inline Task *
 task_at(const Tasks *tasks, size_t item)
 {
     return &tasks->segments[item / TASKS_A_SEGMENT][item % TASKS_A_SEGMENT];
 }
 
-static inline PyObject * /* borrowed; NULL when it is gone */
+/* Return a record's task (borrowed), or NULL when it is gone. */
+static inline PyObject *
 task_of(const Task *record)
 {
     return record->flags & TASK_HAS_REFERENCE ? weak_referent(record->key) : record->key;
 }
 
+/* Return a future's state: 0 while it is pending, -1 where it is not one of C, and has another layout. */
 static inline int32_t
-future_state(const Tasks *tasks, PyObject *future) /* 0 pending, -1 not to be read */
+future_state(const Tasks *tasks, PyObject *future)
 {
     PyTypeObject *type = Py_TYPE(future);
     if (type != tasks->future_type && type != tasks->task_type &&
@@ -126,7 +131,7 @@ future_state(const Tasks *tasks, PyObject *future) /* 0 pending, -1 not to be re
     return *(int32_t *)((char *)future + tasks->at.state);
 }
 
-/* Whether it waits for a future of C, and not for its turn. */
+/* Return whether a task waits for a future of C, and not for its turn. */
 static inline bool
 task_waits(const Task *record)
 {

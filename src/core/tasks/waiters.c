@@ -1,9 +1,12 @@
-/* Looks at a new waiter: what kind of future it is, and whose. The twin of `fgtrace._collect._waits`, for
- * the common cases; what needs more is put to Python as a question.
+/* Reads what kind of future a task waits for, and whose it is.
+ *
+ * The twin is `fgtrace._sampling.collect.waiters`. Only the common cases are read here; the others are put to Python
+ * as questions.
  */
 #include "tasks/waiters.h"
 #include "cpython/inspect.h"
 
+/* Return the hash of a waiter's key. */
 static uint32_t
 hash_key(void *keys, uint32_t item)
 {
@@ -11,11 +14,11 @@ hash_key(void *keys, uint32_t item)
     return hash_of((uint64_t)(uintptr_t)key->type ^ (uint64_t)key->track << 8 ^ key->kind);
 }
 
-/* The number of a wait, as `Recording.intern_waiter` gives it out. */
+/* Return the number of a waiter, as `Recording.intern_waiter` gives it out, and note the waiter if it is new. */
 uint32_t
 waiter_intern(Tasks *tasks, uint32_t kind, PyTypeObject *type, uint32_t track)
 {
-    WaiterKey *key = array_push(&tasks->waiters, sizeof *key); /* taken back if it is known */
+    WaiterKey *key = array_push(&tasks->waiters, sizeof *key); /* this is taken back where the key is known */
     if (key == NULL) {
         tasks->tables->failed = true;
         return 1;
@@ -45,7 +48,7 @@ waiter_intern(Tasks *tasks, uint32_t kind, PyTypeObject *type, uint32_t track)
     return key->detail;
 }
 
-/* The done-callbacks of a future, one after another (borrowed); NULL at the end. */
+/* Return one of the done-callbacks of a future (borrowed), by its place; NULL behind the last. */
 static PyObject *
 callback_at(const Tasks *tasks, PyObject *future, Py_ssize_t place)
 {
@@ -60,6 +63,7 @@ callback_at(const Tasks *tasks, PyObject *future, Py_ssize_t place)
     return PyTuple_CheckExact(entry) && PyTuple_GET_SIZE(entry) > 0 ? PyTuple_GET_ITEM(entry, 0) : NULL;
 }
 
+/* Return what Python told of a function. */
 static uint32_t
 flags_of(Tasks *tasks, PyObject *function)
 {
@@ -68,6 +72,7 @@ flags_of(Tasks *tasks, PyObject *function)
                : 0;
 }
 
+/* Return whether a waiter is what uvloop's methods for sockets wait for. */
 static bool
 is_uvloop_socket(PyTypeObject *type)
 {
@@ -75,7 +80,8 @@ is_uvloop_socket(PyTypeObject *type)
     return strncmp(dot != NULL ? dot + 1 : type->tp_name, "_SyncSocket", 11) == 0;
 }
 
-/* Read what kind of future a waiter is, and whose; false: it is a task that is not known yet, and nothing is noted. */
+/* Read what kind of future a waiter is, and whose. Return false, with nothing noted, where it is a task that is not
+ * known yet: the caller makes its record, and calls again. */
 bool
 waiter_read(Tasks *tasks, Task *record, PyObject *waiter, Gen *leaf, uint32_t *detail, QuestionKind *question)
 {
@@ -120,14 +126,15 @@ waiter_read(Tasks *tasks, Task *record, PyObject *waiter, Gen *leaf, uint32_t *d
     return true;
 }
 
+/* Return whether a type is asyncio's TaskGroup. */
 static bool
 is_group(PyTypeObject *type)
 {
     return strcmp(type->tp_name, "TaskGroup") == 0;
 }
 
-/* Whose child a task is, where a task group waits for its end: asyncio's by a method of the group; for
- * anyio's, a closure over it, Python is asked. */
+/* Note whose child a task is, where a task group waits for its end: asyncio's group has a method of its own as a
+ * callback; anyio's has a closure, which is put to Python as a question. */
 void
 task_note_parent(Tasks *tasks, Task *record, PyObject *task)
 {
@@ -150,6 +157,7 @@ task_note_parent(Tasks *tasks, Task *record, PyObject *task)
     }
 }
 
+/* Free the waiters, with the references to their types. */
 void
 waiters_free(Tasks *tasks)
 {

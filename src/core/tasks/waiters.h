@@ -1,4 +1,4 @@
-/* What a task waits for: what kind of future it is, and whose. */
+/* Reads what kind of future a task waits for, and whose it is. */
 #ifndef FGTRACE_TASKS_WAITERS_H
 #define FGTRACE_TASKS_WAITERS_H
 
@@ -7,7 +7,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/* The kinds of waits, after those that are none: `fgtrace._recording.core_recording.KINDS`. */
+/* The kinds of waiters, behind the two that are none: `fgtrace._recording.core_recording.KINDS`. */
 enum { KIND_TASK = FIRST_WAITER, KIND_THREAD, KIND_IO, KIND_FUTURE };
 
 typedef struct {

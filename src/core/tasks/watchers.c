@@ -1,7 +1,8 @@
-/* Lists of cores that want to be told of something: borrowed, for a core takes itself out before it goes; without gaps. */
+/* Lists of the cores' tasks that are told of something. A list borrows them, for whoever is in it leaves it before it
+ * is freed; a list has no gaps. */
 #include "tasks/watchers.h"
 
-/* Put a core into a list, if it is not there; false: there is no room. */
+/* Put a core's tasks into a list, unless they are there; return false where there is no room. */
 bool
 watchers_add(Tasks **list, Tasks *tasks)
 {
@@ -16,7 +17,7 @@ watchers_add(Tasks **list, Tasks *tasks)
     return true;
 }
 
-/* Take a core out of a list, if it is there; the last one takes its place. */
+/* Take a core's tasks out of a list, if they are there; the last entry moves to their place. */
 void
 watchers_remove(Tasks **list, const Tasks *tasks)
 {

@@ -1,5 +1,7 @@
-/* Every thread: its frames, and whether its CPU clock moved. The twin of `fgtrace._collect.threads`,
- * which tells the reasons. */
+/* Observes every thread: its frames, and whether its CPU clock moved.
+ *
+ * The twin is `fgtrace._sampling.collect.threads`, which tells the reasons.
+ */
 #include "threads/threads.h"
 #include "cpython/inspect.h"
 #include "cpython/monotonic.h"
@@ -8,14 +10,16 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Of a clock that did not move at all, and not for long: what else moved decides. */
+/* The clock did not move at all, though not for long: what the other clocks did decides. */
 #define UNSURE (-4)
 
+/* Read a thread's CPU clock; return false where the thread is gone. */
 static bool
 cpu_ns(int64_t native, int64_t *cpu)
 {
     struct timespec time;
-    clockid_t clock = (clockid_t)(~(unsigned)native << 3 | 6); /* the kernel's encoding; see the twin */
+    /* the kernel's encoding of a thread's clock: see the twin */
+    clockid_t clock = (clockid_t)(~(unsigned)native << 3 | 6);
     if (native <= 0 || clock_gettime(clock, &time) != 0) {
         return false;
     }
@@ -23,6 +27,7 @@ cpu_ns(int64_t native, int64_t *cpu)
     return true;
 }
 
+/* Return what it means that a CPU clock moved so far in such a time. */
 static int8_t
 judge(int64_t used, int64_t elapsed)
 {
@@ -35,7 +40,7 @@ judge(int64_t used, int64_t elapsed)
     return STOOD_STILL;
 }
 
-/* What the thread's CPU clock did since the last look. */
+/* Return what a thread's CPU clock did since the last tick. */
 static int8_t
 ran(Thread *thread, int64_t time, int64_t frozen_after, bool is_soon)
 {
@@ -64,7 +69,7 @@ ran(Thread *thread, int64_t time, int64_t frozen_after, bool is_soon)
     return time - thread->moved >= frozen_after ? FROZEN : UNSURE;
 }
 
-/* Whether the system would run a thread if it had a processor free (10 us). */
+/* Return whether the system would run a thread if it had a processor free; asking takes 10 us. */
 static bool
 wants_to_run(int64_t native)
 {
@@ -81,7 +86,8 @@ wants_to_run(int64_t native)
     return end != NULL && end[1] == ' ' && end[2] == 'R';
 }
 
-/* A clock may also stand still because the system gave its time to others: asked once each time. */
+/* Correct those whose clock stands still because the system gave their time to others, which is asked once for each
+ * stop. */
 static void
 doubt(Threads *threads, bool also_still, int8_t then)
 {
@@ -98,7 +104,8 @@ doubt(Threads *threads, bool also_still, int8_t then)
     }
 }
 
-static PyObject * /* strong, or NULL without an exception */
+/* Return the name that `threading` has for a thread (strong); NULL without an exception. */
+static PyObject *
 name_of(Threads *threads, unsigned long ident)
 {
     PyObject *key = PyLong_FromUnsignedLong(ident);
@@ -107,7 +114,7 @@ name_of(Threads *threads, unsigned long ident)
     PyObject *name = NULL;
     if (thread != NULL) {
         Py_INCREF(thread);
-        name = inspect_attribute(thread, "_name"); /* not `name`: that may be the program's */
+        name = inspect_attribute(thread, "_name"); /* `name` may be a property of the program's */
         Py_DECREF(thread);
         if (name != NULL && !PyUnicode_CheckExact(name)) {
             Py_CLEAR(name);
@@ -117,12 +124,14 @@ name_of(Threads *threads, unsigned long ident)
     return name;
 }
 
+/* Return the name of a thread (strong); NULL without an exception. */
 PyObject *
 thread_name(Threads *threads, unsigned long ident)
 {
     return ident != 0 ? name_of(threads, ident) : NULL;
 }
 
+/* Return whether a thread is one of the tracer's own. */
 static bool
 is_hidden(Threads *threads, unsigned long ident)
 {
@@ -136,6 +145,7 @@ is_hidden(Threads *threads, unsigned long ident)
     return found > 0;
 }
 
+/* Return what is known of a thread, or NULL; `hint` is where it probably is. */
 static Thread *
 find(Threads *threads, uint64_t id, size_t hint)
 {
@@ -148,6 +158,7 @@ find(Threads *threads, uint64_t id, size_t hint)
     return NULL;
 }
 
+/* Return the record of a new thread, with a track where threads are wanted; NULL without memory. */
 static Thread *
 add(Threads *threads, PyThreadState *ts, int64_t now)
 {
@@ -169,6 +180,7 @@ add(Threads *threads, PyThreadState *ts, int64_t now)
     return thread;
 }
 
+/* Note a thread's name where it is another than before. */
 static void
 rename_thread(Threads *threads, Thread *thread)
 {
@@ -180,6 +192,7 @@ rename_thread(Threads *threads, Thread *thread)
     Py_XDECREF(name);
 }
 
+/* End a thread's track, and forget the thread. */
 static void
 end(Threads *threads, size_t place, int64_t now)
 {
@@ -192,6 +205,7 @@ end(Threads *threads, size_t place, int64_t now)
     *thread = threads->items[--threads->used];
 }
 
+/* Append a row where a thread's stack or what its clock did has changed. */
 static void
 note(Threads *threads, Thread *thread, int64_t now)
 {
@@ -207,7 +221,7 @@ note(Threads *threads, Thread *thread, int64_t now)
     }
 }
 
-/* Decide what the clocks mean together: one that stood still while another ran was starved. */
+/* Decide what the clocks mean together: a thread that stood still while another one ran was starved. */
 static void
 settle(Threads *threads, size_t seen)
 {
@@ -233,18 +247,19 @@ settle(Threads *threads, size_t seen)
     }
 }
 
-/* End those that this tick has not seen. */
+/* End the threads that this tick has not found. */
 static void
 end_unseen(Threads *threads, int64_t now)
 {
     for (size_t place = threads->used; place-- > 0;) {
         if (threads->items[place].tick != threads->tick) {
-            end(threads, place, now); /* the last one takes its place, and was looked at already */
+            end(threads, place, now); /* the last one moves to this place, and was checked already */
         }
     }
 }
 
-/* Walk the threads' frames into the path; rows are made of them where threads are wanted. */
+/* Walk the frames of all threads into the path, and read their clocks where threads are wanted. Return false without
+ * memory. */
 bool
 threads_walk(Threads *threads, int64_t now)
 {
@@ -265,7 +280,7 @@ threads_walk(Threads *threads, int64_t now)
             return false;
         }
         if (threads->walk->path.used == first) {
-            continue; /* between two frames of Python, as a thread that just begins */
+            continue; /* it is between two frames of Python, as a thread that just begins */
         }
         if (thread == NULL && (thread = add(threads, ts, now)) == NULL) {
             return false;
@@ -288,7 +303,7 @@ threads_walk(Threads *threads, int64_t now)
     return true;
 }
 
-/* Make the rows; after the tasks, whose running ones are numbered by thread. */
+/* Append the rows of threads whose stack, or what whose clock did, has changed; the rows of the tasks come before. */
 void
 threads_note(Threads *threads, int64_t now)
 {
@@ -297,6 +312,7 @@ threads_note(Threads *threads, int64_t now)
     }
 }
 
+/* Free everything, with the references that are held. */
 void
 threads_free(Threads *threads)
 {

@@ -1,4 +1,4 @@
-/* Every thread: its frames, and whether its CPU clock moved. */
+/* Observes every thread: its frames, and whether its CPU clock moved. */
 #ifndef FGTRACE_THREADS_THREADS_H
 #define FGTRACE_THREADS_THREADS_H
 
@@ -7,26 +7,27 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Of the time between two ticks: below it a CPU clock counts as still, from it on as busy. */
+/* Shares of the time between two ticks: a CPU clock that moved less counts as still, one that moved more as busy. */
 #define STILL 0.02
 #define BUSY 0.9
-/* A thread that waits for the GIL wakes at each switch interval to ask for it, which takes it some microseconds. One whose
- * clock did not move at all for so many of them waits for something else. */
+/* A thread that waits for the GIL wakes at each switch interval to ask for it, which takes some microseconds of CPU
+ * time. A thread whose clock did not move at all for so many intervals waits for something else. */
 #define FROZEN_AFTER 2
-#define SOONEST 500000 /* ns: a tick that comes sooner after the last one tells nothing of the clocks */
+#define SOONEST 500000 /* ns: a tick that comes sooner after the last one learns nothing from the clocks */
 
-/* What a thread's CPU clock did: the first five are noted, as `fgtrace._sampling.collect.threads` numbers them. */
+/* What a thread's CPU clock did. The first five are noted, by the numbers of `fgtrace._sampling.collect.threads`. */
 enum { UNKNOWN, RAN, SOME, STOOD_STILL, STARVED, ENDED = -1, TOO_SOON = -2, FROZEN = -3 };
 
 typedef struct {
-    uint64_t id; /* the thread state's: never used twice */
+    uint64_t id; /* of the thread state, which is never used twice */
     unsigned long ident;
     int64_t native, cpu, time, moved;
     PyObject *name; /* strong, or NULL */
     size_t first, count; /* its frames in the path of this tick, leaf first */
     uint32_t track, tick;
     int32_t stack;
-    int8_t ran, value, still; /* what its clock did: noted, now; whether it was doubted before */
+    /* what its clock did: as noted, and in this tick; whether the system was asked since it stopped */
+    int8_t ran, value, still;
 } Thread;
 
 typedef struct {
