@@ -7,7 +7,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/* The kinds of waiters, behind the two that are none: `fgtrace._recording.core_recording.KINDS`. */
+/* The kinds of waiters, behind the two that are none: `fgtrace._recording.core_recording.WAITER_KINDS`. */
 enum { KIND_TASK = FIRST_WAITER, KIND_THREAD, KIND_IO, KIND_FUTURE };
 
 typedef struct {

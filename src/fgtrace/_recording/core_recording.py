@@ -28,10 +28,10 @@ from fgtrace._recording.recording import (
     TrackEntry,
 )
 
-__all__ = ["KINDS", "CoreRecording"]
+__all__ = ["WAITER_KINDS", "CoreRecording"]
 
 #: The kinds of waiters by the C core's numbers.
-KINDS: tuple[WaiterKind, ...] = ("running", "runnable", "task", "thread", "io", "future")
+WAITER_KINDS: tuple[WaiterKind, ...] = ("running", "runnable", "task", "thread", "io", "future")
 
 #: The kinds of notes, likewise.
 (
@@ -267,7 +267,7 @@ class CoreRecording(Recording):
 
     def _wait(self, note: _Note) -> None:
         _, place, task, kind, _, name, _ = note
-        _put(self.waiters, place, Waiter(KINDS[kind], name or "", task), Waiter("future"))
+        _put(self.waiters, place, Waiter(WAITER_KINDS[kind], name or "", task), Waiter("future"))
 
     def _gap(self, note: _Note) -> None:
         _, kind, start, end, ticks, *_ = note

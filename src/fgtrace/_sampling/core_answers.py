@@ -12,7 +12,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from fgtrace._options.options import Options
-from fgtrace._recording.core_recording import KINDS, CoreRecording
+from fgtrace._recording.core_recording import WAITER_KINDS, CoreRecording
 from fgtrace._sampling.collect.await_chain import Walker, is_running
 from fgtrace._sampling.collect.task_discovery import LoopFinder, TaskSource
 from fgtrace._sampling.collect.tasks import TaskCollector, coroutine_name, labels_of
@@ -99,16 +99,16 @@ class Answerer:
             tracks = [self._core.track_of(each) for each in behind]
             self._note_parents(track, tracks)
             detail = self._core.intern_waiter(
-                KINDS.index(wait), type(waiter), tracks[0] if len(tracks) == 1 else -1
+                WAITER_KINDS.index(wait), type(waiter), tracks[0] if len(tracks) == 1 else -1
             )
         stack = self._recording.intern_stack(elements) if kind == CHAIN else AS_IT_IS
         if task._fut_waiter is waiter:  # else it ran while we looked
             self._core.amend(task, row, stack, detail)
 
-    def _note_parents(self, above: int, children: list[int]) -> None:
+    def _note_parents(self, parent: int, children: list[int]) -> None:
         for child in children:
-            if above >= 0 and child >= 0:
-                self._recording.note_parent(above, child)
+            if parent >= 0 and child >= 0:
+                self._recording.note_parent(parent, child)
 
 
 class CoreTaskCollector(TaskCollector):

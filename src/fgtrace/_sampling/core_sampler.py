@@ -85,7 +85,7 @@ class CoreSampler(Sampler):
         self._tried_marks = False
         self._exact: Hooks | None = None
         self._collections = GcCallback(self._core.note_collection)
-        self._step: type = type(None)  # asyncio's wrapper of a task's step
+        self._step_type: type = type(None)  # asyncio's wrapper of a task's step
         if options.awaits == "exact":
             # the program is likely to import them anyway
             for name in ("asyncio.base_events", "asyncio.tasks"):
@@ -100,7 +100,7 @@ class CoreSampler(Sampler):
         tasks = sys.modules.get("asyncio.tasks")
         if tasks is None or not hasattr(tasks, "_GatheringFuture") or self._answerer is not None:
             return
-        fields, self._step = fields_of(self._module, tasks)
+        fields, self._step_type = fields_of(self._module, tasks)
         for code, flags in marked_codes(tasks):
             self._core.mark_code(code, flags)
         source = getattr(tasks, "_all_tasks", None)
@@ -128,7 +128,7 @@ class CoreSampler(Sampler):
                 break
             self._core.tick(0)
         folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - a file without a name
-        hooks = hook_steps(self._module, self._step, exact=True)
+        hooks = hook_steps(self._module, self._step_type, exact=True)
         if hooks is None:
             self.stats.failed["awaits"] = "another tool's wrapper lies over ours in asyncio"
         elif not self._core.begin_exact(folder, self._most_steps(), hooks.is_watching):
@@ -247,7 +247,7 @@ class CoreSampler(Sampler):
             self._instead.sample(now, sys._current_frames())
         elif stats["tasks"] > self._many_tasks and not (self._tried_marks or self._exact or self._is_paused):
             self._tried_marks = True
-            self._marks = hook_steps(self._module, self._step)
+            self._marks = hook_steps(self._module, self._step_type)
             self._core.mark_steps(self._marks is not None)
         if self._exact is not None:
             self._core.purge()

@@ -119,43 +119,46 @@ class TaskCollector:
         self._reader: WaiterReader
         self._seen: dict[Callable[[], Any], SeenTask] = {}
         self._loops: dict[Callable[[], Any], SeenLoop] = {}
-        self._waits: dict[tuple[WaiterKind, type, int], int] = {}
+        self._waiter_indices: dict[tuple[WaiterKind, type, int], int] = {}
         self._count = 0
         self._running = recording.intern_waiter(Waiter("running"))
         self._runnable = recording.intern_waiter(Waiter("runnable"))
 
     def sample(self, now: int, frames: dict[int, FrameType]) -> None:
         references = self._find_tasks(frames)
-        seen = self._seen
-        known = len(seen)
+        known = self._seen
+        before = len(known)
         changed = []
         for reference in references:
             task = reference()
             if task is None:
                 continue
-            entry = seen.get(reference)
+            seen = known.get(reference)
             waiter = task._fut_waiter
-            if entry is None:
-                entry = self._first_seen(now, reference, task)
-                if entry is None:
+            if seen is None:
+                seen = self._first_seen(now, reference, task)
+                if seen is None:
                     continue
-            elif (waiter is not None and entry.waiter() is waiter and not waiter.done()) or entry.done:
+            elif (waiter is not None and seen.waiter() is waiter and not waiter.done()) or seen.done:
                 continue
-            changed.append((entry, task, waiter))
-        for entry, task, waiter in changed:  # now that every task has its track: a waiter may be any task
-            self._sample_task(now, entry, task, waiter, frames)
-        if len(references) != self._count or len(seen) != known:
+            changed.append((seen, task, waiter))
+        for seen, task, waiter in changed:  # now that every task has its track: a waiter may be any task
+            self._sample_task(now, seen, task, waiter, frames)
+        if len(references) != self._count or len(known) != before:
             self._count = len(references)
             self._end_missing(now, references)
         self._note_ready_queues(now)
 
     def close(self, now: int) -> None:
-        for reference, entry in self._seen.items():
+        for reference, seen in self._seen.items():
             task = reference()
             if task is not None:
-                note_name(self._recording.tracks[entry.track], task)
+                note_name(self._recording.tracks[seen.track], task)
 
     def _find_tasks(self, frames: dict[int, FrameType]) -> list[Callable[[], Any]]:
+        """
+        Return a weak reference to each task; none before the program has imported asyncio.
+        """
         if self._source is None:
             tasks = sys.modules.get("asyncio.tasks")
             if tasks is None or not hasattr(tasks, "_GatheringFuture"):  # it is not imported, or only in part
@@ -181,11 +184,14 @@ class TaskCollector:
         return found
 
     def _sample_task(
-        self, now: int, entry: SeenTask, task: Any, waiter: Any, frames: dict[int, FrameType]
+        self, now: int, seen: SeenTask, task: Any, waiter: Any, frames: dict[int, FrameType]
     ) -> None:
+        """
+        Note a task's stack and waiter, if it has not moved on meanwhile.
+        """
         coro = task.get_coro()
         if waiter is None and (coro is None or task.done()):
-            self._end_track(now, entry, task)
+            self._end_track(now, seen, task)
             return
         if waiter is None and is_running(coro):
             elements, detail = self._frames_on_thread(task, coro, frames), self._running
@@ -195,19 +201,19 @@ class TaskCollector:
             detail = self._runnable if ready else self._intern_waiter(task, waiter, leaf)
             if task._fut_waiter is not waiter:  # torn: the task ran meanwhile
                 return
-        track = self._recording.tracks[entry.track]
-        note_name(track, task)  # now: when the task has ended, it may be gone with its name
-        if not track.root:
-            track.root = coroutine_name(coro)
+        entry = self._recording.tracks[seen.track]
+        note_name(entry, task)  # now: when the task has ended, it may be gone with its name
+        if not entry.root:
+            entry.root = coroutine_name(coro)
             self._note_parents(owner_of(task), [task])
-        self._note(now, entry, elements, detail, waiter)
+        self._note(now, seen, elements, detail, waiter)
 
-    def _note(self, now: int, entry: SeenTask, elements: list[int], detail: int, waiter: Any) -> None:
-        entry.waiter = no_reference if waiter is None else weak_reference(waiter)
+    def _note(self, now: int, seen: SeenTask, elements: list[int], detail: int, waiter: Any) -> None:
+        seen.waiter = no_reference if waiter is None else weak_reference(waiter)
         stack = self._recording.intern_stack(elements)
-        if stack != entry.stack or detail != entry.detail:
-            entry.stack, entry.detail = stack, detail
-            self._recording.observe(now, entry.track, stack, detail)
+        if stack != seen.stack or detail != seen.detail:
+            seen.stack, seen.detail = stack, detail
+            self._recording.observe(now, seen.track, stack, detail)
 
     def _frames_on_thread(self, task: Any, coro: Any, frames: dict[int, FrameType]) -> list[int]:
         """
@@ -229,36 +235,43 @@ class TaskCollector:
         return [*inner, self._walker.element(root)]
 
     def _intern_waiter(self, task: Any, waiter: Any, leaf: Any) -> int:
+        """
+        Return the index of what a task waits for, and note the tasks behind it as the task's children.
+        """
         kind, behind = self._reader.read(waiter, leaf)
         if behind:
             self._note_parents(task, behind)
         key = (kind, type(waiter), self.track_of(behind[0]) if len(behind) == 1 else -1)
-        found = self._waits.get(key)
+        found = self._waiter_indices.get(key)
         if found is None:
             name = f"{key[1].__module__}.{key[1].__qualname__}"
-            found = self._waits[key] = self._recording.intern_waiter(Waiter(kind, name, key[2]))
+            found = self._waiter_indices[key] = self._recording.intern_waiter(Waiter(kind, name, key[2]))
         return found
 
     def track_of(self, task: Any) -> int:
         """
         Return a task's track, -1 where it was not seen.
         """
-        entry = self._seen.get(weakref.ref(task))
-        return -1 if entry is None else entry.track
+        seen = self._seen.get(weakref.ref(task))
+        return -1 if seen is None else seen.track
 
     def _note_parents(self, parent: Any, children: Sequence[Any]) -> None:
         """
         Note the parent of tasks, if both sides were seen.
         """
-        above = -1 if parent is None else self.track_of(parent)
-        if above < 0:
+        track = -1 if parent is None else self.track_of(parent)
+        if track < 0:
             return
         for child in children:
-            track = self.track_of(child)
-            if track >= 0:
-                self._recording.note_parent(above, track)
+            child_track = self.track_of(child)
+            if child_track >= 0:
+                self._recording.note_parent(track, child_track)
 
     def _seen_loop(self, loop: Any) -> SeenLoop | None:
+        """
+        Return what is known of a loop, which gets its index when it is first seen; None for one that is not
+        shown.
+        """
         reference = weakref.ref(loop)
         found = self._loops.get(reference)
         if found is None and self._is_shown(loop):
@@ -274,10 +287,16 @@ class TaskCollector:
         return running
 
     def _add_loop(self, loop: Any) -> int:
+        """
+        Add a loop to the recording, and return its index.
+        """
         type_ = type(loop)
         return self._recording.add_loop(LoopEntry(f"{type_.__module__}.{type_.__qualname__}"))
 
     def _thread_of(self, loop: Any) -> int:
+        """
+        Return the ident of the thread in which a loop runs, 0 where it is not known.
+        """
         ident = getattr(loop, "_thread_id", None)
         if type(ident) is int:
             return ident
@@ -308,18 +327,21 @@ class TaskCollector:
         except TypeError:  # a dead reference that was never hashed has no hash
             here = {each for each in references if _is_hashable(each)}
         for reference in self._seen.keys() - here:
-            entry = self._seen.pop(reference)
-            if not entry.done:
-                self._end_track(now, entry, reference())
+            seen = self._seen.pop(reference)
+            if not seen.done:
+                self._end_track(now, seen, reference())
 
-    def _end_track(self, now: int, entry: SeenTask, task: Any) -> None:
-        entry.done = True
-        entry.waiter = no_reference
-        track = self._recording.tracks[entry.track]
-        track.end = now
+    def _end_track(self, now: int, seen: SeenTask, task: Any) -> None:
+        """
+        End a task's track.
+        """
+        seen.done = True
+        seen.waiter = no_reference
+        entry = self._recording.tracks[seen.track]
+        entry.end = now
         if task is not None:
-            note_name(track, task)
-        self._recording.observe(now, entry.track, GONE, 0)
+            note_name(entry, task)
+        self._recording.observe(now, seen.track, GONE, 0)
 
 
 def _is_hashable(reference: Callable[[], Any]) -> bool:
@@ -361,11 +383,11 @@ def coroutine_name(coro: Any) -> str:
     return name if type(name) is str and name else type(coro).__name__
 
 
-def note_name(track: TrackEntry, task: Any) -> None:
+def note_name(entry: TrackEntry, task: Any) -> None:
     """
     Note a task's name, and keep the first one if it was renamed.
     """
     name = task.get_name()
-    if name != track.name:
-        track.args.setdefault("former name", track.name)
-        track.name = name
+    if name != entry.name:
+        entry.args.setdefault("former name", entry.name)
+        entry.name = name

@@ -189,10 +189,10 @@ class ThreadCollector:
         """
         known = self._seen.get(ident)
         if known is not None:
-            track = self._recording.tracks[known.track]
+            entry = self._recording.tracks[known.track]
             if thread is None and known.clock is not None:
                 return known
-            if thread is not None and thread.native_id == track.tid:
+            if thread is not None and thread.native_id == entry.tid:
                 known.thread = weakref.ref(thread)
                 return known
             self._end_track(now, ident)
@@ -209,15 +209,15 @@ class ThreadCollector:
 
     def _end_track(self, now: int, ident: int) -> None:
         known = self._seen.pop(ident)
-        track = self._recording.tracks[known.track]
-        track.end = now
+        entry = self._recording.tracks[known.track]
+        entry.end = now
         self._recording.observe(now, known.track, GONE, 0)
 
     def _rename(self, known: SeenThread, name: str) -> None:
-        track = self._recording.tracks[known.track]
-        if known.name is not None and name != track.name:
-            track.args["former name"] = track.name
-        known.name = track.name = name
+        entry = self._recording.tracks[known.track]
+        if known.name is not None and name != entry.name:
+            entry.args["former name"] = entry.name
+        known.name = entry.name = name
 
 
 def _native_id(ident: int) -> int | None:

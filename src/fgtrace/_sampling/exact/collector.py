@@ -246,9 +246,9 @@ class ExactTaskCollector(TaskCollector):
             if seen is None:
                 return False
             self._sample_task(time, seen, task, task._fut_waiter, {})
-        track = self._recording.tracks[seen.track]
-        if track.start == step.ready:  # a name given right after the task was made is its first one
-            track.name = task.get_name()
+        entry = self._recording.tracks[seen.track]
+        if entry.start == step.ready:  # a name given right after the task was made is its first one
+            entry.name = task.get_name()
         step.of_task(reference, seen)
         return True
 
@@ -265,10 +265,10 @@ class ExactTaskCollector(TaskCollector):
             self._find_eager(step, end)
         self._note_step(step, end)
         if seen is not None and step.stack == GONE:
-            track = self._recording.tracks[seen.track]
-            track.end = max(end, step.start)
+            entry = self._recording.tracks[seen.track]
+            entry.end = max(end, step.start)
             if task is not None:
-                note_name(track, task)
+                note_name(entry, task)
             self._seen.pop(step.reference, None)
 
     def _after(self, task: Any, seen: SeenTask) -> tuple[int, int]:
@@ -380,33 +380,33 @@ class ExactTaskCollector(TaskCollector):
 
     def _end_missing(self, now: int, references: list[Callable[[], Any]]) -> None:
         for reference in set(self._seen) - set(references):
-            entry = self._seen.get(reference)
+            seen = self._seen.get(reference)
             task = reference()
-            if entry is None or (entry.exact and not self._is_over(reference, entry, task)):
+            if seen is None or (seen.exact and not self._is_over(reference, seen, task)):
                 continue  # it came after the list was made, or its last step is still to be noted
             self._seen.pop(reference, None)
-            if entry.exact or not entry.done:
+            if seen.exact or not seen.done:
                 # since the tick began it may have made a step, and been collected
-                self._end_track(self._now() if entry.exact else now, entry, task)
+                self._end_track(self._now() if seen.exact else now, seen, task)
 
-    def _is_over(self, reference: Callable[[], Any], entry: SeenTask, task: Any) -> bool:
+    def _is_over(self, reference: Callable[[], Any], seen: SeenTask, task: Any) -> bool:
         """
-        Whether a task has ended, and no thread is about to note that with the end of its last step.
+        Return whether a task has ended, and no thread is about to note that with the end of its last step.
 
         A step is open until its thread is among `_inside`, and its task is known until the step was noted: so
-        these are asked in this order.
+        they are read in this order.
         """
         if task is None:
             return True
-        if not task.done() or self._has_open_step(entry) or self._inside:
+        if not task.done() or self._has_open_step(seen) or self._inside:
             return False
-        return self._seen.get(reference) is entry
+        return self._seen.get(reference) is seen
 
-    def _has_open_step(self, entry: SeenTask) -> bool:
+    def _has_open_step(self, seen: SeenTask) -> bool:
         for innermost in list(self._open.values()):
             step: OpenStep | None = innermost
             while step is not None:
-                if step.seen is entry:
+                if step.seen is seen:
                     return True
                 step = step.outer
         return False
