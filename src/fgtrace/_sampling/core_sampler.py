@@ -93,27 +93,43 @@ class CoreSampler(Sampler):
         if options.tasks:
             self._attach()
 
-    def _attach(self) -> None:
+    def stop(self) -> None:
+        super().stop()
+        self._core.close()
+
+    def measure(self) -> None:
+        super().measure()
+        _, lost, failed = self._core.steps_stats()
+        if failed:
+            self.stats.failed["spill"] = f"{os.strerror(failed)}"
+        if lost:
+            self.stats.failed["steps"] = f"{lost} were not noted"
+        if self._core.stats()["failed"]:
+            self.stats.failed["core"] = "MemoryError: no memory for the recording"
+
+    @property
+    def taken(self) -> int:
+        found: int = self._core.stats()["taken"]
+        return found
+
+    def now(self) -> int:
+        found: int = self._core.stats()["now"]
+        return found
+
+    def open_steps(self, now: int) -> bytes:
+        found: bytes = self._core.open_steps(now)
+        return found
+
+    # what a sampler does, see `Sampler`
+
+    def _prepare(self) -> None:
         """
-        Tell the core of asyncio, once the program has imported it.
+        Tell the core of loops that are known to run: a compiled loop does not say in which thread.
         """
-        tasks = sys.modules.get("asyncio.tasks")
-        if tasks is None or not hasattr(tasks, "_GatheringFuture") or self._answerer is not None:
-            return
-        fields, self._step_type = fields_of(self._module, tasks)
-        for code, flags in marked_codes(tasks):
-            self._core.mark_code(code, flags)
-        source = getattr(tasks, "_all_tasks", None)
-        self._core.attach(
-            tasks=(tasks._scheduled_tasks if source is None else source).data,
-            eager=getattr(tasks, "_eager_tasks", None),
-            task=tasks.Task,
-            future=tasks.futures.Future,
-            labels=bool(self._options.labels),
-            ends=end_types(tasks),
-            **fields,
-        )
-        self._answerer = Answerer(self.recording, tasks, self.finder, self._options)
+        for ident, loop in self.finder.running_loops().items() if self._answerer is not None else ():
+            index = self._core.intern_loop(loop)
+            if index >= 0:
+                self._core.set_loop_thread(index, ident)
 
     def _begin_exact(self) -> None:
         """
@@ -139,40 +155,11 @@ class CoreSampler(Sampler):
             self._collections.start()
             self._note_running_step()
 
-    def _most_steps(self) -> int:
-        return self._options.max_memory // 2 if self.recording.spills else -1
-
     def _end_exact(self) -> None:
         hooks, self._exact = self._exact, None
         if hooks is not None:
             self._collections.stop()
             unhook_steps(hooks)
-
-    def _track_of(self, task: Any) -> int:
-        if self._instead is not None:
-            return self._instead.track_of(task)
-        return -1 if self._answerer is None else self._answerer.track_of(task)
-
-    def _note_running_step(self) -> None:
-        """
-        Tell the core of the step that runs in this thread: it was not seen to begin.
-        """
-        events, tasks = sys.modules["asyncio.events"], sys.modules["asyncio.tasks"]
-        loop = events._get_running_loop()
-        if isinstance(loop, sys.modules["asyncio.base_events"].BaseEventLoop):
-            task = tasks.current_task(loop)
-            if task is not None:
-                self._module.assume_step(loop, task)
-                loop.call_soon(end_of_first_step)  # where this runs, the step has ended
-
-    def _prepare(self) -> None:
-        """
-        Tell the core of loops that are known to run: a compiled loop does not say in which thread.
-        """
-        for ident, loop in self.finder.running_loops().items() if self._answerer is not None else ():
-            index = self._core.intern_loop(loop)
-            if index >= 0:
-                self._core.set_loop_thread(index, ident)
 
     def _begin(self) -> None:
         super()._begin()
@@ -181,15 +168,6 @@ class CoreSampler(Sampler):
         except BaseException:
             self._core.halt()
             raise
-
-    @property
-    def taken(self) -> int:
-        found: int = self._core.stats()["taken"]
-        return found
-
-    def stop(self) -> None:
-        super().stop()
-        self._core.close()
 
     def _serve(self) -> None:
         while self._core.wait():
@@ -212,6 +190,76 @@ class CoreSampler(Sampler):
     def _fetch(self) -> None:
         self.recording.drain()
         self.recording.fetch_tables()
+
+    def _figures(self) -> Figures:
+        found = self._core.stats()
+        return Figures(found["taken"] + 1, found["missed"], found["rounds"], found["spent"], found["longest"])
+
+    def _track_of(self, task: Any) -> int:
+        if self._instead is not None:
+            return self._instead.track_of(task)
+        return -1 if self._answerer is None else self._answerer.track_of(task)
+
+    # towards the core
+
+    def _attach(self) -> None:
+        """
+        Tell the core of asyncio, once the program has imported it.
+        """
+        tasks = sys.modules.get("asyncio.tasks")
+        if tasks is None or not hasattr(tasks, "_GatheringFuture") or self._answerer is not None:
+            return
+        fields, self._step_type = fields_of(self._module, tasks)
+        for code, flags in marked_codes(tasks):
+            self._core.mark_code(code, flags)
+        source = getattr(tasks, "_all_tasks", None)
+        self._core.attach(
+            tasks=(tasks._scheduled_tasks if source is None else source).data,
+            eager=getattr(tasks, "_eager_tasks", None),
+            task=tasks.Task,
+            future=tasks.futures.Future,
+            labels=bool(self._options.labels),
+            ends=end_types(tasks),
+            **fields,
+        )
+        self._answerer = Answerer(self.recording, tasks, self.finder, self._options)
+
+    def _attach_late(self) -> None:
+        """
+        Do what `_attach` and `_begin_exact` could not do at the start: the program had not imported asyncio.
+        """
+        try:
+            self._attach()
+            self._begin_exact()
+        except CoreError as error:
+            self._failed("core", error)
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """
+        Have Python sample the tasks from now on.
+        """
+        self._core.detach()
+        self.recording.drain()
+        self._instead = CoreTaskCollector(self.recording, finder=self.finder, labels=self._options.labels)
+
+    def _most_steps(self) -> int:
+        """
+        Return the bytes of steps that the core keeps in memory; -1: all, since they are drained.
+        """
+        return self._options.max_memory // 2 if self.recording.spills else -1
+
+    def _note_running_step(self) -> None:
+        """
+        Tell the core of the step that runs in this thread: it was not seen to begin.
+        """
+        events, tasks = sys.modules["asyncio.events"], sys.modules["asyncio.tasks"]
+        loop = events._get_running_loop()
+        if isinstance(loop, sys.modules["asyncio.base_events"].BaseEventLoop):
+            task = tasks.current_task(loop)
+            if task is not None:
+                self._module.assume_step(loop, task)
+                loop.call_soon(end_of_first_step)  # where this runs, the step has ended
 
     def _guarded(self, do: Any) -> None:
         """
@@ -255,23 +303,10 @@ class CoreSampler(Sampler):
             self.recording.drain_rows()
             self.recording.trim()
 
-    def _attach_late(self) -> None:
-        try:
-            self._attach()
-            self._begin_exact()
-        except CoreError as error:
-            self._failed("core", error)
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        """
-        Have Python sample the tasks from now on.
-        """
-        self._core.detach()
-        self.recording.drain()
-        self._instead = CoreTaskCollector(self.recording, finder=self.finder, labels=self._options.labels)
-
     def _last(self) -> None:
+        """
+        Have the core take the last tick, and fetch what it noted.
+        """
         self.end = now = self._core.finish()
         self._answer(now, is_last=True)
         self.recording.drain()
@@ -280,25 +315,3 @@ class CoreSampler(Sampler):
         if self._answerer is not None:
             self._answerer.close(now)
             self._note_holders(self.recording)
-
-    def now(self) -> int:
-        found: int = self._core.stats()["now"]
-        return found
-
-    def open_steps(self, now: int) -> bytes:
-        found: bytes = self._core.open_steps(now)
-        return found
-
-    def measure(self) -> None:
-        super().measure()
-        _, lost, failed = self._core.steps_stats()
-        if failed:
-            self.stats.failed["spill"] = f"{os.strerror(failed)}"
-        if lost:
-            self.stats.failed["steps"] = f"{lost} were not noted"
-        if self._core.stats()["failed"]:
-            self.stats.failed["core"] = "MemoryError: no memory for the recording"
-
-    def _figures(self) -> Figures:
-        found = self._core.stats()
-        return Figures(found["taken"] + 1, found["missed"], found["rounds"], found["spent"], found["longest"])
