@@ -125,7 +125,7 @@ def test_wrong_order(tmp_path: Path) -> None:
     [
         ({"seconds": 0}, "bad seconds: 0: allowed is a number above 0"),
         ({"seconds": "x"}, "bad seconds: 'x'"),
-        ({"dst": "t.json"}, "bad dst: 't.json': allowed is none here"),
+        ({"dst": "t.json"}, "bad dst: 't.json': allowed is no value here"),
         ({"hz": -1}, "bad hz: -1"),
         ({"max_memory": 5}, "bad max_memory: 5"),
     ],
