@@ -473,7 +473,8 @@ def test_few_cost_nothing() -> None:
 @pytest.mark.timeout(400)
 def test_very_many_tasks(tmp_path: Path, ask_trace: AskTrace) -> None:
     """
-    A program of 20,000 tasks (every night: 100,000) is a trace of few tracks that Perfetto reads without a loss.
+    A program of 20,000 tasks, 100,000 every night, is a trace of few tracks that Perfetto reads without a
+    loss.
     """
     tasks, at_once = 100_000 if NIGHTLY else 20_000, 1000
 
