@@ -321,9 +321,8 @@ def test_foreign_named(watched: Traced) -> None:
 
     trace = watched(main)
     assert [len(trace.track("Dummy-*").named(f"*.{name}")) for name in ("unknown", "known")] == [1, 1]
-    assert not [
-        rows for rows in trace.all("thread *") if rows.named("*.work")
-    ]  # a worker of pytest has its own
+    # a worker of pytest has such a thread of its own
+    assert not [rows for rows in trace.all("thread *") if rows.named("*.work")]
 
 
 def test_executor(watched: Traced) -> None:
