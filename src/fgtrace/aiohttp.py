@@ -41,8 +41,8 @@ def add_routes(app: web.Application, prefix: str = "/debug", **options: Any) -> 
     async def debug(path: str, request: web.Request) -> web.StreamResponse:
         path += request.match_info.get("rest", "")
         base = request.path.removesuffix(path)  # more than the prefix in an application within another one
-        asked = HttpRequest(request.method, path, request.rel_url.raw_query_string, _headers(request), base)
-        return await _answer(endpoints, asked, request)
+        wanted = HttpRequest(request.method, path, request.rel_url.raw_query_string, _headers(request), base)
+        return await _answer(endpoints, wanted, request)
 
     for path in ("", *PATHS):  # a route each, so that a request is named by its path
         app.router.add_route("*", prefix + path, partial(debug, path))
@@ -87,8 +87,8 @@ def _headers(request: web.Request) -> dict[str, str]:
     return {name.lower(): value for name, value in request.headers.items()}
 
 
-async def _answer(endpoints: Endpoints, asked: HttpRequest, request: web.Request) -> web.StreamResponse:
-    found = endpoints.answer(asked)
+async def _answer(endpoints: Endpoints, wanted: HttpRequest, request: web.Request) -> web.StreamResponse:
+    found = endpoints.answer(wanted)
     if isinstance(found, HttpResponse):
         return await _send(found, request)
     try:

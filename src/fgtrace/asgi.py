@@ -125,7 +125,7 @@ def _describe(scope: Scope) -> tuple[str, str, str, str]:
     See `fgtrace._sampling.collect.requests.Describe`.
     """
     route = scope.get("route")
-    if hasattr(route, "routes"):  # one that is mounted: what it matched is not known
+    if hasattr(route, "routes"):  # a mounted application: the route within it is not known
         route = None
     pattern = getattr(route, "path_format", None) or getattr(route, "path", None)
     if isinstance(pattern, str):

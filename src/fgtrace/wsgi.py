@@ -5,7 +5,7 @@ Traces of a live WSGI application over HTTP: Flask, Django, any other.
     application = fgtrace.wsgi.DebugMiddleware(application)      # any
 
 `fgtrace.server` says what can be requested then. A trace takes one of the server's threads for its length. A
-client that goes away is noticed at once where the server tells of it (waitress does, with
+client that goes away is noticed at once where the server reports it (waitress does, with
 ``channel_request_lookahead=1``), and elsewhere when the trace is sent.
 """
 

@@ -160,7 +160,7 @@ def _write(file: IO[bytes] | _Guarded, chunks: Iterable[bytes], *, compress: boo
 @contextmanager
 def packing(file: Any, *, compress: bool) -> Iterator[IO[bytes]]:
     """
-    Yield what to write to: the file itself, or a file that packs into it.
+    Yield the file to write to: the given one, or a file that packs into it.
     """
     if not compress:
         yield file

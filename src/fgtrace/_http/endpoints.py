@@ -146,7 +146,7 @@ class Endpoints:
 
     def _is_authorized(self, header: str) -> bool:
         """
-        Return whether this header has the token; how long that takes tells nothing about the token.
+        Return whether this header has the token; its duration reveals nothing about the token.
         """
         if self._options.token is None:
             return True
@@ -199,7 +199,7 @@ class Endpoints:
 
     def _dump(self, request: HttpRequest, fields: dict[str, Any]) -> HttpResponse | Job:
         """
-        Return what a flight recorder of this process has.
+        Return the last seconds of the flight recorder of this process.
         """
         seconds, format_ = fields.pop("last"), fields.pop("format", "json")
         with as_sent(request.query):

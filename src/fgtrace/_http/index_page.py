@@ -28,20 +28,20 @@ _SCRIPT = """
 "use strict";
 const PERFETTO = "https://ui.perfetto.dev";
 const form = document.querySelector("form");
-const said = document.querySelector("output");
+const status = document.querySelector("output");
 const open = document.querySelector("#open");
 const save = document.querySelector("#save");
 let trace = null;
 
-function say(text) { said.textContent = text; }
+function say(text) { status.textContent = text; }
 
 async function make() {
   const seconds = form.seconds.value, hz = form.hz.value, awaits = form.awaits.value;
-  const asked = new URLSearchParams({seconds, hz, awaits});
+  const query = new URLSearchParams({seconds, hz, awaits});
   form.start.disabled = true; open.hidden = true; save.hidden = true;
   say(`tracing for ${seconds} s ...`);
   try {
-    const response = await fetch(`fgtrace?${asked}`);
+    const response = await fetch(`fgtrace?${query}`);
     if (!response.ok) throw new Error(await response.text());
     const disposition = response.headers.get("Content-Disposition") || "";
     trace = {buffer: await response.arrayBuffer(), fileName: (disposition.match(/filename="(.*)"/) || [])[1]};

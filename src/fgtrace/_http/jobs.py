@@ -103,8 +103,8 @@ class Job:
         except (ClientGone, ConfigError, FgtraceError) as error:
             if self._cancelled.is_set() or isinstance(error, ClientGone):
                 raise ClientGone from error
-            said = refusal(error) if isinstance(error, ConfigError) else str(error)
-            response = plain_text(400 if isinstance(error, ConfigError) else 500, said)
+            text = refusal(error) if isinstance(error, ConfigError) else str(error)
+            response = plain_text(400 if isinstance(error, ConfigError) else 500, text)
         except Exception as error:  # it concerns the client, not the program
             import logging  # costs 10 ms to import, and is needed when something failed
 
@@ -218,7 +218,7 @@ class TraceJob(_FileJob):
             trace.abandon()
             raise
         captured = trace._capture()
-        if captured is None:  # a child process, which nobody waits for
+        if captured is None:  # in a child process there is no trace
             raise ClientGone
         return captured
 

@@ -2,7 +2,7 @@
 The query of a request, as checked values.
 
 A query is text from anywhere: its length is bounded, each field is known, comes once, and is parsed as a
-table says. What `Options` checks is checked there.
+table says. The options of a trace check themselves.
 """
 
 from __future__ import annotations

@@ -230,15 +230,15 @@ def as_text(tasks: list[TaskNow], most: int) -> bytes:
 
 
 def _paragraph(task: TaskNow) -> list[str]:
-    said = f"{task.name} {task.coroutine.rpartition('<locals>.')[2]}"
+    line = f"{task.name} {task.coroutine.rpartition('<locals>.')[2]}"
     if task.request is not None:
-        said = f"{escaped(task.request.name)} ({said})"
-    said += f": {task.state}"
+        line = f"{escaped(task.request.name)} ({line})"
+    line += f": {task.state}"
     if task.on:
-        said += f" on {task.on}"
+        line += f" on {task.on}"
     if task.seconds is not None:
-        said += f", for {task.seconds:.1f} s at least"
-    lines = [f"  {said}"]
+        line += f", for {task.seconds:.1f} s at least"
+    lines = [f"  {line}"]
     lines += [
         f"      {call.function}  {call.file}:{call.line}" if call.file else f"      {call.function}"
         for call in task.chain

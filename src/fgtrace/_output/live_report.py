@@ -16,7 +16,7 @@ from fgtrace.reports import Ask, Report, make_report, report
 __all__ = ["of_captured", "of_file"]
 
 
-def of_captured(captured: CapturedTrace, asked: Mapping[str, Any]) -> Report:
+def of_captured(captured: CapturedTrace, fields: Mapping[str, Any]) -> Report:
     """
     Return the report of a captured trace.
 
@@ -25,10 +25,10 @@ def of_captured(captured: CapturedTrace, asked: Mapping[str, Any]) -> Report:
         UnknownOptionError: there is no such option.
     """
     _need_states(captured.options)
-    return make_report(captured.timeline(), captured.about, _ask(asked))
+    return make_report(captured.timeline(), captured.about, _ask(fields))
 
 
-def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
+def of_file(options: Options, fields: Mapping[str, Any]) -> Report:
     """
     Return the report of the file that a trace with these options has written.
 
@@ -43,12 +43,12 @@ def of_file(options: Options, asked: Mapping[str, Any]) -> Report:
             f"this trace was written as {format_} to {options.dst!r}, and cannot be read back: "
             "ask while it runs, or write it as json or perfetto to a path"
         )
-    return report(cast("str", options.dst), _ask(asked))
+    return report(cast("str", options.dst), _ask(fields))
 
 
-def _ask(asked: Mapping[str, Any]) -> Ask:
-    refuse_unknown("fgtrace.Trace.report", asked, Ask.__slots__)
-    return Ask(**asked)
+def _ask(fields: Mapping[str, Any]) -> Ask:
+    refuse_unknown("fgtrace.Trace.report", fields, Ask.__slots__)
+    return Ask(**fields)
 
 
 def _need_states(options: Options) -> None:

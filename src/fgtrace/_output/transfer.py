@@ -41,13 +41,13 @@ def pack_trace(captured: CapturedTrace) -> Iterator[tuple[str, Any]]:
     rows.
     """
     recording, options = captured.recording, captured.options
-    asked = {name: getattr(options, name) for name in _OPTIONS} | {"format": captured.format}
+    chosen = {name: getattr(options, name) for name in _OPTIONS} | {"format": captured.format}
     clip = None
     if isinstance(recording, ClippedRecording):
         clip = (recording.cut_at, recording.until, recording.first, recording.open_steps)
     numbers = {name: getattr(recording, name) for name in _NUMBERS}
-    yield "about", (asked, captured.end, captured.pid, captured.about, numbers, clip)
-    tables = recording.tables()  # first: who keeps functions elsewhere fetches them now
+    yield "about", (chosen, captured.end, captured.pid, captured.about, numbers, clip)
+    tables = recording.tables()  # first: a core recording fetches its functions now
     for name, (packed, _) in _TABLES.items():
         table = getattr(recording, name)
         for start in range(0, len(table), _ENTRIES):
@@ -63,8 +63,8 @@ def unpack_trace(values: Iterator[tuple[str, Any]]) -> CapturedTrace:
     """
     Return the captured trace of such values.
     """
-    _, (asked, end, pid, about, numbers, clip) = next(values)
-    options = Options(**asked)
+    _, (chosen, end, pid, about, numbers, clip) = next(values)
+    options = Options(**chosen)
     recording = Recording(options.max_memory) if clip is None else ClippedRecording(options.max_memory)
     for name, number in numbers.items():
         setattr(recording, name, number)

@@ -5,7 +5,7 @@ written.
 A timeline and its encoder are seconds of work in Python, and within the program's own interpreter the program
 waits for every moment of it. So the captured trace goes to a temporary file (see `fgtrace._output.transfer`),
 and an interpreter of its own makes the trace file of that. It works with the lowest priority, so that it
-takes what processors have to spare; after a while it works as any other process, since somebody waits for the
+takes what processors have to spare; after a while it works as any other process, since a user waits for the
 file.
 
 The interpreter is the program's once more, without site and isolated (``-S -I``): neither environment

@@ -102,7 +102,7 @@ def view_trace(plan: ViewPlan) -> int:
         The exit code.
 
     Raises:
-        CannotRun: the trace cannot be read, the port is taken, or what is needed is not installed.
+        CannotRun: the trace cannot be read, the port is taken, or the viewer is not installed.
         FgtraceError: the trace cannot be converted.
     """
     before = signal.signal(signal.SIGTERM, _interrupt)

@@ -143,17 +143,17 @@ def _tasks(each: Slice) -> list[Track]:
     Raises:
         ValueError: it has no annotation of them.
     """
-    said = dict(each.frame.args)
-    crowd = said.pop(IDENTICAL, None)
+    args = dict(each.frame.args)
+    crowd = args.pop(IDENTICAL, None)
     if crowd is None:
-        facts = [[*(said.pop(key, None) for key in FACTS.values()), each.frame.name]]
+        annotations = [[*(args.pop(key, None) for key in FACTS.values()), each.frame.name]]
     else:
-        facts = orjson.loads(str(crowd))
-    return [_task(each, told, tuple(said.items())) for told in facts]
+        annotations = orjson.loads(str(crowd))
+    return [_task(each, annotation, tuple(args.items())) for annotation in annotations]
 
 
-def _task(each: Slice, told: object, args: tuple[tuple[str, str | int], ...]) -> Track:
-    match told:
+def _task(each: Slice, annotation: object, args: tuple[tuple[str, str | int], ...]) -> Track:
+    match annotation:
         case [*numbers, str() as name] if len(numbers) == len(FACTS):
             facts = dict(zip(FACTS, map(whole, numbers), strict=True))
         case _:

@@ -19,7 +19,7 @@ __all__ = ["SliceStore"]
 
 T = TypeVar("T", bound=Hashable)
 
-#: The row of what belongs to no single track.
+#: The row of the elements that belong to no single track.
 _ALL = 0
 
 

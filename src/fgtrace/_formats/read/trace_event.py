@@ -50,7 +50,7 @@ class _SliceLines(NamedTuple):
 
 def recognizes(_data: bytes) -> bool:
     """
-    Return True: what is no other format's is read as JSON, and the error says what it lacks.
+    Return True: a file of no other format is read as JSON, and the error says where it is none.
     """
     return True
 

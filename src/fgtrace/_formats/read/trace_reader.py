@@ -1,5 +1,5 @@
 """
-What the readers share: what they read goes into a slice store, which a `TraceFile` reads back.
+The base of the readers: a reader puts a file into a slice store, which a `TraceFile` reads back.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from fgtrace._model.values import Frame
 
 __all__ = ["MOST_KNOWN", "ReadResult", "TraceReader"]
 
-#: Parts of events that a reader remembers, to parse what is equal once.
+#: Parts of events that a reader remembers, so as to parse equal ones once.
 MOST_KNOWN = 100_000
 
 
 class ReadResult(NamedTuple):
     """
-    What a file says besides its slices: its rows in display order, and its metadata.
+    The rows of a file in display order, and its metadata.
     """
 
     rows: list[int]
@@ -74,7 +74,7 @@ class TraceReader:
 
     def _add_instant(self, row: int, time: int, name: str, args: tuple[tuple[str, Any], ...]) -> None:
         """
-        Add an instant; what several say alike is stored once.
+        Add an instant; a name with its arguments is stored once, however many instants have it.
         """
         key = (name, repr(args))  # 1, 1.0 and True are equal, and yet not the same
         number = self._instants.get(key)

@@ -10,7 +10,7 @@ To add a format:
 1. Add its name and its suffixes to `FORMATS` in ``_options/options.py``.
 2. Add a module with ``encode(drawing, metadata)``, an `Encoder`: it reads the slices of a `Drawing`, or their
    begins and ends, once, and then whatever else the format has a field for.
-3. Add it to `MODULES`, and to `VIEWERS` what it is and who reads it; to `SUMS` if it adds up times.
+3. Add it to `MODULES`, with a description to `VIEWERS`, and to `SUMS` if it adds up times.
 4. Pass every name of the program's through ``safe_text.py``. ``stacks.py`` has sums of time by stack,
    ``wire.py`` Protocol Buffers, ``metadata_facts.py`` the trace's start and rate.
 5. Add a section to ``docs/formats.md``, and a test that has a real reader of the format read a file.

@@ -2,9 +2,9 @@
 The Firefox Profiler's processed profile: a thread for each track, states as categories and markers.
 
 Source: ``src/types/profile.ts`` and ``docs-developer/CHANGELOG-formats.md`` of
-https://github.com/firefox-devtools/profiler, version 60 of the format; the profiler brings what is older
-than itself up to date. Samples are of the kind ``tracing-ms``: each holds from its time to the next one's,
-and weighs as much. A frame without a category has that of the frame around it, so a stack has its state's.
+https://github.com/firefox-devtools/profiler, version 60 of the format; the profiler upgrades older versions.
+Samples are of the kind ``tracing-ms``: each holds from its time to the next one's, and weighs as much. A
+frame without a category has that of the frame around it, so a stack has its state's.
 
 A table is one list a column, and tracks take turns while they are drawn. So a stack is stored as two numbers,
 a state as three, in a temporary file if there are too many; each column reads them once.

@@ -31,7 +31,7 @@ __all__ = ["Tables", "table"]
 
 #: Categories of frames that have none of their own: they take the one of the state around them.
 _PLAIN = frozenset({"", "python", "native", "elided"})
-#: The profiler's colours; ``transparent`` is how it draws what is idle, and ``grey`` the default.
+#: The profiler's colours; it draws idle time ``transparent``, and ``grey`` is the default.
 _COLORS = {
     "Other": "grey",
     RUNNING: "green",

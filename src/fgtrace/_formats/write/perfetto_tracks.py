@@ -102,7 +102,7 @@ def descriptors(tracks: list[Track], uuids: Uuids, pid: int) -> Iterator[bytes]:
 
     Args:
         tracks: in display order.
-        uuids: theirs.
+        uuids: of the tracks.
         pid: the process's, where no thread has it.
     """
     for own, uuid in uuids.process.items():

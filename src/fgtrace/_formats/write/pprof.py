@@ -93,7 +93,7 @@ class _ProfileTables:
         labels = [self._label(*stack.root)]
         labels.extend(self._label("state", location.name) for location in stack.frames if location.is_state)
         places = [self._location(location) for location in reversed(stack.frames) if not location.is_state]
-        if not places:  # a state alone: pprof leaves out what has no stack
+        if not places:  # a state alone: pprof drops samples without a stack
             places = [self._location(_Location(location.name)) for location in stack.frames]
         return packed(1, places) + packed(2, [stack.time]) + b"".join(labels)
 

@@ -31,28 +31,28 @@ __all__ = ["encode"]
 CHUNK = 1000
 
 
-def encode(timeline: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
+def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
     """
     Yield a whole file in chunks.
 
     Args:
-        timeline: what to write.
+        drawing: what to write.
         metadata: goes into the file's ``metadata``.
     """
     yield b'{"displayTimeUnit":"ns","metadata":' + safe_json(metadata) + b',"traceEvents":[\n'
     yield b",\n".join(
-        safe_json(event) for track in _first_of_each(timeline.tracks) for event in _process_names(track)
+        safe_json(event) for track in _first_of_each(drawing.tracks) for event in _process_names(track)
     )
-    yield from _names(timeline.tracks)
+    yield from _names(drawing.tracks)
     fragments = _Fragments()
-    slices = timeline.slices()
+    slices = drawing.slices()
     while chunk := fragments.events(islice(slices, CHUNK)):
         yield chunk
-    yield from _batches(_counter(counter) for counter in timeline.counters())
+    yield from _batches(_counter(counter) for counter in drawing.counters())
     yield from _batches(
-        event for number, flow in enumerate(timeline.flows(), 1) for event in _flow(number, flow)
+        event for number, flow in enumerate(drawing.flows(), 1) for event in _flow(number, flow)
     )
-    yield from _batches(_instant(instant) for instant in timeline.instants())
+    yield from _batches(_instant(instant) for instant in drawing.instants())
     yield b"\n]}\n"
 
 
