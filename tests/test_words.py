@@ -19,6 +19,7 @@ from words import (
     names_in_c,
     names_in_python,
     retired,
+    retired_names,
 )
 
 pytestmark = pytest.mark.pure
@@ -48,10 +49,6 @@ RIGHT: dict[tuple[str, str], str] = {
     ("_output", "ask"): "what `fgtrace.reports` calls so",
     ("cli", "ask"): "what `fgtrace.reports` calls so",
 }
-#: Rooms in which retired words are still being replaced; ``core`` is the C core.
-UNDER_WAY = {
-    "core",
-}
 
 
 def test_class_names_are_unique() -> None:
@@ -73,12 +70,11 @@ def test_retired_words_are_gone() -> None:
     No name in the package has a word in it for which the field has a term.
     """
     found = {
-        (room_of(module, PACKAGE), retired(name), f"{module}.{name}")
-        for module, path in MODULES.items()
-        for name in names_in_python(path)
-        if retired(name)
+        (room_of(module, PACKAGE), word, f"{module}.{name}")
+        for module, names in retired_names(MODULES, names_in_python).items()
+        for name, word in names.items()
     }
-    assert not {name for room, word, name in found if (room, word) not in RIGHT and room not in UNDER_WAY}
+    assert not {name for room, word, name in found if (room, word) not in RIGHT}
     assert {(room, word) for room, word, _ in found} >= set(RIGHT), "an exception that nothing needs"
 
 
@@ -86,10 +82,9 @@ def test_retired_words_are_gone_from_the_core() -> None:
     """
     No name in the C core has such a word in it.
     """
-    files = [path for path in CORE.rglob("*") if path.suffix in (".c", ".h")]
+    files = {path.name: path for path in CORE.rglob("*") if path.suffix in (".c", ".h")}
     assert files
-    found = {f"{path.name}: {name}" for path in files for name in names_in_c(path) if retired(name)}
-    assert not found or "core" in UNDER_WAY
+    assert not retired_names(files, names_in_c)
 
 
 @pytest.fixture
@@ -107,6 +102,13 @@ def made_up(tmp_path: Path) -> dict[str, Path]:
         found[name] = tmp_path / f"{name}.py"
         found[name].write_text(text)
     return found
+
+
+def test_retired_names_are_found(made_up: dict[str, Path]) -> None:
+    """
+    A file with a retired word in a name is found, with the name and the word; the others are not.
+    """
+    assert retired_names(made_up, names_in_python) == {"first": {"take": "take"}}
 
 
 def test_shared_names_are_found(made_up: dict[str, Path]) -> None:

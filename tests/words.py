@@ -50,6 +50,20 @@ def retired(name: str) -> str:
     return next((part for part in singular if part in RETIRED), "")
 
 
+def retired_names(
+    files: Mapping[str, Path], names_of: Callable[[Path], Iterator[str]]
+) -> dict[str, dict[str, str]]:
+    """
+    Return for each file that has retired words in its names these names, each with the word.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for file, path in files.items():
+        for name in names_of(path):
+            if word := retired(name):
+                found.setdefault(file, {})[name] = word
+    return found
+
+
 def names_in_python(path: Path) -> Iterator[str]:
     """
     Yield the names that a module defines: of itself, functions, classes, arguments, variables and attributes.
