@@ -56,8 +56,8 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def converted(*words: object) -> int:
-    return main(["convert", *map(str, words)])
+def converted(*arguments: object) -> int:
+    return main(["convert", *map(str, arguments)])
 
 
 READABLE = [name for name in FORMATS if name.startswith(("json", "perfetto"))]
@@ -92,12 +92,12 @@ def test_to_every_format(source: Path, tmp_path: Path, name: str, capsys: pytest
     assert sorted(os.listdir(tmp_path)) == ["in.json", "out.bin"]
 
 
-def part(source: Path, *words: object) -> list[tuple[str, float, float, str]]:
+def part(source: Path, *arguments: object) -> list[tuple[str, float, float, str]]:
     """
     The slices of a part: track, start and end in seconds, frame.
     """
     target = source.with_name("part.json")
-    assert converted("-q", source, target, *words) == 0
+    assert converted("-q", source, target, *arguments) == 0
     return [
         (each.track.name, each.start / 1e9, each.end / 1e9, each.frame.name) for each in fgtrace.load(target)
     ]
@@ -189,11 +189,11 @@ def _x(start: float, length: float, name: str) -> dict[str, Any]:
     return {"ph": "X", "pid": 1, "tid": 1, "ts": start, "dur": length, "name": name}
 
 
-@pytest.mark.parametrize(("words", "said"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED)
 def test_refused(
     source: Path,
-    words: list[str],
-    said: str,
+    arguments: list[str],
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -207,9 +207,9 @@ def test_refused(
     Path("deep.json").write_bytes(orjson.dumps([_x(1, 5, "f")])[:-2] + b',"args":' + deep + b"}]")
     Path("before.json").write_bytes(orjson.dumps([_x(-5, 5, "f")]))
     before = set(os.listdir())
-    assert converted(*words) == 2
+    assert converted(*arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    with pytest.raises(ValueError, match=f"^fgtrace: {said}"):
+    with pytest.raises(ValueError, match=f"^fgtrace: {message}"):
         raise ValueError(line)
     assert set(os.listdir()) == before
 
@@ -264,7 +264,7 @@ def test_progress(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fgtrace._formats.conversion import convert as _convert
 
     told: list[tuple[str, int, int]] = []
-    update: Callable[[str, int, int], None] = lambda *said: told.append(said)  # noqa: E731
+    update: Callable[[str, int, int], None] = lambda *message: told.append(message)  # noqa: E731
     monkeypatch.setattr(_convert, "PROGRESS_EVERY", 2)
     _convert.convert(source, str(source.with_name("out.pftrace")), progress=update)
     size = source.stat().st_size

@@ -173,13 +173,13 @@ WRONG: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("value", "said"), WRONG.values(), ids=WRONG)
-def test_wrong_file(value: Any, said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("value", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_file(value: Any, message: str, tmp_path: Path) -> None:
     """
     What is no trace is an error that says what was wrong.
     """
     error = refused(tmp_path / "t", value if isinstance(value, bytes) else orjson.dumps(value))
-    with pytest.raises(fgtrace.TraceFormatError, match=said):
+    with pytest.raises(fgtrace.TraceFormatError, match=message):
         raise error or AssertionError("it was read")
 
 

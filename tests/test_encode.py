@@ -114,10 +114,10 @@ def test_empty_trace_is_valid(tmp_path: Path, read_trace: Callable[..., Trace]) 
 @pytest.mark.once
 def test_memory_is_bounded_by_a_piece() -> None:
     """
-    Encoding a large recording takes memory for a piece, not for the trace.
+    Encoding a large recording takes memory for a chunk, not for the trace.
     """
     recording = Recording()
-    look = recording.intern_thread_sample(ThreadSample("busy"))
+    sample = recording.intern_thread_sample(ThreadSample("busy"))
     codes = [
         recording.intern_name(FrameName("m", f"f{number}"), "m.py") << OFFSET_BITS for number in range(50)
     ]
@@ -126,7 +126,7 @@ def test_memory_is_bounded_by_a_piece() -> None:
     ]
     for number in range(60_000):
         stack = recording.intern_stack([codes[number % 37], codes[number % 3], codes[0]])
-        recording.observe(number, tracks[number % 20], stack, look)
+        recording.observe(number, tracks[number % 20], stack, sample)
     timeline = Timeline(recording, fgtrace.Config(), 60_000, 1)
     tracemalloc.start()
     size = sum(len(piece) for piece in encode(timeline, {}))

@@ -26,8 +26,8 @@ Event = dict[str, Any]
 
 
 def event(phase: str, ts: float, name: str | None = None, **others: Any) -> Event:
-    said = {"ph": phase, "ts": ts, "pid": 1, "tid": 1, **others}
-    return said if name is None else {**said, "name": name}
+    event = {"ph": phase, "ts": ts, "pid": 1, "tid": 1, **others}
+    return event if name is None else {**event, "name": name}
 
 
 FILES: dict[str, list[Event]] = {
@@ -142,7 +142,7 @@ def test_open_slices(tmp_path: Path) -> None:
 
 def test_arguments(tmp_path: Path) -> None:
     """
-    What the end says is added to what the begin said.
+    The arguments of the end are added to those of the begin.
     """
     (tmp_path / "in").write_bytes(orjson.dumps(FILES["pairs"]))
     assert [each.frame.args for each in fgtrace.load(tmp_path / "in")] == [(("x", 1), ("y", 2)), ()]
@@ -232,15 +232,15 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("words", [[], ["--log_async", "--log_gc"]], ids=["plain", "async"])
-def test_viztracer(words: list[str], tmp_path: Path, ask_trace: AskTrace) -> None:
+@pytest.mark.parametrize("arguments", [[], ["--log_async", "--log_gc"]], ids=["plain", "async"])
+def test_viztracer(arguments: list[str], tmp_path: Path, ask_trace: AskTrace) -> None:
     """
     A file that viztracer wrote has the slices that trace_processor finds in it.
     """
     pytest.importorskip("viztracer", reason="viztracer is not installed: it is in the group perfetto")
     program, source = tmp_path / "program.py", tmp_path / "in.json"
     program.write_text(PROGRAM, encoding="utf-8")
-    command = [sys.executable, "-m", "viztracer", "--quiet", "-o", str(source), *words, str(program)]
+    command = [sys.executable, "-m", "viztracer", "--quiet", "-o", str(source), *arguments, str(program)]
     env = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     subprocess.run(command, check=True, timeout=60, env=env)
     found = ours(source)
@@ -251,7 +251,7 @@ def test_viztracer(words: list[str], tmp_path: Path, ask_trace: AskTrace) -> Non
     assert_valid_trace(tp)
     assert theirs(tp) == found
     names = {row["name"] for row in tp.rows("select name from thread")}
-    assert {"MainThread", *(("Task-1", "Task-2") if words else ())} <= names
+    assert {"MainThread", *(("Task-1", "Task-2") if arguments else ())} <= names
 
 
 GOOD = b'{"ph":"X","ts":1,"dur":2,"name":"f","pid":1,"tid":1}'
@@ -260,7 +260,7 @@ BROKEN: dict[str, tuple[bytes, str, int | None]] = {
     "cut-list": (b"[" + GOOD + b',{"ph":"X"', "unexpected character", 63),
     "comma": (b'{"traceEvents":[' + GOOD + b",]}", "trailing comma", 68),
     "two-commas": (b"[" + GOOD + b",," + GOOD + b"]", "unexpected character", 54),
-    "word": ('[{"name":"ü"},{"ph":x}]'.encode(), "unexpected character", 21),
+    "bare-word": ('[{"name":"ü"},{"ph":x}]'.encode(), "unexpected character", 21),
     "behind": (b"[" + GOOD + b"] x", "something follows", 54),
     "twice": (b'{"traceEvents":[],"traceEvents":[' + GOOD + b"]}", "two lists", 17),
     "after": (b'{"traceEvents":[' + GOOD + b'],"metadata":}', "unexpected character", 81),
@@ -276,9 +276,9 @@ BROKEN: dict[str, tuple[bytes, str, int | None]] = {
 }
 
 
-@pytest.mark.parametrize(("data", "said", "offset"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize(("data", "message", "offset"), BROKEN.values(), ids=BROKEN)
 def test_error(
-    data: bytes, said: str, offset: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: bytes, message: str, offset: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     A file that is wrong is one line with the place, and nothing is written.
@@ -287,7 +287,7 @@ def test_error(
     source.write_bytes(data)
     assert main(["convert", str(source), str(target)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         raise ValueError(line)
     assert offset is None or line.endswith(f"at byte {offset}")
     assert os.listdir(tmp_path) == ["in"]

@@ -208,7 +208,7 @@ NASTY: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("name", NASTY)
 def test_nasty(name: str) -> None:
     """
-    What is made to take memory or time is refused.
+    A file that is made to take memory or time is refused.
     """
     assert not is_read(NASTY[name]())
 

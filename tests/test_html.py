@@ -134,7 +134,7 @@ def test_names_are_data() -> None:
 
 def test_policy() -> None:
     """
-    The page may run its own script and nothing else, and ask nobody for anything.
+    The page may run its own script and nothing else, and make no request.
     """
     page = written(Drawn(SLICES)).decode()
     found = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
@@ -152,9 +152,9 @@ def test_licences() -> None:
     beside = (files("fgtrace._formats.write") / "_page" / "LICENSES.txt").read_text(encoding="utf-8")
     page = written(Drawn(SLICES)).decode()
     for name in ("flame-chart-js", "color", "events"):
-        said = re.search(rf"^{name} [\d.]+ \(MIT\)$", beside, re.MULTILINE)
-        assert said is not None
-        assert said[0] in page
+        match = re.search(rf"^{name} [\d.]+ \(MIT\)$", beside, re.MULTILINE)
+        assert match is not None
+        assert match[0] in page
 
 
 def test_every_state_has_a_color() -> None:

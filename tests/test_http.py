@@ -164,7 +164,7 @@ def test_profile_folded(mounted: Live) -> None:
 
 def test_gzip(mounted: Live) -> None:
     """
-    Who takes gzip gets it; who does not, does not.
+    A client that accepts gzip gets it, and no other.
     """
     packed = mounted.get("/debug/fgtrace?seconds=0.1")  # httpx takes it
     assert packed.headers["content-encoding"] == "gzip"
@@ -176,7 +176,7 @@ def test_gzip(mounted: Live) -> None:
 
 def test_headers(mounted: Live) -> None:
     """
-    Nothing is kept by caches, and nothing is taken for what it is not.
+    No cache stores a response, and no browser guesses its type.
     """
     for path in ("", "fgtrace?seconds=0.1", "tasks", "nothing", "fgtrace?hz=x"):
         headers = mounted.get(f"/debug/{path}").headers
@@ -232,7 +232,7 @@ def test_bad_query(query: str, expected: str) -> None:
 )
 def test_any_query(query: str) -> None:
     """
-    Whatever stands in a query, it is taken or refused in a line.
+    Any query is accepted, or refused in a line.
     """
     for path in ("/fgtrace", "/fgprof", "/tasks"):
         found = answer(query, path)
@@ -286,7 +286,7 @@ def test_long_query(last: str) -> None:
 )
 def test_bad_option(field: str, value: object) -> None:
     """
-    A bad option is named when the endpoints are made; a token is not said.
+    A bad option is named when the endpoints are made; a token is not shown.
     """
     with pytest.raises(fgtrace.ConfigError) as caught:
         fgtrace.serve(**{field: value})  # type: ignore[arg-type]
@@ -309,7 +309,7 @@ def test_short_limit() -> None:
 )
 def test_bad_address(options: dict[str, Any], field: str) -> None:
     """
-    So is an address that cannot be one.
+    An address that cannot be one is named when the server is made.
     """
     with pytest.raises(fgtrace.ConfigError) as caught:
         fgtrace.serve(**options)
@@ -335,7 +335,7 @@ def test_bad_prefix(make: Callable[[str], object], prefix: str) -> None:
 
 def test_address_in_use() -> None:
     """
-    An address that another has is the system's error.
+    An address in use is the system's error.
     """
     with fgtrace.serve() as server, pytest.raises(OSError, match="in use"):
         fgtrace.serve(port=server.port)
@@ -365,15 +365,15 @@ def test_too_many(mounted: Live) -> None:
 
 def test_slots() -> None:
     """
-    A slot that was given back can be taken again; given back twice it is one.
+    A slot that was released can be acquired again; released twice it is one slot.
     """
     slots = Slots(1)
-    give_back = slots.acquire(10)
-    assert give_back is not None
+    release = slots.acquire(10)
+    assert release is not None
     assert slots.acquire(1) is None
     assert 9 <= slots.retry_after() <= 11
-    give_back()
-    give_back()
+    release()
+    release()
     assert slots.acquire(1) is not None
     assert slots.acquire(1) is None
 
@@ -399,7 +399,7 @@ def test_slots() -> None:
 )
 def test_token(header: str | None, status: int) -> None:
     """
-    Where there is a token, nothing is said to who does not know it, not even what there is.
+    With a token, a client without it learns nothing, not even which paths there are.
     """
     headers = {} if header is None else {"authorization": header}
     assert refused(answer(method="PUT", headers=headers, token="secret"))[0] == status
@@ -435,7 +435,7 @@ def test_client_goes_away(mounted: Live) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
 def test_method(method: str) -> None:
     """
-    Nothing can be changed here.
+    Methods other than GET and HEAD are refused.
     """
     found = answer(path="/tasks", method=method)
     assert refused(found)[0] == 405
@@ -446,7 +446,7 @@ def test_method(method: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/fgtrace", "/fgprof", "/tasks", "/fgtrace?hz=x", "/nothing"])
 def test_head(mounted: Live, path: str) -> None:
     """
-    HEAD tells what GET would, and makes no trace.
+    HEAD gets the headers that GET would, and makes no trace.
     """
     import httpx
 
@@ -458,7 +458,7 @@ def test_head(mounted: Live, path: str) -> None:
 
 def test_nothing_there(mounted: Live) -> None:
     """
-    Where nothing is, what there is is named in full.
+    An unknown path is answered with the full paths that there are.
     """
     found = mounted.get("/debug/nosuch")
     assert found.status_code == 404
@@ -490,7 +490,7 @@ def test_mount_within_another_application() -> None:
 
 def test_index(mounted: Live) -> None:
     """
-    The page is at the place itself, and its links lead to what there is.
+    The page is at the mount itself, and its links work.
     """
     response = mounted.get("/debug", follow_redirects=True)
     assert response.url.path == "/debug/"
@@ -551,7 +551,7 @@ class TestTasks:
 
     def test_json(self, service: Live) -> None:
         """
-        As JSON, with the whole chain of each and who waits for it.
+        As JSON, with the whole chain of each and the tasks that wait for it.
         """
         found = service.get("/debug/tasks?format=json").json()
         tasks = {task["name"]: task for task in found["tasks"]}
@@ -570,7 +570,7 @@ class TestTasks:
 
     def test_for_how_long(self, service: Live) -> None:
         """
-        A second look tells since when each has been in its wait.
+        A second sample tells how long each has been in its wait.
         """
         service.get("/debug/tasks")
         found = service.get("/debug/tasks", headers={"Accept": "application/json"}).json()
@@ -603,7 +603,7 @@ class TestTasks:
 
     def test_leaves_tasks_alone(self, service: Live) -> None:
         """
-        A look keeps no task alive.
+        A sample keeps no task alive.
         """
 
         async def main() -> bool:
@@ -688,7 +688,7 @@ def test_docs_options() -> None:
 
 def test_docs_query() -> None:
     """
-    The page has each field of a query, and no other; so has the index, where the words are explained.
+    The page has each field of a query, and no other; so has the index page.
     """
     fields_ = Endpoints(HttpOptions())._trace_fields
     assert set(_rows("all of them optional")) == set(fields_)

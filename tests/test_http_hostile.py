@@ -36,7 +36,7 @@ def connect(server: Live) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS)
 
 
-def ask(server: Live, request: bytes) -> bytes:
+def send(server: Live, request: bytes) -> bytes:
     """
     What comes back until the connection ends.
     """
@@ -112,7 +112,7 @@ def test_request(server: Live, request_: bytes, expected: int) -> None:
     """
     Each has its status, none a header of its own making, and no browser guesses the type of its response.
     """
-    response = ask(server, request_)
+    response = send(server, request_)
     assert status(response) == expected
     head = response.partition(b"\r\n\r\n")[0]
     assert b"X-Evil: 1" not in head
@@ -124,7 +124,7 @@ def test_head_has_no_body(server: Live, path: str) -> None:
     """
     A response to HEAD ends with its headers, also where it is an error.
     """
-    response = ask(server, f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    response = send(server, f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert response.endswith(b"\r\n\r\n")
     assert response.count(b"\r\n\r\n") == 1
 
@@ -133,7 +133,7 @@ def test_several_in_one(server: Live) -> None:
     """
     A connection serves one request; what stands behind it is not read.
     """
-    response = ask(server, b"GET /debug/tasks HTTP/1.1\r\n\r\n" * 5)
+    response = send(server, b"GET /debug/tasks HTTP/1.1\r\n\r\n" * 5)
     assert response.count(b"HTTP/1.1 200") == 1
 
 
@@ -159,7 +159,7 @@ def test_no_files_left(server: Live) -> None:
     Where there are no more open files to be had, a client waits in line, and is served when there are.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert status(ask(server, b"GET /debug/ HTTP/1.1\r\n\r\n")) == 200  # what is imported then needs files
+    assert status(send(server, b"GET /debug/ HTTP/1.1\r\n\r\n")) == 200  # what is imported then needs files
     until(lambda: own_threads() == 1)
     with connect(server) as early, socket.socket() as late:
         early.sendall(b"GET /debug/ HTTP/1.1\r\n")
@@ -242,7 +242,7 @@ def test_path(kind: str, path: str) -> None:
     """
     with live(kind) as service:
         request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        response = ask(service, request.encode())
+        response = send(service, request.encode())
         assert status(response) in (400, 404)
 
 

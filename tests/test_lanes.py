@@ -112,7 +112,7 @@ def test_lanes_hold_all(tracks: list[Track], most: int) -> None:
 
 
 @given(tracks=programs())
-def test_edges_are_those_of_the_slices(tracks: list[Track]) -> None:
+def test_begins_and_ends_are_those_of_the_slices(tracks: list[Track]) -> None:
     """
     Slices and begins and ends of lanes are the same drawing, each lane's begins and ends by time.
     """
@@ -180,11 +180,11 @@ def _shown(track: Track, tracks: list[Track]) -> str:
     return WAIT.name if track in laned else track.name
 
 
-def many(count: int, life: int = 50, apart: int = 10) -> list[Track]:
+def many(count: int, life: int = 50, distance: int = 10) -> list[Track]:
     """
-    Draw tasks one after the other, a new one every ``apart``.
+    Draw tasks one after the other, a new one every ``distance``.
     """
-    return [task(n, f"Task-{n} handler", n * apart, n * apart + life) for n in range(1, count + 1)]
+    return [task(n, f"Task-{n} handler", n * distance, n * distance + life) for n in range(1, count + 1)]
 
 
 @pytest.mark.parametrize(
@@ -364,8 +364,8 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def converted(*words: object) -> int:
-    return main(["convert", "-q", *map(str, words)])
+def converted(*arguments: object) -> int:
+    return main(["convert", "-q", *map(str, arguments)])
 
 
 @pytest.mark.parametrize(("tracks", "lanes"), [("auto", 0), ("task", 0), ("lane", 3)])

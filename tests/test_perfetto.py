@@ -202,7 +202,7 @@ def test_tasks_without_threads(tmp_path: Path, ask_trace: AskTrace) -> None:
 
 def test_ids_beyond_32_bits(ask_trace: AskTrace) -> None:
     """
-    Threads whose ids Perfetto would cut to the same one stay apart.
+    Threads whose ids Perfetto would cut to the same one stay separate.
     """
     tracks = [
         Track(kind="thread", id=n, name=f"t{n}", tid=(n << 32) + 5, pid=(n << 33) + 7, end=100)
@@ -255,7 +255,7 @@ def test_names_arrive(name: str, ask_trace: AskTrace) -> None:
 @pytest.mark.once
 def test_memory_is_bounded_by_a_piece() -> None:
     """
-    Encoding a large recording takes memory for a piece, not for the trace.
+    Encoding a large recording takes memory for a chunk, not for the trace.
     """
     script = Script()
     for time in range(60_000):
@@ -269,7 +269,7 @@ def test_memory_is_bounded_by_a_piece() -> None:
     assert peak < size / 3
 
 
-#: Our words -> the message's name in Perfetto's definitions, and its fields.
+#: Our class of field numbers -> the message's name in Perfetto's definitions, and its fields.
 _MESSAGES: dict[type, tuple[str, dict[str, str]]] = {
     _perfetto.TracePacket: (
         "TracePacket",
@@ -320,15 +320,15 @@ _MESSAGES: dict[type, tuple[str, dict[str, str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("words", _MESSAGES, ids=lambda words: words.__name__)
-def test_field_numbers(words: type) -> None:
+@pytest.mark.parametrize("fields_class", _MESSAGES, ids=lambda each: each.__name__)
+def test_field_numbers(fields_class: type) -> None:
     """
     Our numbers are those of Perfetto's own definitions.
     """
     from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as theirs
 
-    name, fields = _MESSAGES[words]
+    name, fields = _MESSAGES[fields_class]
     descriptor = getattr(theirs, name).DESCRIPTOR
-    assert {word: getattr(words, word) for word in fields} == {
-        word: descriptor.fields_by_name[field].number for word, field in fields.items()
+    assert {field_name: getattr(fields_class, field_name) for field_name in fields} == {
+        field_name: descriptor.fields_by_name[field].number for field_name, field in fields.items()
     }

@@ -1,5 +1,5 @@
 """
-speedscope, collapsed stacks and pprof: the same times as the slices', in each format's own words.
+speedscope, collapsed stacks and pprof: the same times as the slices', in each format.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def test_folded() -> None:
 
 def test_folded_names() -> None:
     """
-    What the format takes for itself is not in a name, and a task's own name stays.
+    A name has no character that the format uses itself, and a task's own name stays.
     """
     task = Track(kind="task", id=3, name="re;fresh\ud800 m.f", tid=3, **LOOP)  # type: ignore[arg-type]
     data = written("folded", Drawn([Slice(task, 0, 5, 0, Frame("a;b\nc 7"))]))

@@ -56,7 +56,7 @@ def perfetto(source: Path) -> Iterator[str]:
 
 class Answer:
     """
-    What a server said.
+    The response of a server.
     """
 
     def __init__(self, url: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> None:
@@ -95,7 +95,7 @@ def test_head(perfetto: str, source: Path) -> None:
 
 def test_preflight(perfetto: str) -> None:
     """
-    A browser that asks first, also whether a public page may ask this machine, is told yes.
+    A preflight request is granted, also one for a public page that wants to reach this machine.
     """
     asked = {"Origin": PERFETTO, "Access-Control-Request-Private-Network": "true"}
     answer = Answer(perfetto, "OPTIONS", asked)
@@ -132,7 +132,7 @@ def test_others_are_refused(perfetto: str, method: str, headers: dict[str, str],
 )
 def test_nothing_else_is_there(perfetto: str, path: str) -> None:
     """
-    That one file only, and only for who knows its address.
+    The server has that one file only, and only at its full address.
     """
     place = urlsplit(perfetto)
     answer = Answer(f"http://{place.netloc}{path}")
@@ -249,11 +249,11 @@ BAD: dict[str, tuple[list[str], str]] = {
 }
 
 
-@pytest.mark.parametrize(("words", "said"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD)
 def test_bad_input(
     source: Path,
-    words: list[str],
-    said: str,
+    arguments: list[str],
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -264,14 +264,14 @@ def test_bad_input(
     for name in ("text.bin", "text.json"):
         Path(name).write_text("hello", encoding="utf-8")
     Path("empty.pftrace").touch()
-    assert main(["view", "--no-browser", *words]) == 2
+    assert main(["view", "--no-browser", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.match(f"fgtrace: {said}", line)
+    assert re.match(f"fgtrace: {message}", line)
 
 
 def test_options() -> None:
     """
-    The words of the command line.
+    The options of the command line.
     """
     assert parse(["view", "t.json"]) == ViewPlan(source="t.json")
     assert parse(["view", "--speedscope", "--no-browser", "t.json"]) == ViewPlan(
@@ -282,14 +282,14 @@ def test_options() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_it(source: Path, number: signal.Signals, tmp_path: Path) -> None:
     """
-    The address is printed; Ctrl-C ends it with code 0, without a word, and nothing is left behind.
+    The address is printed; Ctrl-C ends it with code 0, silently, and nothing is left behind.
     """
-    words = [sys.executable, "-m", "fgtrace", "view", "--no-browser", "--speedscope", str(source)]
+    arguments = [sys.executable, "-m", "fgtrace", "view", "--no-browser", "--speedscope", str(source)]
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     env = {**ENV, "TMPDIR": str(temporary)}
     pipe = subprocess.PIPE
-    with subprocess.Popen(words, env=env, stdout=pipe, stderr=pipe, text=True) as process:
+    with subprocess.Popen(arguments, env=env, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         found = re.search(r" at \S+profileURL=(\S+) \(.*\); Ctrl-C ends it$", line)
@@ -321,13 +321,13 @@ def test_no_browser(source: Path, tmp_path: Path) -> None:
 
 
 @contextmanager
-def viewing(source: Path, note: Path, *words: str) -> Iterator[str]:
+def viewing(source: Path, note: Path, *arguments: str) -> Iterator[str]:
     """
     The line that is printed, in a process whose browser only writes down what it is to open.
     """
     browser = f"{sys.executable} -c \"import sys; open({str(note)!r}, 'w').write(sys.argv[1])\" %s"
     env = {**ENV, "BROWSER": browser}
-    command = [sys.executable, "-m", "fgtrace", "view", "--speedscope", *words, str(source)]
+    command = [sys.executable, "-m", "fgtrace", "view", "--speedscope", *arguments, str(source)]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline()

@@ -193,7 +193,7 @@ def test_gives_way(starts: list[int]) -> None:
     """
     seen: set[tuple[str, str, bool]] = set()
 
-    def look() -> None:
+    def check() -> None:
         for pid in starts:
             try:
                 nice = max(
@@ -208,7 +208,7 @@ def test_gives_way(starts: list[int]) -> None:
 
     with captured_crowd(awaits="exact") as captured:
         lengthen(captured)
-        written(captured, check=look)
+        written(captured, check=check)
     assert ("19", "1000", True) in seen
 
 
@@ -245,12 +245,12 @@ def test_nobody_wants_it(starts: list[int]) -> None:
     What a question raises ends the process.
     """
 
-    def look() -> None:
+    def check() -> None:
         if starts:
             raise KeyboardInterrupt
 
     with captured_crowd() as captured, TemporaryFile() as file, pytest.raises(KeyboardInterrupt):
-        write_by_process(captured, file, check=look)
+        write_by_process(captured, file, check=check)
     assert len(starts) == 1
     assert not is_there(starts[0])
 
@@ -314,7 +314,7 @@ def test_http(kind: str, starts: list[int]) -> None:
 @pytest.mark.parametrize("kind", sorted(MOUNTS))
 def test_client_leaves(kind: str, starts: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    With the client the process goes that writes its trace, however long it would take.
+    When the client goes away, the process that writes its trace ends, however long it would have worked.
     """
     endless = tmp_path / "python3"
     endless.write_text("#!/bin/sh\nexec sleep 600\n")

@@ -60,11 +60,11 @@ class Viewers:
         facts: dict[str, Any] = json.loads(done.stdout)
         return facts
 
-    def pprof(self, *words: str) -> str:
+    def pprof(self, *arguments: str) -> str:
         """
         What ``go tool pprof`` prints.
         """
-        command = [str(self._there("bin/go")), "tool", "pprof", *words]
+        command = [str(self._there("bin/go")), "tool", "pprof", *arguments]
         env = {**os.environ, "GOCACHE": str(self._tools / "go-cache"), "GOTOOLCHAIN": "local"}
         return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
 
