@@ -182,7 +182,9 @@ def test_stale_processor_is_refused(engine: Engine) -> None:
     A processor whose engine was given another trace does not answer for that one.
     """
     stale = TraceProcessor(VALID, engine=engine)
-    TraceProcessor(VALID, engine=engine)
+    same = TraceProcessor(VALID, engine=engine)
+    assert stale.rows("select 1 as one") == same.rows("select 1 as one")
+    TraceProcessor(VALID + b"\n", engine=engine)
     with pytest.raises(EngineError, match="another trace"):
         stale.rows("select 1")
 

@@ -80,6 +80,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.turn = 0  #: how many traces were loaded: tells whose turn it is
+        self._held = b""
         self._protos = ProtoFactory(PlatformDelegate())
         self._rpc = self._protos.TraceProcessorRpc
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
@@ -98,19 +99,24 @@ class Engine:
 
     def load(self, trace: bytes) -> None:
         """
-        Read a whole trace, of any format that Perfetto knows; the one before it is forgotten.
+        Read a whole trace, of any format that Perfetto knows, unless it is the one that the engine holds; the one
+        before it is forgotten.
 
         Raises:
             EngineError: it is none.
         """
+        if trace == self._held:
+            return
         if self.turn:
             self._ask("TPM_RESET_TRACE_PROCESSOR")
         self.turn += 1
+        self._held = b""
         for start in range(0, len(trace), _CHUNK):
             reply = self._ask("TPM_APPEND_TRACE_DATA", append_trace_data=trace[start : start + _CHUNK])
             _accept(reply.append_result.error)
         reply = self._ask("TPM_FINALIZE_TRACE_DATA")
         _accept(reply.finalize_data_result.error)
+        self._held = trace
 
     def query(self, sql: str) -> list[Row]:
         """
