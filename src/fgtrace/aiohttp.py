@@ -55,7 +55,7 @@ async def request_middleware(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """
-    Names requests in traces: on its connection's track, each is a slice ``GET /users/{id}`` with its path,
+    Name requests in traces: on its connection's track, each is a slice ``GET /users/{id}`` with its path,
     its ``X-Request-ID`` and its OpenTelemetry trace id. A connection that served one request, and did little
     else meanwhile, is named by it.
 
@@ -76,7 +76,7 @@ async def request_middleware(
 
 def _describe(request: web.Request) -> tuple[str, str, str, str]:
     """
-    See `fgtrace._sampling.collect.requests.Describe`.
+    Return a request's facts: see `fgtrace._sampling.collect.requests.Describe`.
     """
     resource, path, header = request.match_info.route.resource, request.path, request.headers.get
     pattern = path if resource is None else resource.canonical

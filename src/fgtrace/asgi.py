@@ -122,7 +122,7 @@ def _current_task() -> asyncio.Task[Any] | None:
 
 def _describe(scope: Scope) -> tuple[str, str, str, str]:
     """
-    See `fgtrace._sampling.collect.requests.Describe`.
+    Return a request's facts: see `fgtrace._sampling.collect.requests.Describe`.
     """
     route = scope.get("route")
     if hasattr(route, "routes"):  # a mounted application: the route within it is not known

@@ -69,7 +69,7 @@ class TraceFile:
 
     def identical_tasks(self) -> list[list[Track]]:
         """
-        Tasks of which the same is drawn, and which changed but a few times.
+        Return groups of tasks with equal slices; a task that changed often is in none.
         """
         groups: dict[Hashable, list[Track]] = defaultdict(list)
         rows = {self.store.tracks[row].id: row for row in self._rows}
