@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fgtrace._model.drawing import BeginEnd, begins_and_ends_by_track
 from fgtrace._model.values import Counter, Flow, Frame, Instant, Slice, Track
 
-__all__ = ["CHILD", "LOOP", "MAIN", "SLICES", "TASK", "Drawn", "nested"]
+__all__ = ["CHILD", "LOOP", "MAIN", "SLICES", "TASK", "Drawn", "crossing", "nested"]
 
 MAIN = Track(kind="thread", id=0, name="main", tid=7, pid=7, end=10**12)
 LOOP = {"group": "asyncio loop 1", "pid": 4_194_304, "end": 10**12}
@@ -28,6 +28,41 @@ SLICES = [
     Slice(MAIN, 500, 600, 2, Frame("m.f", "python", "a.py", 8)),
     Slice(TASK, 50, 80, 0, Frame("lock wait", "state", "a.py", 9, (("on", "asyncio.Lock"),))),
 ]
+
+#: A loop of another thread: what it shares with the first one is every thread id of a track.
+OTHER_LOOP = {"group": "asyncio loop 2", "pid": 4_194_305, "end": 10**12}
+
+
+def crossing() -> tuple[list[Slice], list[Flow]]:
+    """
+    Two loops whose tasks wake each other, and a thread: where an arrow must not end, there is a slice, too.
+
+    The slices of no two tracks begin at the same time.
+    """
+    tracks = [
+        Track(kind="task", id=10 * number + place, name=f"{number}.{place}", tid=place, level=1, **loop)  # type: ignore[arg-type]
+        for number, loop in ((1, LOOP), (2, OTHER_LOOP))
+        for place in (1, 2, 3)
+    ]
+    main = Track(kind="thread", id=0, name="main", tid=1, pid=7, end=10**12)
+    slices = [
+        Slice(track, 10 * turn + place, 10 * turn + place + 10, 0, Frame(f"{track.name} turn {turn}"))
+        for place, track in enumerate((main, *tracks))
+        for turn in range(20)
+    ]
+    pairs = [
+        (source, target)
+        for source in tracks
+        for target in (tracks[4], tracks[0], tracks[2])
+        if source is not target
+    ]
+    flows = []
+    for turn, (source, target) in enumerate(pairs):
+        time = 10 * turn + 8
+        until = min(each.start for each in slices if each.track is target and each.start > time)
+        flows.append(Flow("wakes" if turn % 3 else "create_task", source, time, target, until))
+    return slices, flows
+
 
 frames = st.builds(
     Frame,

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from arrows import assert_arrows
 from trace_processor import TraceProcessor, assert_valid_trace
 
 __all__ = ["Row", "Rows", "Trace", "is_unread", "read"]
@@ -148,6 +149,7 @@ def read(ask: Callable[[bytes], TraceProcessor], path: Path) -> Trace:
     processor = ask(path.read_bytes())
     lives = {row: tuple(args["life"]) for row, args in names.items()}
     assert_valid_trace(processor, lives=lives, empty=True)
+    assert_arrows(document, processor)
     _checked.add((path, path.stat().st_mtime_ns))
     tracks: dict[str, list[Rows]] = {}
     rows = _rows(processor)

@@ -4,6 +4,12 @@ Recordings written by hand, for tests of what is made of them.
 
 from __future__ import annotations
 
+import dis
+import re
+from functools import cache
+from types import CodeType
+from typing import Any
+
 from fgtrace._model.values import FrameName, ThreadSample, Waiter
 from fgtrace._recording.recording import (
     EMPTY,
@@ -18,12 +24,15 @@ from fgtrace._recording.step_records import CALLBACK, NOBODY, SOON
 
 __all__ = ["Script"]
 
+#: A function, and the line from which it calls.
+_FRAMES = re.compile(r"(\D)(\d?)")
+
 
 class Script:
     """
     A recording whose functions are single letters: ``script.at(5, "worker", "abc")``.
 
-    A digit behind a letter is the line from which it calls: ``"a1b"`` and ``"a2b"``.
+    A digit behind a letter is the call by which it calls, each on a line of its own: ``"a1b"`` and ``"a2b"``.
     """
 
     def __init__(self, recording: Recording | None = None) -> None:
@@ -101,7 +110,38 @@ class Script:
         """
         The node of a stack.
         """
-        codes = [self.recording.intern_name(FrameName("m", letter), "m.py") for letter in stack]
-        return (
-            self.recording.intern_stack([code << OFFSET_BITS for code in reversed(codes)]) if codes else EMPTY
-        )
+        elements = [self._element(letter, int(line or 0)) for letter, line in _FRAMES.findall(stack)]
+        return self.recording.intern_stack(elements[::-1]) if elements else EMPTY
+
+    def _element(self, letter: str, line: int) -> int:
+        """
+        A function, and the instruction that calls at this line of it; 0: a function of which no code is known.
+        """
+        if not line:
+            return self.recording.intern_name(FrameName("m", letter), "m.py") << OFFSET_BITS
+        code = _code(letter)
+        index = self.recording.code_ids.get(id(code))
+        if index is None:
+            index = self.recording.intern_code(code, "m")
+        return index << OFFSET_BITS | _calls(letter)[line - 1]
+
+
+@cache
+def _code(letter: str) -> CodeType:
+    """
+    The code of a function that calls another one at each of nine lines.
+    """
+    source = f"def {letter}():\n" + "    call()\n" * 9
+    space: dict[str, Any] = {}
+    exec(compile(source, "m.py", "exec"), space)  # noqa: S102 - our own text
+    code = space[letter].__code__
+    assert isinstance(code, CodeType)
+    return code
+
+
+@cache
+def _calls(letter: str) -> list[int]:
+    """
+    The offsets of its calls, in bytes.
+    """
+    return [each.offset for each in dis.get_instructions(_code(letter)) if each.opname == "CALL"]

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fgtrace
-from drawn import CHILD, MAIN, TASK, Drawn, nested
+from drawn import CHILD, MAIN, TASK, Drawn, crossing, nested
 from fgtrace._formats.read import open_trace, perfetto, trace_event
 from fgtrace._formats.read.trace_file import TraceFile
 from fgtrace._formats.write import Encoder, encoder_of
@@ -72,6 +72,16 @@ def test_all_is_read(name: str, packed: bool, tmp_path: Path) -> None:
     assert found.metadata == metadata
     assert found.tracks == drawn.tracks
     path.unlink()
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_arrows_between_processes(name: str) -> None:
+    """
+    Arrows to and fro between two loops are read back with the tracks and times at both their ends.
+    """
+    slices, flows = crossing()
+    found = READERS[name]([b"".join(encoder_of(name)(Drawn(slices, flows), {}))])
+    assert list(found.flows()) == flows
 
 
 def test_same_from_both(tmp_path: Path) -> None:

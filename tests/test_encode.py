@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 import fgtrace
-from drawn import LOOP, MAIN, TASK, Drawn
+from arrows import as_ends, assert_bound, ends
+from drawn import LOOP, MAIN, TASK, Drawn, crossing
 from fgtrace._formats.write.trace_event import encode
 from fgtrace._model.values import Flow, Frame, FrameName, Slice, ThreadSample, Track
 from fgtrace._recording.recording import OFFSET_BITS, Recording, TrackEntry
 from fgtrace._timeline.timeline import Timeline
 from reading import Trace, read
+from trace_processor import assert_valid_trace
 from trace_processor.fixtures import AskTrace
 
 pytestmark = pytest.mark.pure
@@ -100,6 +102,19 @@ def test_flow_and_counter(ask_trace: AskTrace) -> None:
     sql = f"select a.name as a, b.name as b from {ends}"  # noqa: S608 - no one's input
     assert tp.rows(sql) == [{"a": "parent", "b": "child"}]
     assert [row["value"] for row in tp.rows("select value from counter")] == [3]
+
+
+def test_arrows_between_processes(ask_trace: AskTrace) -> None:
+    """
+    Each arrow to and fro between two loops is bound to the slices of its own tracks, at its own times.
+    """
+    slices, flows = crossing()
+    data = written(Drawn(slices, flows))
+    arrows = ends(json.loads(data)["traceEvents"])
+    assert arrows == as_ends(flows)
+    tp = ask_trace(data)
+    assert_valid_trace(tp)
+    assert_bound(arrows, tp)
 
 
 def test_empty_trace_is_valid(tmp_path: Path, read_trace: Callable[..., Trace]) -> None:

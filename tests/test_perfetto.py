@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 import fgtrace
-from drawn import LOOP, MAIN, TASK, Drawn
+from arrows import bound
+from drawn import LOOP, MAIN, TASK, Drawn, crossing
 from fgtrace._formats import perfetto_fields as _perfetto
 from fgtrace._formats.write.perfetto import encode
 from fgtrace._formats.write.trace_event import encode as as_json
@@ -41,7 +42,8 @@ _SLICES = "select each.name, ts, dur, depth, category, each.arg_set_id as args,"
 )
 _ARGS = "select arg_set_id, flat_key, display_value from args where value_type != 'json'"
 _FLOWS = """
-    select flow.arg_set_id as args, a.name as source, b.name as target, a.ts as a_ts, b.ts as b_ts
+    select flow.arg_set_id as args, a.name as source, b.name as target,
+        a.ts as a_ts, b.ts as b_ts, a.dur as a_dur, b.dur as b_dur
     from flow join slice a on a.id = slice_out join slice b on b.id = slice_in
 """
 #: Perfetto's names of what the two formats say: where JSON has ``args.file``, protobuf has a field.
@@ -121,6 +123,33 @@ def test_all_kinds() -> None:
     args = (("duration (ms)", 1.5), ("stack", "a > b"), ("n", 2**40))
     flags = [Instant("loop blocked", TASK, 350, args)]
     same(lambda: Drawn(slices, flows, flags))
+
+
+def test_arrows_between_processes(ask_trace: AskTrace) -> None:
+    """
+    Each arrow to and fro between two loops is bound to the slices of its own tracks, at its own times.
+    """
+    slices, flows = crossing()
+    data = same(lambda: Drawn(slices, flows))
+    found = [(a.track, a.start, b.track, b.start) for a, b in bound(ask_trace(data))]
+    wanted = [
+        (
+            flow.source.name,
+            _start(slices, flow.source, flow.source_time),
+            flow.target.name,
+            _start(slices, flow.target, flow.target_time),
+        )
+        for flow in flows
+    ]
+    assert sorted(found) == sorted(wanted)
+
+
+def _start(slices: list[Slice], track: Track, time: int) -> int:
+    """
+    When the slice of a track began that was there at a time.
+    """
+    (found,) = [each.start for each in slices if each.track == track and each.start <= time < each.end]
+    return found
 
 
 def recorded(**options: Any) -> Script:

@@ -61,6 +61,56 @@ def test_one_thread(seen: list[tuple[int, str | None]], drawn: list[tuple[int, i
     assert draw(script) == drawn
 
 
+LINES = {
+    "the-callers-line": (
+        ["a1b2c", "a1b3c"],
+        [(0, 100, 0, "a"), (0, 100, 1, "b"), (0, 10, 2, "c"), (10, 100, 2, "c")],
+        [(0, 100, 0, "a"), (0, 10, 1, "b"), (0, 10, 2, "c"), (10, 100, 1, "b"), (10, 100, 2, "c")],
+    ),
+    "an-outer-line": (
+        ["a1b2c", "a4b2c"],
+        [(0, 100, 0, "a"), (0, 10, 1, "b"), (0, 10, 2, "c"), (10, 100, 1, "b"), (10, 100, 2, "c")],
+        [
+            (0, 10, 0, "a"),
+            (0, 10, 1, "b"),
+            (0, 10, 2, "c"),
+            (10, 100, 0, "a"),
+            (10, 100, 1, "b"),
+            (10, 100, 2, "c"),
+        ],
+    ),
+    "the-leafs-line": (
+        ["a1b2", "a1b3"],
+        [(0, 100, 0, "a"), (0, 100, 1, "b"), (0, 10, 2, "call"), (10, 100, 2, "call")],
+        [(0, 100, 0, "a"), (0, 10, 1, "b"), (0, 10, 2, "call"), (10, 100, 1, "b"), (10, 100, 2, "call")],
+    ),
+    "recursion": (
+        ["a1a1c", "a1a2c"],
+        [(0, 100, 0, "a"), (0, 100, 1, "a"), (0, 10, 2, "c"), (10, 100, 2, "c")],
+        [(0, 100, 0, "a"), (0, 10, 1, "a"), (0, 10, 2, "c"), (10, 100, 1, "a"), (10, 100, 2, "c")],
+    ),
+}
+
+
+@pytest.mark.parametrize("by_line", [False, True], ids=["by-function", "by-line"])
+@pytest.mark.parametrize(("seen", "functions", "lines"), LINES.values(), ids=LINES.keys())
+def test_line_that_changes(
+    by_line: bool,
+    seen: list[str],
+    functions: list[tuple[int, int, int, str]],
+    lines: list[tuple[int, int, int, str]],
+) -> None:
+    """
+    A function that goes on at another line goes on, and what it calls from there is another call; with
+    ``lines`` it is another slice, and its caller goes on.
+    """
+    script = Script()
+    for number, stack in enumerate(seen):
+        script.at(10 * number, "main", stack)
+    config = fgtrace.Config(state_frames="no", lines=by_line)
+    assert draw(script, config=config) == (lines if by_line else functions)
+
+
 @pytest.mark.parametrize(
     ("where", "names"),
     [("root", ["running", "a", "b"]), ("leaf", ["a", "b", "running"]), ("no", ["a", "b"])],

@@ -1,0 +1,167 @@
+"""
+Assert what arrows mean: each begins and ends on the tracks that its program had, at times at which these have
+slices.
+
+Perfetto binds an arrow to whatever slice is there, and one whose other end is missing or whose id came twice is
+no error to it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from fgtrace._model.values import Flow
+from trace_processor import TraceProcessor
+
+__all__ = ["as_ends", "assert_arrows", "assert_bound", "bound", "ends"]
+
+#: Both slices of each arrow, as Perfetto has bound it, with the processes and threads of their tracks.
+_BOUND = """
+    with row as (
+        select slice.id, slice.ts, slice.ts + slice.dur as end, slice.name, process.pid, thread.tid,
+            coalesce(thread.name, track.name) as track
+        from slice join track on track.id = slice.track_id
+        left join thread_track on thread_track.id = slice.track_id
+        left join thread using (utid) left join process using (upid)
+    )
+    select a.pid as a_pid, a.tid as a_tid, a.track as a_track, a.name as a_name, a.ts as a_ts, a.end as a_end,
+        b.pid as b_pid, b.tid as b_tid, b.track as b_track, b.name as b_name, b.ts as b_ts, b.end as b_end
+    from flow join row a on a.id = flow.slice_out join row b on b.id = flow.slice_in
+"""
+
+
+class Bound(NamedTuple):
+    """
+    One end of an arrow: the track and the slice that it is bound to.
+    """
+
+    pid: int | None
+    tid: int | None
+    track: str
+    name: str
+    start: int
+    end: int
+
+
+class End(NamedTuple):
+    """
+    One end of an arrow in a file: a track, and a time (ns).
+    """
+
+    pid: int
+    tid: int
+    time: int
+
+    def is_at(self, bound: Bound) -> bool:
+        """
+        Whether a slice is on this track at this time.
+        """
+        return (self.pid, self.tid) == (bound.pid, bound.tid) and bound.start <= self.time < bound.end
+
+
+Arrow = tuple[str, End, End]
+
+
+def bound(processor: TraceProcessor) -> list[tuple[Bound, Bound]]:
+    """
+    The arrows as Perfetto has bound them.
+    """
+    return [
+        (
+            Bound(*(row[f"a_{key}"] for key in ("pid", "tid", "track", "name", "ts", "end"))),
+            Bound(*(row[f"b_{key}"] for key in ("pid", "tid", "track", "name", "ts", "end"))),
+        )
+        for row in processor.rows(_BOUND)
+    ]
+
+
+def end_of(event: dict[str, Any]) -> End:
+    """
+    The end of an arrow that an event of a file in JSON is.
+    """
+    return End(event["pid"], event["tid"], round(event["ts"] * 1000))
+
+
+def ends(events: Iterable[dict[str, Any]]) -> list[Arrow]:
+    """
+    The arrows of a file in JSON; each id must have one start and one end.
+    """
+    starts: dict[int, dict[str, Any]] = {}
+    finishes: dict[int, dict[str, Any]] = {}
+    counts: Counter[tuple[str, int]] = Counter()
+    for event in events:
+        if event["ph"] in ("s", "f"):
+            counts[event["ph"], event["id"]] += 1
+            (starts if event["ph"] == "s" else finishes)[event["id"]] = event
+    assert set(counts.values()) <= {1}, f"ids that were used more than once: {counts.most_common(3)}"
+    assert starts.keys() == finishes.keys()
+    return [(start["name"], end_of(start), end_of(finishes[number])) for number, start in starts.items()]
+
+
+def assert_bound(arrows: list[Arrow], processor: TraceProcessor) -> None:
+    """
+    Assert that Perfetto has bound each arrow to slices on its tracks, around its times.
+    """
+    left = bound(processor)
+    assert len(left) == len(arrows)
+    for name, source, target in arrows:
+        fit = [pair for pair in left if source.is_at(pair[0]) and target.is_at(pair[1])]
+        assert fit, f"{name} from {source} to {target} is bound to none of these"
+        left.remove(fit[0])
+
+
+def assert_arrows(document: dict[str, Any], processor: TraceProcessor) -> None:
+    """
+    Assert of a file of fgtrace that its arrows are bound as they should be, and mean what they are called.
+    """
+    events = document["traceEvents"]
+    arrows = ends(events)
+    assert_bound(arrows, processor)
+    if not arrows:
+        return
+    tracks = {(e["pid"], e["tid"]): e["args"] for e in events if e["name"] == "thread_name"}
+    ready: dict[tuple[int, int, int], dict[str, Any]] = {}
+    for event in events:
+        if event["ph"] == "X" and event["name"] == "runnable" and event.get("cat") == "state":
+            until = round(event["ts"] * 1000 + event["dur"] * 1000)
+            ready[event["pid"], event["tid"], until] = event
+    for name, source, target in arrows:
+        from_, to = tracks[source.pid, source.tid], tracks[target.pid, target.tid]
+        assert source.time <= target.time, name
+        if "lane" in (from_["kind"], to["kind"]):
+            continue  # a lane has the slices of many tasks
+        if name == "create_task":
+            assert (to["parent"], to["life"][0]) == (from_["id"], source.time), (from_, to)
+        else:
+            assert from_["kind"] == ("task" if name == "wakes" else "callbacks"), (name, from_)
+            _assert_woken(name, from_, ready.get((target.pid, target.tid, target.time)))
+
+
+def _assert_woken(name: str, source: dict[str, Any], runnable: dict[str, Any] | None) -> None:
+    """
+    Assert that the slice before a step says the same waker as the arrow to it does.
+    """
+    said = (runnable or {}).get("args", {}).get("woken by")
+    if said is None:  # it ran at once, or no states were asked for
+        return
+    if name == "wakes":
+        names = source["name"].replace("└ ", ""), str(source.get("task", ""))
+        assert any(each.startswith(said) for each in names), (said, source)
+    else:
+        assert said.partition(" ")[0] == name, (said, name)
+
+
+def as_ends(flows: Iterable[Flow]) -> list[Arrow]:
+    """
+    Arrows as a timeline gives them, in the words of a file.
+    """
+    return [
+        (
+            flow.name,
+            End(flow.source.pid, flow.source.tid, flow.source_time),
+            End(flow.target.pid, flow.target.tid, flow.target_time),
+        )
+        for flow in flows
+    ]
