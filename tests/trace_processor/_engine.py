@@ -99,8 +99,9 @@ class Engine:
 
     def load(self, trace: bytes) -> None:
         """
-        Read a whole trace, of any format that Perfetto knows, unless it is the one that the engine holds; the one
-        before it is forgotten.
+        Read a whole trace, of any format that Perfetto knows; the one before it is forgotten.
+
+        The trace that the engine holds is not read again.
 
         Raises:
             EngineError: it is none.
