@@ -54,7 +54,7 @@ PARTNERS: dict[str, Any] = {
     "KIND_IO": core_recording.WAITER_KINDS.index("io"),
     "KIND_FUTURE": core_recording.WAITER_KINDS.index("future"),
     "CODE_PLAIN": core_calibration.PLAIN,
-    "CODE_LOOKER": core_calibration.LOOKER,
+    "CODE_HOLDS_FUTURES": core_calibration.HOLDS_FUTURES,
     "CODE_CHAIN": core_calibration.CHAIN,
     "CODE_SHIELD": core_calibration.SHIELD,
     "LONGEST_CHAIN": await_chain.LONGEST_CHAIN,

@@ -14,6 +14,7 @@
 #include "cpython/monotonic.h"
 #include "cpython/version_compat.h"
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>
 #include <time.h>

@@ -17,8 +17,14 @@ enum { GAP_LATE, GAP_SKIPPED };
 #define ROWS_A_CHUNK 4096
 #define NOTES_A_CHUNK 1024
 
-/* What Python told of a function by its code object, in `mark_code`. */
-enum { CODE_PLAIN = 1, CODE_LOOKER = 2, CODE_CHAIN = 4, CODE_SHIELD = 8, CODE_SPAWNER = 16 };
+/* What is known of a function by its code object; Python tells all but the last, in `mark_code`. */
+enum {
+    CODE_PLAIN = 1,         /* it awaits a future of its own making: there is nothing to find out */
+    CODE_HOLDS_FUTURES = 2, /* it holds the futures for which it waits, as `asyncio.wait` */
+    CODE_CHAIN = 4,         /* a done-callback: the future is the one of a thread's job */
+    CODE_SHIELD = 8,        /* a done-callback: the future is the outer one of `asyncio.shield` */
+    CODE_SPAWNER = 16,      /* it awaits what a greenlet does */
+};
 
 typedef struct {
     PyCodeObject *code; /* strong */

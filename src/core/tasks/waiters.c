@@ -107,7 +107,7 @@ waiter_read(Tasks *tasks, Task *record, PyObject *waiter, Gen *leaf, uint32_t *d
         *detail = waiter_intern(tasks, KIND_IO, type, NONE);
         return true;
     }
-    if (type != tasks->future_type || (flags & CODE_LOOKER)) {
+    if (type != tasks->future_type || (flags & CODE_HOLDS_FUTURES)) {
         *question = *question == NO_QUESTION ? QUESTION_WAIT : *question;
         return true;
     }

@@ -19,7 +19,8 @@ from fgtrace._sampling.collect.waiters import plain_codes
 
 __all__ = ["CoreError", "calibrate", "end_types", "fields_of", "load_core", "marked_codes", "opaque_types"]
 
-PLAIN, LOOKER, CHAIN, SHIELD = 1, 2, 4, 8
+#: Flags of a function, by the C core's numbers (`tables/tables.h`).
+PLAIN, HOLDS_FUTURES, CHAIN, SHIELD = 1, 2, 4, 8
 WORD = 8
 #: Field -> offset, and the type of asyncio's wrapper of a task's step.
 Fields = tuple[dict[str, int], type]
@@ -224,7 +225,7 @@ def marked_codes(tasks: ModuleType) -> Iterator[tuple[CodeType, int]]:
         yield code, PLAIN
     for name in ("wait_for", "_wait"):
         if (function := getattr(tasks, name, None)) is not None:
-            yield function.__code__, LOOKER
+            yield function.__code__, HOLDS_FUTURES
     for code in _inner(tasks.futures._chain_future.__code__, "_call_check_cancel"):
         yield code, CHAIN
     for code in _inner(tasks.shield.__code__, "_outer_done_callback"):
