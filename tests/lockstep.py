@@ -15,7 +15,7 @@ from typing import Any
 
 import fgtrace
 
-__all__ = ["Lockstep", "run", "ticks_taken", "wait_for_ticks"]
+__all__ = ["Lockstep", "pass_ticks", "run", "ticks_taken", "wait_for_ticks"]
 
 #: Ticks of a phase before and after the time that stands for it: one may have begun before the phase did, and
 #: what a late one sees is noted as of when it was due.
@@ -36,6 +36,15 @@ def wait_for_ticks(trace: fgtrace.Trace, count: int) -> None:
     until = ticks_taken(trace) + count
     while ticks_taken(trace) < until:
         time.sleep(0.01)
+
+
+async def pass_ticks(trace: fgtrace.Trace, count: int) -> None:
+    """
+    The same in a task.
+    """
+    until = ticks_taken(trace) + count
+    while ticks_taken(trace) < until:
+        await asyncio.sleep(0.01)
 
 
 class _Selector(selectors.DefaultSelector):

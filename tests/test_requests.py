@@ -50,11 +50,16 @@ def record(
 
     def run(work: Callable[[], Any], **options: Any) -> Trace:
         options = {"hz": 200, "max_overhead": 1.0, "awaits": request.param, **options}
-        with fgtrace.trace(tmp_path / "t.json", **options):
+        with fgtrace.trace(tmp_path / "t.json", **options) as trace:
+            running[:] = [trace]
             work()
         return read_trace()
 
     return run
+
+
+#: The trace that `record` runs.
+running: list[fgtrace.Trace] = []
 
 
 def nameless(_: object) -> tuple[str, str, str, str]:
@@ -229,7 +234,7 @@ def test_lanes(record: Callable[..., Trace]) -> None:
     """
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(0.03)
+        await pass_ticks(running[0], 4)
 
     async def serve_one(path: str) -> None:
         scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": []}
