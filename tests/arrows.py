@@ -2,8 +2,8 @@
 Assert what arrows mean: each begins and ends on the tracks that its program had, at times at which these have
 slices.
 
-Perfetto binds an arrow to whatever slice is there, and one whose other end is missing or whose id came twice is
-no error to it.
+Perfetto binds an arrow to whatever slice is there. An arrow that lacks its other end is no error to it, nor
+is one whose id came twice.
 """
 
 from __future__ import annotations
@@ -56,9 +56,11 @@ class End(NamedTuple):
 
     def is_at(self, bound: Bound) -> bool:
         """
-        Whether a slice is on this track at this time.
+        Whether a slice is on this track at this time. A flag just before is one of no length to Perfetto, and
+        within what is around it.
         """
-        return (self.pid, self.tid) == (bound.pid, bound.tid) and bound.start <= self.time < bound.end
+        is_there = bound.start <= self.time < bound.end or bound.start == bound.end <= self.time
+        return (self.pid, self.tid) == (bound.pid, bound.tid) and is_there
 
 
 Arrow = tuple[str, End, End]

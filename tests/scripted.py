@@ -115,7 +115,7 @@ class Script:
 
     def _element(self, letter: str, line: int) -> int:
         """
-        A function, and the instruction that calls at this line of it; 0: a function of which no code is known.
+        A function, and the instruction of its call at a line; line 0: of a function no code is known.
         """
         if not line:
             return self.recording.intern_name(FrameName("m", letter), "m.py") << OFFSET_BITS

@@ -25,6 +25,7 @@ import pytest
 
 import fgtrace
 from forking import fork
+from lockstep import wait_for_ticks
 from reading import Row, Rows, Trace
 
 pytestmark = pytest.mark.usefixtures("core")
@@ -896,6 +897,33 @@ def test_labels_and_names(tmp_path: Path, read_trace: Reader) -> None:
 
 
 # in the midst of it
+
+
+def test_a_tick_while_a_task_ends(tmp_path: Path, read_trace: Reader) -> None:
+    """
+    A tick that finds a task ended, while its last step goes on, leaves that step whole.
+    """
+
+    class Slow(asyncio.SelectorEventLoop):
+        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
+            if args and isinstance(args[0], asyncio.Task) and args[0].done():  # within its last step
+                wait_for_ticks(trace, 3)
+            return super().call_soon(callback, *args, context=context)
+
+    async def child() -> None:
+        await asyncio.sleep(0)
+
+    async def main() -> None:
+        await asyncio.create_task(child(), name="child")
+
+    with (
+        fgtrace.trace(tmp_path / "t.json", awaits="exact", hz=500, max_overhead=1.0) as trace,
+        asyncio.Runner(loop_factory=Slow) as runner,
+    ):
+        runner.run(main())
+    found = read_trace()
+    assert states(found.track("child *"))[-1].name == "running"
+    assert_contiguous(found)
 
 
 def test_finalizers_that_schedule(exact: Traced) -> None:

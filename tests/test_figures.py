@@ -41,8 +41,8 @@ def hold_interpreter(ns: int) -> None:
 @pytest.mark.usefixtures("core")
 def test_ticks(tmp_path: Path, read_trace: Reader) -> None:
     """
-    Every tick of the grid was taken or missed: those within a call that keeps the interpreter were missed, and
-    they are in the gaps of the trace.
+    Every tick of the grid was taken or missed: those within a call that keeps the interpreter were missed,
+    and they are in the gaps of the trace.
     """
     path = tmp_path / "t.json"
     trace = fgtrace.trace(path, hz=HZ, max_overhead=1.0)

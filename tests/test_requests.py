@@ -30,6 +30,7 @@ from fgtrace._timeline.request_slices import RequestSlices
 from fgtrace._timeline.slice_builder import SliceBuilder
 from fgtrace._timeline.stack_resolver import StackResolver
 from live import SECONDS, Live, live
+from lockstep import pass_ticks
 from reading import Row, Trace
 
 pytestmark = pytest.mark.usefixtures("core")
