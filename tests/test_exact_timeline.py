@@ -173,6 +173,16 @@ def test_running_at_the_end() -> None:
     ]  # fmt: skip
 
 
+def test_found_ended_by_the_last_tick() -> None:
+    """
+    A task whose end the last tick finds a little after the trace's own end is shown until the latter.
+    """
+    script = Script()
+    script.step("task", 0, 10, "ab")
+    script.at(107, "task", None, "task")
+    assert states(drawn(script), "task") == [(0, 10, "running", ""), (10, 100, "future wait", "")]
+
+
 WAKERS = {
     "timer": (CALLBACK | TIMER << 24, TIMER, "timer", "timer"),
     "selector": (CALLBACK | SELECTOR << 24, SELECTOR, "selector", "selector"),

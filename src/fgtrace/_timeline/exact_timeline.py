@@ -150,6 +150,9 @@ class ExactTimeline:
 
     def _row(self, row: Observation) -> Iterable[_TrackSlices]:
         time, track, stack, detail = row
+        time = min(
+            time, self._end
+        )  # the last tick notes tasks that ended while it ran as of when it found them
         builder = self._builder(track)
         if builder is None:
             return ()
