@@ -23,14 +23,19 @@ import pytest
 import uvloop
 
 import fgtrace
+from fgtrace._options.options import Options
+from fgtrace._output.captured_trace import CapturedTrace
+from fgtrace._recording.recording import LoopEntry
 from fgtrace._sampling.collect.requests import begin_request, end_request
 from fgtrace._watchdog import hook_options as _hook_options
+from fgtrace._watchdog.culprit import who_held
 from fgtrace._watchdog.hook import DebugHook
 from fgtrace._watchdog.hook_options import PREFIX, VARIABLES, from_environment, unknown_variables
 from fgtrace.cli._until_exit import welcome
 from fgtrace.debug import installed
 from forking import fork
 from reading import Row, Rows, Trace
+from scripted import Script
 
 QUICK: dict[str, Any] = {"slow_callback_duration": 0.05, "interval": 0, "format": "json", "hz": 200}
 SOURCE = Path(fgtrace.__file__).parents[1]
@@ -148,6 +153,60 @@ def test_blocking_callback(
     record = next(record for record in caplog.records if "MainThread" in record.getMessage())
     assert "wait_for" in record.getMessage()
     assert any("wait_for" in row.name for row in last(read_trace(named(record)).track("MainThread")))
+
+
+@pytest.mark.parametrize("is_exact", [False, True], ids=["sampled", "exact"])
+@pytest.mark.parametrize(("thread", "culprit"), [("MainThread", "mine"), ("other", "theirs")])
+def test_culprit_is_of_the_blocked_loop(thread: str, culprit: str, *, is_exact: bool) -> None:
+    """
+    Of two loops in two threads, what runs in the one is not named for the other, however long it runs.
+    """
+    script = Script()
+    script.recording.add_loop(LoopEntry("asyncio.Loop", "other", exact=is_exact))
+    for name in ("MainThread", "other"):
+        script.at(0, name, "ab")
+    script.recording.tracks[script.track("theirs", 0, "task")].loop = 1
+    script.sample(0, "theirs", "cd")
+    script.sample(30, "mine", "ef")
+    if is_exact:
+        script.exact()
+        script.step("theirs", 0, 100, "cd")
+        script.step("mine", 30, 100, "ef")
+    captured = CapturedTrace(script.recording, Options(), 100, 1, {})
+    native = script.recording.tracks[script.tracks[thread]].tid
+    assert who_held(captured, 0, native, thread).who == f"task {culprit!r}"
+
+
+@pytest.mark.parametrize("awaits", ["sampled", "exact"])
+def test_two_blocked_loops(
+    core: str, awaits: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A callback that blocks its loop is named while a task blocks another loop for longer.
+    """
+
+    def hog(hook: DebugHook, before: int) -> None:
+        wait_for(lambda: hook.dumped > before)
+
+    async def spin(is_over: threading.Event) -> None:
+        wait_for(is_over.is_set)
+
+    async def main(is_over: threading.Event) -> None:
+        with hooked(tmp_path, awaits=awaits) as hook:
+            other = threading.Thread(target=lambda: asyncio.run(spin(is_over)), name="other")
+            other.start()
+            try:
+                await come(lambda: "spin" in caplog.text)
+                until = time.monotonic() + 30
+                while "hog" not in caplog.text:
+                    assert time.monotonic() < until
+                    asyncio.get_running_loop().call_soon(hog, hook, hook.dumped)
+                    await asyncio.sleep(0.01)
+            finally:
+                is_over.set()
+                other.join()
+
+    asyncio.run(main(threading.Event()))
 
 
 def test_loop_that_held_the_gil(core: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -28,6 +28,7 @@ MOST_NAMES = 6
 _CALLERS = {"asyncio.events.Handle._run", "asyncio.base_events.BaseEventLoop._run_once"}
 
 _StackKey = tuple[int, int, int]  # track, stack, detail
+_Holder = tuple[str, int]  # "task" or "thread" and its track, or "callback" and its function's index
 
 
 class Culprit(NamedTuple):
@@ -37,7 +38,7 @@ class Culprit(NamedTuple):
     Args:
         who: ``task 'Task-7' (GET /users/{id})``.
         where: its functions, as ``main > handle > sleep (app.py:12)``.
-        is_thread: whether no task or callback is known, only the thread.
+        is_thread: whether only the thread is known, no task or callback.
     """
 
     who: str
@@ -48,35 +49,35 @@ class Culprit(NamedTuple):
         return f"{self.who} in {self.where}" if self.where else self.who
 
 
-def who_held(captured: CapturedTrace, since: int, thread: int) -> Culprit:
+def who_held(captured: CapturedTrace, since: int, thread: int, name: str) -> Culprit:
     """
     Return what held a loop's thread for most of the time from ``since`` to the captured trace's end.
 
-    With exact awaits the steps show it, otherwise the task that most ticks saw running. If no task ran for
-    half of that time, the culprit is something else of the thread: a callback, a C function.
+    With exact awaits the steps show it, otherwise the task that most ticks saw running. If no task or
+    callback ran for half of that time, the culprit is the thread: a callback without a step, a C function.
 
     Args:
         captured: the flight recorder's window.
         since: ns from the window's start.
         thread: the thread's native id.
+        name: the thread's name.
     """
     window = captured.recording
-    held, stacks = _held(captured, since, thread)
-    tasks = {track: time for track, time in held.items() if _kind(window, track) != "thread"}
-    best = max(tasks, key=tasks.__getitem__, default=-1)
-    if tasks.get(best, 0) * 2 < captured.end - since:
-        best = next((track for track in held if track not in tasks), best)
-    if best < 0:
+    held, stacks = _held(captured, since, thread, name)
+    known = {holder: time for holder, time in held.items() if holder[0] != "thread"}
+    best = max(known, key=known.__getitem__, default=None)
+    if best is None or known[best] * 2 < captured.end - since:
+        best = next((holder for holder in held if holder[0] == "thread"), best)
+    if best is None:
         return Culprit("an event loop", "", is_thread=True)
-    if best >= CALLBACK:
-        name = frame_name(window.callbacks[best - CALLBACK].name)
-        threads = [key for key in stacks if _kind(window, key[0]) == "thread"]
+    kind, number = best
+    if kind == "callback":
+        threads = [key for key in stacks if window.tracks[key[0]].kind == "thread"]
+        name = frame_name(window.callbacks[number].name)
         return Culprit(f"callback {name}", _where(captured, threads, stacks))
-    seen = [key for key in stacks if key[0] == best]
-    entry = window.tracks[best]
-    where = _where(captured, seen, stacks)
-    request = _request(captured, best, since)
-    return Culprit(_who(entry.kind, entry.name, request), where, is_thread=entry.kind == "thread")
+    where = _where(captured, [key for key in stacks if key[0] == number], stacks)
+    request = _request(captured, number, since)
+    return Culprit(_who(kind, window.tracks[number].name, request), where, is_thread=kind == "thread")
 
 
 def _request(captured: CapturedTrace, track: int, since: int) -> Request | None:
@@ -107,31 +108,44 @@ def _who(kind: str, name: str, request: Request | None) -> str:
     return f"{said} ({escaped(', '.join([request.name, *ids]))})"
 
 
-def _kind(window: Recording, track: int) -> str:
-    return "callback" if track >= CALLBACK else window.tracks[track].kind
-
-
-def _held(captured: CapturedTrace, since: int, thread: int) -> tuple[dict[int, int], dict[_StackKey, int]]:
+def _held(
+    captured: CapturedTrace, since: int, thread: int, name: str
+) -> tuple[dict[_Holder, int], dict[_StackKey, int]]:
     """
-    Return the ns that each track ran (a callback's track is `CALLBACK` and its number), and the ns of each
-    (track, stack, detail) that the ticks saw.
+    Return for how long (ns) each task and callback of the thread's loops ran, and for how long the thread was
+    observed; and the ns of each (track, stack, detail) that the ticks saw.
     """
     window = captured.recording
-    held: dict[int, int] = {}
+    held: dict[_Holder, int] = {}
     stacks: dict[_StackKey, int] = {}
+    loops = _loops_of(window, thread, name)
     running = {number for number, wait in enumerate(window.waiters) if wait.kind == "running"}
     for start, end, key in _spans(captured):
         entry = window.tracks[key[0]]
-        is_it = key[2] in running if entry.kind == "task" else entry.tid == thread
-        if is_it and end > since:
-            stacks[key] = stacks.get(key, 0) + end - max(start, since)
+        is_its = entry.loop in loops and key[2] in running if entry.kind == "task" else entry.tid == thread
+        if is_its and end > since:
+            lasted = end - max(start, since)
+            stacks[key] = stacks.get(key, 0) + lasted
             if entry.kind == "thread" or not window.loops[entry.loop].exact:
-                held[key[0]] = held.get(key[0], 0) + end - max(start, since)
+                held[entry.kind, key[0]] = held.get((entry.kind, key[0]), 0) + lasted
     for start, end, _, track, _, stack, _ in window.read_steps():
-        if end > since:
-            who = CALLBACK + stack if track >= CALLBACK else track
-            held[who] = held.get(who, 0) + end - max(start, since)
+        is_callback = track >= CALLBACK
+        loop = track - CALLBACK if is_callback else window.tracks[track].loop
+        if end > since and loop in loops:
+            holder = ("callback", stack) if is_callback else ("task", track)
+            held[holder] = held.get(holder, 0) + end - max(start, since)
     return held, stacks
+
+
+def _loops_of(window: Recording, thread: int, name: str) -> set[int]:
+    """
+    Return the loops that a thread may run. A loop has its thread's name only; one without is not left out.
+    """
+    names = {"", name}
+    for entry in window.tracks:
+        if entry.kind == "thread" and entry.tid == thread:
+            names |= {entry.name, str(entry.args.get("former name", ""))}
+    return {index for index, loop in enumerate(window.loops) if loop.thread in names}
 
 
 def _spans(captured: CapturedTrace) -> Iterator[tuple[int, int, _StackKey]]:
@@ -157,7 +171,7 @@ def _where(captured: CapturedTrace, seen: list[_StackKey], stacks: dict[_StackKe
     return _chain(
         [
             resolver.frames[step.number]
-            for step in resolver.drawn_stack(_kind(captured.recording, track), stack, detail)
+            for step in resolver.drawn_stack(captured.recording.tracks[track].kind, stack, detail)
         ]
     )
 
@@ -195,12 +209,16 @@ def of_error(context: dict[str, Any]) -> Culprit:
 def of_frame(who: str, frame: FrameType | None) -> Culprit:
     """
     Return a thread as the culprit, with the functions that it runs.
+
+    Args:
+        who: names the thread.
+        frame: the thread's innermost frame.
     """
     frames: list[Frame] = []
     while frame is not None:
         frames.append(_frame(frame, frame.f_lineno or 0))
         frame = frame.f_back
-    return Culprit(who, _chain(frames[::-1]))
+    return Culprit(who, _chain(frames[::-1]), is_thread=True)
 
 
 def _frame(frame: FrameType, line: int) -> Frame:

@@ -260,11 +260,12 @@ class DebugHook:
 
 def _of_blocked(blocked: BlockedLoop) -> _Trigger:
     active = threading._active  # type: ignore[attr-defined]  # enumerate() would take a lock of the program's
-    native = getattr(active.get(blocked.ident), "native_id", None) or 0
+    thread = active.get(blocked.ident)
+    native, name = getattr(thread, "native_id", None) or 0, getattr(thread, "name", "")
 
     def culprit(captured: CapturedTrace) -> object:
         since = captured.end - round((time.perf_counter() - blocked.since) * 1e9)
-        found = who_held(captured, max(0, since), native)
+        found = who_held(captured, max(0, since), native, name)
         return None if blocked.is_guess and found.is_thread else found
 
     what = f"was blocked for {blocked.seconds:.3f} s" if blocked.is_over else "is blocked"
