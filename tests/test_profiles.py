@@ -60,6 +60,16 @@ def test_folded_names() -> None:
     assert folded(data) == {"task re:fresh  m.f;a:b c 7": 5}
 
 
+@pytest.mark.parametrize(("name", "shown"), [("Task-12 m.f", "m.f"), ("Sub-Task-12 m.f", "Sub-Task-12 m.f")])
+def test_folded_task_names(name: str, shown: str) -> None:
+    """
+    Tasks that asyncio named are added up by their coroutine; a name that only contains asyncio's stays.
+    """
+    task = Track(kind="task", id=3, name=name, tid=3, **LOOP)  # type: ignore[arg-type]
+    data = written("folded", Drawn([Slice(task, 0, 5, 0, Frame("f"))]))
+    assert folded(data) == {f"task {shown};f": 5}
+
+
 def test_gaps_do_not_count() -> None:
     """
     The tracer's own track is nobody's time.

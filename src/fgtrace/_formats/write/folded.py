@@ -5,7 +5,7 @@ Collapsed stacks: a line for each stack, its frames from the outermost on and it
 
 Source: Brendan Gregg's FlameGraph (https://github.com/brendangregg/FlameGraph, ``stackcollapse``), which
 flamegraph.pl, inferno and speedscope read. Tasks that asyncio named (``Task-12 handler``) count together,
-by their coroutine (``task handler``); a name that the program gave stays. Time without ticks is left out.
+by their coroutine (``task handler``); a name that the program gave stays. The track of gaps is left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fgtrace._model.values import Frame, Track
 
 __all__ = ["encode"]
 
-_NAMED_BY_ASYNCIO = re.compile(r"Task-\d+ ")
+_NAMED_BY_ASYNCIO = re.compile(r"^Task-\d+ ")
 #: Lines in a chunk.
 CHUNK = 500
 
