@@ -127,8 +127,8 @@ def _move(file: TraceFile, lanes: LaneTasks, store: SliceStore) -> None:
     for place, each in enumerate(chain.from_iterable(map(lanes.of_tasks, file.slices()))):
         store.slice(each.track.id, each.start, each.end, place, numbers[id(each.frame)])
     store.rows.settle()
-    for name, file_chunks, source_time, target, target_time in file.flows():
-        one, other = lanes.at(file_chunks, source_time), lanes.at(target, target_time)
+    for name, source, source_time, target, target_time in file.flows():
+        one, other = lanes.at(source, source_time), lanes.at(target, target_time)
         store.flow(name, one.id, source_time, other.id, target_time)
     for counter in file.counters():
         store.counter(counter)

@@ -338,9 +338,9 @@ class _PerfettoReader(TraceReader):
         if phase == ord("s"):
             self._arrows[number] = name, row, time
             return
-        file_chunks = self._arrows.pop(number, None)
-        if file_chunks is not None:
-            self.store.flow(*file_chunks, row, time)
+        begun = self._arrows.pop(number, None)
+        if begun is not None:
+            self.store.flow(*begun, row, time)
 
     def _is_arrow(self, at: int, end: int, time: int) -> bool:
         """

@@ -84,11 +84,11 @@ class SliceStore:
         self.count += slices
         self.rows.grown(slices)
 
-    def flow(self, name: str, file_chunks: int, source_time: int, target: int, target_time: int) -> None:
+    def flow(self, name: str, source: int, source_time: int, target: int, target_time: int) -> None:
         """
         Store an arrow between two rows.
         """
-        numbers = (self._texts.number(name), file_chunks, source_time, target, target_time)
+        numbers = (self._texts.number(name), source, source_time, target, target_time)
         self._arrows.rows(_ALL).extend(numbers)
         self._arrows.grown(1)
 
@@ -168,8 +168,8 @@ class SliceStore:
         Yield all arrows.
         """
         tracks, texts = self.tracks, self._texts.values
-        for name, file_chunks, source_time, target, target_time in self._arrows.each(_ALL):
-            yield Flow(texts[name], tracks[file_chunks], source_time, tracks[target], target_time)
+        for name, source, source_time, target, target_time in self._arrows.each(_ALL):
+            yield Flow(texts[name], tracks[source], source_time, tracks[target], target_time)
 
     def counters(self) -> Iterator[Counter]:
         """
