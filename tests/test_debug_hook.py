@@ -178,9 +178,7 @@ def test_culprit_is_of_the_blocked_loop(thread: str, culprit: str, *, is_exact: 
 
 
 @pytest.mark.parametrize("awaits", ["sampled", "exact"])
-def test_two_blocked_loops(
-    core: str, awaits: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_two_blocked_loops(core: str, awaits: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
     A callback that blocks its loop is named while a task blocks another loop for longer.
     """

@@ -28,7 +28,7 @@ MOST_NAMES = 6
 _CALLERS = {"asyncio.events.Handle._run", "asyncio.base_events.BaseEventLoop._run_once"}
 
 _StackKey = tuple[int, int, int]  # track, stack, detail
-_Holder = tuple[str, int]  # "task" or "thread" and its track, or "callback" and its function's index
+_RunKey = tuple[str, int]  # "task" or "thread" and its track, or "callback" and its function's index
 
 
 class Culprit(NamedTuple):
@@ -110,13 +110,13 @@ def _who(kind: str, name: str, request: Request | None) -> str:
 
 def _held(
     captured: CapturedTrace, since: int, thread: int, name: str
-) -> tuple[dict[_Holder, int], dict[_StackKey, int]]:
+) -> tuple[dict[_RunKey, int], dict[_StackKey, int]]:
     """
     Return for how long (ns) each task and callback of the thread's loops ran, and for how long the thread was
     observed; and the ns of each (track, stack, detail) that the ticks saw.
     """
     window = captured.recording
-    held: dict[_Holder, int] = {}
+    held: dict[_RunKey, int] = {}
     stacks: dict[_StackKey, int] = {}
     loops = _loops_of(window, thread, name)
     running = {number for number, wait in enumerate(window.waiters) if wait.kind == "running"}
