@@ -20,7 +20,7 @@ import pytest
 
 import fgtrace
 from fgtrace._recording.ring import Ring
-from fgtrace._session.flight_recorder import running
+from fgtrace._session.flight_recorder import running_recorder
 from forking import fork
 from reading import Trace
 
@@ -95,14 +95,14 @@ def test_running() -> None:
     """
     `running` returns the recorder that was started last of those that run.
     """
-    assert running() is None
+    assert running_recorder() is None
     with fgtrace.FlightRecorder() as first:
-        assert running() is first
+        assert running_recorder() is first
         with fgtrace.FlightRecorder() as second:
-            assert running() is second
-        assert running() is first
+            assert running_recorder() is second
+        assert running_recorder() is first
         assert repr(first) == "<fgtrace.FlightRecorder running seconds=30>"
-    assert running() is None
+    assert running_recorder() is None
     assert "stopped" in repr(first)
 
 
@@ -179,11 +179,11 @@ def test_fork(core: str) -> None:
     with fgtrace.FlightRecorder() as recorder:
         child = fork()
         if child == 0:
-            os._exit(0 if running() is None and not recorder.is_running else 1)
+            os._exit(0 if running_recorder() is None and not recorder.is_running else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         taken = recorder.stats.sampling.ticks_taken
         wait_until(lambda: recorder.stats.sampling.ticks_taken > taken, "ticks")
-        assert running() is recorder
+        assert running_recorder() is recorder
 
 
 def test_failure(core: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_failure(core: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         monkeypatch.setattr(Ring, "roll", fail)
         wait_until(lambda: not recorder.is_running, "the end")
         assert recorder.stats.sampling.failed == {"recorder": "MemoryError: none left"}
-        assert running() is None
+        assert running_recorder() is None
         with pytest.raises(fgtrace.TraceStateError, match="not running"):
             recorder.dump(tmp_path / "t.json")
 

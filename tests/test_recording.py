@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fgtrace._model.values import Collection, FrameName
 from fgtrace._recording.recording import EMPTY, GONE, MOST_COLLECTIONS, OFFSET_BITS, Recording
-from fgtrace._recording.step_records import CALLBACK, NOBODY, SELECTOR, THREAD, source_of
+from fgtrace._recording.step_records import CALLBACK, NOBODY, SELECTOR, THREAD, loop_and_source
 
 pytestmark = pytest.mark.pure
 
@@ -137,8 +137,8 @@ def test_waker_that_is_a_callback() -> None:
     """
     A waker tells its loop and source where it is a callback.
     """
-    assert source_of(CALLBACK | SELECTOR << 24 | 5) == (5, SELECTOR)
-    assert [source_of(waker) for waker in (3, THREAD, NOBODY)] == [None] * 3
+    assert loop_and_source(CALLBACK | SELECTOR << 24 | 5) == (5, SELECTOR)
+    assert [loop_and_source(waker) for waker in (3, THREAD, NOBODY)] == [None] * 3
 
 
 def test_steps_spill_beside_rows() -> None:

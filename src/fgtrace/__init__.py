@@ -8,7 +8,7 @@ at every moment, and the reason while it waits. The trace opens in the Perfetto 
         await my_service()
 
 What it is not: it does not count calls (a sampler sees what lasts), and it patches nothing, save some
-methods of asyncio while a trace with ``awaits="exact"`` runs or `install` watches.
+methods of asyncio: while a trace has ``awaits="exact"`` or more than 2,000 tasks, or `install` watches.
 
 PYTEST_DONT_REWRITE: the pytest plugin needs none of pytest's asserts, and without this word pytest warns
 in `fgtrace run -m pytest`.

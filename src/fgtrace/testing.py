@@ -1,5 +1,5 @@
 """
-For tests of programs and tools that use fgtrace: a clock that moves only when it is told to.
+For tests of tools that build on fgtrace: a clock that moves only when it is told to.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ __all__ = ["FakeClock"]
 
 class FakeClock:
     """
-    A clock for a `fgtrace` ticker that needs no time.
+    Stands for the system's clock, and needs no time: a wait is over at once.
 
         clock = FakeClock(late=[0, 0, 25_000_000])   # the third tick comes 25 ms late
+
+    It has the methods of ``fgtrace._sampling.clock.Clock``, and is given to the ``Ticker`` of that module,
+    or to ``PythonSampler`` as ``clock=``. These two are private and may change.
 
     Args:
         late: by how many ns each wait overruns, in turn; further waits do not.
         costs: the ns of processor time that each tick costs, in turn; further ticks cost nothing.
-        stop_at: the time (ns) at which the clock stops itself; None: only `stop` ends it.
+        stop_at: a wait until this time (ns) or later returns True; None: only `stop` ends it.
     """
 
     def __init__(

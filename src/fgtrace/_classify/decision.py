@@ -7,9 +7,9 @@ how. A frame nearer the leaf is more specific, but the leaf alone is not enough:
 ``asyncio.Event`` of the program end in the same function. The walk ends at the first function that no rule
 names, since the stack beyond the program's own code is about something else.
 
-The frames of a task do not tell whether it runs, and say nothing where it awaits a bare future; its `Waiter`
-tells both. The frames of a thread do not tell whether it is blocked at all; the native call at its leaf and
-its CPU clock do.
+The frames of a task do not tell whether it runs, and say nothing where it awaits a bare future; its
+`Waiter` tells whether it runs, and what it awaits. The frames of a thread do not tell whether it is blocked
+at all; the native call at its leaf and its CPU clock do.
 
 This module asks neither a clock, the interpreter nor a live object. It is called for every different stack of
 a trace, so it remembers what the tables say of each function.
@@ -43,7 +43,7 @@ __all__ = ["Rules", "Verdict"]
 
 _T = TypeVar("_T")
 
-#: What a CPU clock did where a weak rule counts: it stood still.
+#: What a CPU clock did where a weak rule counts: it stood still, whether or not another thread ran.
 _STOOD = frozenset(("still", "starved"))
 
 
@@ -67,11 +67,13 @@ class Verdict(NamedTuple):
 class _FunctionRule(NamedTuple):
     """
     What a table of rules says of one function, and what the function is called.
+
+    ``replacements`` has, with `Effect.REPLACES`, the state that takes the place of each suggested one.
     """
 
     effect: Effect
     state: str
-    replaces: Mapping[str, str]
+    replacements: Mapping[str, str]
     name: str
     public: bool
 
@@ -79,6 +81,9 @@ class _FunctionRule(NamedTuple):
 class _Suggestion(NamedTuple):
     """
     The state that a walk suggests so far, and the index of the frame that made it (-1: the native call).
+
+    Where it is ``held``, rules that suggest a state do not replace it any more; those that decide or replace
+    still do.
     """
 
     state: str = NOTHING
@@ -116,7 +121,8 @@ class _RuleTable:
     A table of rules, which remembers the rule of each function that it has met.
 
     Args:
-        rules: later rules replace earlier ones of the same prefix; rules that replace a suggestion add up.
+        rules: a later rule stands instead of an earlier one of the same prefix. Of the rules
+            `Effect.REPLACES` all that have one prefix are kept, each for the suggestion that it replaces.
     """
 
     __slots__ = ("_known", "_replaces", "_rules")
@@ -198,7 +204,7 @@ class _RuleTable:
 
 class Rules:
     """
-    Decides states by the rules of fgtrace and those of the user; immutable.
+    Decides states by the rules of fgtrace and those of the user, which never change.
 
     Example::
 
@@ -248,7 +254,7 @@ class Rules:
                 not at a call.
             sample: what its CPU clock did.
         """
-        found = self._blocked(frames, callee, sample.cpu)
+        found = self._suggested(frames, callee, sample.cpu)
         if found.state in (NOTHING, RUNNING):
             at_call, elsewhere = UNEXPLAINED[sample.cpu]
             state = at_call if callee else elsewhere
@@ -257,7 +263,7 @@ class Rules:
         on = _call_name(callee) if found.at < 0 else self._threads.name(frames, found.at)
         return _verdict(found.state, on, self._threads.site(frames))
 
-    def _blocked(self, frames: Sequence[FrameName], callee: str, cpu: Cpu) -> _Suggestion:
+    def _suggested(self, frames: Sequence[FrameName], callee: str, cpu: Cpu) -> _Suggestion:
         # A clock that ran all the time leaves no room for a wait, whatever the frames say. A clock that ran
         # for a part of it does, but only at a call: the bytecode of queue.Queue.get itself does not wait.
         if cpu == "busy" or (cpu == "some" and not callee):
@@ -288,7 +294,7 @@ def _next_suggestion(found: _Suggestion, rule: _FunctionRule, index: int, follow
     Return the suggestion after one more frame, whose rule this is.
     """
     if rule.effect is Effect.REPLACES:
-        replacement = rule.replaces.get(found.state)
+        replacement = rule.replacements.get(found.state)
         return found if replacement is None else _Suggestion(replacement, index)
     if rule.effect is Effect.PASSES:
         return found

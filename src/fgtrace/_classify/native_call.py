@@ -130,8 +130,8 @@ class CodeMap:
         return "" if text == _OTHER else text
 
 
-#: Offsets of one code object that are searched one by one, each by a walk from the start of its table (0.2 us
-#: a code unit). At the next one the whole table is kept.
+#: Offsets of one code object that are looked up one by one, each by a walk from the start of the table of
+#: positions (0.2 us a code unit). For the next offset the whole table is read, and kept.
 _SINGLY: Final = 8
 
 _UNKNOWN: Final = Position(0, 0, -1, -1)
@@ -335,7 +335,7 @@ def _effect(code: int, arg: int, *, jumped: bool) -> tuple[int, int]:
     Return how many values an instruction pops, and how many it then pushes.
     """
     name = dis.opname[code]
-    if name in _SPLIT:
+    if name in _HALVES_OF_CALL:
         return (0, 0) if name == "PRECALL" else (arg + 2, 1)
     net = dis.stack_effect(code, arg if code >= dis.HAVE_ARGUMENT else None, jump=jumped)
     if name in _POPS:
@@ -346,7 +346,7 @@ def _effect(code: int, arg: int, *, jumped: bool) -> tuple[int, int]:
 
 
 #: 3.11 splits a call, and its net effect, into two instructions: here CALL has all of the effect.
-_SPLIT: Final = frozenset(("CALL", "PRECALL") if "PRECALL" in dis.opmap else ())
+_HALVES_OF_CALL: Final = frozenset(("CALL", "PRECALL") if "PRECALL" in dis.opmap else ())
 
 #: Call instruction -> the depth of the callee by the instruction's argument: under the arguments, their names
 #: and a NULL.
@@ -363,6 +363,8 @@ _ENTERS: Final = {"BEFORE_ASYNC_WITH": "__aenter__", "BEFORE_WITH": "__enter__"}
 _CALL_CODES: Final = frozenset(dis.opmap[name] for name in (*_CALLS, *_ENTERS) if name in dis.opmap)
 
 _SPECIAL: Final = ("__enter__", "__exit__", "__aenter__", "__aexit__")  # LOAD_SPECIAL (3.14)
+#: By the argument of LOAD_COMMON_CONSTANT. The last five (3.15) are None, "", True, False and -1: literals,
+#: which appear as their types.
 _COMMON: Final = _split(
     "AssertionError NotImplementedError tuple all any list set NoneType str bool bool int"
 )
@@ -370,7 +372,7 @@ _SUBSCRIPT: Final = 26  # of BINARY_OP (3.14)
 
 
 def _variables(flow: _ControlFlow, pushed: _Pushed) -> str:
-    arg = flow.args[pushed.at]
+    arg = flow.args[pushed.at]  # two variables of 4 bits: what the low one names is on top (output 0)
     return flow.variables[arg >> 4 if pushed.out else arg & 15]
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Protocol
 
-from fgtrace._options.options import PACKED, Destination
+from fgtrace._options.options import GZIPPED, Destination
 from fgtrace.errors import SinkError
 
 __all__ = ["FileSink", "Sink", "make_sink", "packing"]
@@ -183,7 +183,7 @@ def make_sink(dst: Destination, format_: str) -> Sink:
     """
     Return the sink for a destination.
     """
-    compress = format_ in PACKED
+    compress = format_ in GZIPPED
     if isinstance(dst, (str, os.PathLike)):
         return FileSink(os.fspath(dst), compress=compress)
     return ObjectSink(dst, compress=compress)

@@ -32,7 +32,7 @@ from fgtrace._http.query import (
 from fgtrace._http.task_list import TaskInspector, as_json, as_text
 from fgtrace._options.options import FORMATS
 from fgtrace._sampling.collect.task_discovery import remember_running_loop
-from fgtrace._session.flight_recorder import running
+from fgtrace._session.flight_recorder import running_recorder
 from fgtrace.errors import ConfigError
 
 __all__ = ["PATHS", "Endpoints", "Slots"]
@@ -205,7 +205,7 @@ class Endpoints:
         with as_sent(request.query):
             for name, value in fields.items():
                 raise ConfigError(name, value, "allowed with last is format: the rest is the recorder's")
-        recorder = running()
+        recorder = running_recorder()
         if recorder is None:
             return plain_text(
                 409, "no flight recorder runs here: start one with fgtrace.FlightRecorder().start()"

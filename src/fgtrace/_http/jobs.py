@@ -18,7 +18,7 @@ from io import BytesIO
 
 from fgtrace._http.messages import HttpResponse, plain_text
 from fgtrace._http.query import refusal
-from fgtrace._options.options import FORMATS, PACKED, Options
+from fgtrace._options.options import FORMATS, GZIPPED, Options
 from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._output.writer_process import write_by_process
 from fgtrace._session.flight_recorder import FlightRecorder
@@ -162,7 +162,7 @@ class _FileJob(Job):
     def __init__(self, format_: str, release: Callable[[], None], *, compress: bool) -> None:
         super().__init__(release)
         self._format = format_
-        self._compress = compress and format_ not in PACKED
+        self._compress = compress and format_ not in GZIPPED
 
     def _make(self, gone: Callable[[], bool] | None) -> HttpResponse:
         def check() -> None:

@@ -36,7 +36,7 @@ class Drawing(Protocol):
     A trace as an encoder reads it: a `Timeline`, or a file that was read.
 
     An encoder reads either `slices` or `begins_and_ends`, once, and the flows, counters and instants after
-    that.
+    that. The slices of a file may be read again; a conversion does.
     """
 
     @property
@@ -57,7 +57,8 @@ class Drawing(Protocol):
 
     def begins_and_ends(self) -> Iterator[BeginEnd]:
         """
-        Yield all slices as begins and ends; a track that ends before another one begins comes before it.
+        Yield all slices as begins and ends. Those of a track come before those of any track that begins after
+        its end.
         """
 
     def flows(self) -> Iterator[Flow]:
@@ -88,7 +89,7 @@ def begins_and_ends(slices: Iterable[Slice]) -> Iterator[BeginEnd]:
     """
     stacks: dict[int, tuple[Track, list[int]]] = {}
     times: dict[int, int] = {}
-    make = tuple.__new__  # what Edge() comes to, in half the time
+    make = tuple.__new__  # does what BeginEnd() does, in half the time
     last, stack, latest = None, list[int](), 0
     for track, start, end, _, frame in slices:
         if track is not last:  # most slices of a track follow each other, so its stack is found once

@@ -18,7 +18,7 @@ from fgtrace._model.states import TASK_STATES, THREAD_STATES
 from fgtrace._options.parsing import refuse_unknown
 from fgtrace.errors import ConfigError
 
-__all__ = ["FORMATS", "PACKED", "READABLE", "RECORDED", "Destination", "Options", "format_of"]
+__all__ = ["FORMATS", "GZIPPED", "READABLE", "RECORDER_OPTIONS", "Destination", "Options", "format_of"]
 
 #: Where a trace goes: a path, or a binary file object, which fgtrace writes to and never closes.
 Destination = str | os.PathLike[str] | IO[bytes]
@@ -38,7 +38,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
 }
 
 #: The formats that are packed with gzip.
-PACKED = frozenset({"json.gz", "perfetto.gz", "pprof", "firefox.gz"})
+GZIPPED = frozenset({"json.gz", "perfetto.gz", "pprof", "firefox.gz"})
 
 #: The formats that `fgtrace.load` and the reports can read back.
 READABLE = frozenset({"json", "json.gz", "perfetto", "perfetto.gz"})
@@ -129,13 +129,16 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "slow_callback_duration": (_is_seconds, "allowed is a number above 0 (seconds)"),
     "lines": _one_of(True, False),
     "labels": (_is_labels, "allowed is a sequence of contextvars.ContextVar"),
-    "rules": (_is_rules, "allowed is a mapping from 'module:qualname prefix' to the name of a state"),
+    "rules": (
+        _is_rules,
+        "allowed is a mapping (or a tuple of pairs) from 'module:qualname prefix' to the name of a state",
+    ),
     "max_overhead": (_is_share, "allowed is a fraction above 0 and up to 1"),
     "max_memory": (_is_memory, f"allowed is a whole number of bytes, {MIB} or more"),
 }
 
 #: The options of a flight recorder, which has no destination.
-RECORDED = tuple(name for name in CHECKS if name not in ("dst", "format"))
+RECORDER_OPTIONS = tuple(name for name in CHECKS if name not in ("dst", "format"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +169,10 @@ class Options:
             a flag, ``loop blocked``. The default is asyncio's own.
         lines: a slice for every line of a function, instead of one for the function.
         labels: context variables whose values become arguments of a task's track (Python 3.12 and newer: 3.11
-            does not show a task's context). Values that are neither strings nor numbers are left out.
-        rules: state rules of your own, ``{"app.pool:Pool.acquire": "pool wait"}``: a task that waits in a
-            function whose ``module:qualname`` starts so is in that state.
+            does not show a task's context). Values other than strings and integers are left out.
+        rules: state rules of your own, ``{"app.pool:Pool.acquire": "pool wait"}``: a task or thread that
+            waits in a function whose ``module:qualname`` starts so is in that state. Each prefix has the
+            colon: ``app.pool:`` stands for all functions of a module.
         max_overhead: the share of the wall clock that the tracer may take; it skips ticks rather than exceed
             it.
         max_memory: bytes of memory for the recording; the rest of it goes to a temporary file.

@@ -1,6 +1,7 @@
 """
-Texts from a query, a command line or the environment: the values that they stand for, how a log line shows
-one, and errors for names of options that do not exist.
+Finds what a text from a query, a command line or the environment stands for (`FLAGS`, `number_or_text`),
+makes a text safe for a log line (`escaped`), and refuses names of options that do not exist
+(`refuse_unknown`).
 
 `Options` checks which values are allowed, so a text that is no number is handed on unchanged.
 """

@@ -28,7 +28,7 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
 from fgtrace._formats.destination import packing
-from fgtrace._options.options import PACKED
+from fgtrace._options.options import GZIPPED
 from fgtrace._output.captured_trace import CapturedTrace
 from fgtrace._output.pacing import PATIENCE, considerate, paced
 from fgtrace._output.transfer import pack_trace, unpack_trace
@@ -70,7 +70,7 @@ def write_by_process(
     Raises:
         OSError: the file could not be written.
     """
-    compress = compress or captured.format in PACKED
+    compress = compress or captured.format in GZIPPED
     if not _is_written_by_process(captured, file, check, compress=compress):
         pace = considerate(captured.options.max_overhead, PATIENCE + captured.end / 1e9)
         with packing(file, compress=compress) as target:

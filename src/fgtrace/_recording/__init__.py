@@ -6,7 +6,9 @@ for each event, builds no text, runs no code of the program, and keeps no object
 objects. Every list has a bound, or spills to a temporary file.
 
 - `recording`: `Recording`, the tables (functions, stacks, waiters, tracks, loops), the rows and the steps.
-  Open it to have a new kind of fact noted.
+  A new kind of fact is noted there. It also needs its place in `core_recording` (how it is fetched from the
+  C core), `ring` and `window` (what the flight recorder keeps of it), and ``_output/transfer`` (how it gets
+  to the writer process).
 - `table_entries`: what an entry of a table holds.
 - `step_records`: the packed format of a step of exact awaits.
 - `locked_recording`: the recording that several threads fill, for exact awaits in Python.

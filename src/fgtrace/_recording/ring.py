@@ -31,7 +31,7 @@ from fgtrace._recording.step_records import CALLBACK
 __all__ = ["ROW", "STEP", "Chunk", "LastRows", "Ring", "RowShape", "ended_in"]
 
 _GONE = 0xFFFFFFFF
-#: So many rows may wait to be compacted, besides as many as there are tracks.
+#: Rows that may wait to be compacted, besides one for each track.
 _SLACK = 4096
 #: Rows that are read by one call: a call of C holds the GIL until it returns.
 _PIECE = 8192

@@ -18,7 +18,7 @@ recording's ``callbacks``, and its detail says where it came from: `SOON`, `TIME
 The waker is what scheduled the step:
 
 - the track of a task, whose step was running then;
-- ``CALLBACK | source << 24 | index of the loop``: the callback of that loop in which ``ready`` lies;
+- ``CALLBACK | source << 24 | index of the loop``: the callback of that loop that was running at ``ready``;
 - `THREAD`: another thread, outside any step of a loop;
 - `NOBODY`: not known, or no part of a loop.
 """
@@ -40,8 +40,8 @@ __all__ = [
     "THREADSAFE",
     "TIMER",
     "StepRecord",
+    "loop_and_source",
     "pack_step",
-    "source_of",
     "unpack_steps",
 ]
 
@@ -85,7 +85,7 @@ def unpack_steps(block: bytes) -> Iterator[StepRecord]:
         yield start, end, ready, who & _LOW, who >> 32 & _LOW, stack, what >> 32 & _LOW
 
 
-def source_of(waker: int) -> tuple[int, int] | None:
+def loop_and_source(waker: int) -> tuple[int, int] | None:
     """
     Return the index of the loop, and the source (an index of `SOURCES`), of a waker that is a callback; None
     for any other waker.

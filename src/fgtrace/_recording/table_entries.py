@@ -87,7 +87,7 @@ class TrackEntry:
 
     def since(self, time: int) -> TrackEntry:
         """
-        Return a copy whose times count from a later time (ns).
+        Return a copy whose times count from a later time (ns). It shares `args` with the original.
         """
         found = TrackEntry(self.kind, self.name, self.start - time, loop=self.loop, tid=self.tid)
         found.root, found.parent, found.args = self.root, self.parent, self.args
@@ -106,7 +106,7 @@ class LoopEntry:
         start: from when on that is so, ns on the trace's clock.
 
     Attributes:
-        end: when it was closed, ns; -1 while it is open.
+        end: when it was closed, ns; -1 while it is open, and in a copy that begins after it was closed.
     """
 
     __slots__ = ("end", "exact", "start", "thread", "type")
@@ -131,5 +131,5 @@ class LoopEntry:
         return found
 
 
-#: Stands in its place for a track of which nothing is known any more: it is of no loop, so nothing shows it.
+#: Takes the place of a track that was forgotten; it belongs to no loop, so nothing shows it.
 FORGOTTEN = TrackEntry("task", "", 0)

@@ -7,7 +7,7 @@ fails is left out from then on, and noted in the trace.
 
 - `sampler`: the life of a sampler, from start to stop, around forks and snapshots, and its figures.
 - `python_sampler`: a tick as one round through the collectors. A new collector is plugged in there
-  (`PythonSampler._plug_in`); `collect` says what a collector is.
+  (`PythonSampler._plug_in`); `collect` says what a collector is, and what the C core needs besides.
 - `core_sampler`: the sampler whose ticks the C core takes; `core_calibration` finds out whether the core fits
   this interpreter, and `core_answers` answers the questions that the core leaves to Python.
 - `choose`: which of the two serves.

@@ -136,9 +136,9 @@ class Ticker:
             return None
         return self._tick(due, self.clock.now())
 
-    def last(self) -> int:
+    def finish(self) -> int:
         """
-        Return the time of a last tick, taken at once and off the grid: the end of the trace.
+        End the trace now, and return the time: that of a last tick, off the grid.
         """
         self.ended = self.clock.now()
         return self.ended

@@ -30,7 +30,7 @@ from fgtrace._sampling.core_calibration import (
     opaque_types,
 )
 from fgtrace._sampling.exact.core_hooks import Hooks, hook_steps, unhook_steps
-from fgtrace._sampling.exact.open_steps import end_of_first_step
+from fgtrace._sampling.exact.open_steps import mark_of_first_step
 from fgtrace._sampling.own_threads import own_threads
 from fgtrace._sampling.sampler import Figures, Sampler
 from fgtrace._sampling.stats import Stats
@@ -259,7 +259,7 @@ class CoreSampler(Sampler):
             task = tasks.current_task(loop)
             if task is not None:
                 self._module.assume_step(loop, task)
-                loop.call_soon(end_of_first_step)  # where this runs, the step has ended
+                loop.call_soon(mark_of_first_step)  # where this runs, the step has ended
 
     def _guarded(self, do: Any) -> None:
         """

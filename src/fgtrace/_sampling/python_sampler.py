@@ -145,7 +145,7 @@ class PythonSampler(Sampler):
         self.ticker.clock.stop()
 
     def _finish(self) -> None:
-        self.tick(self.ticker.last() - self.ticker.start)
+        self.tick(self.ticker.finish() - self.ticker.start)
         for collector in tuple(self._collectors):
             try:
                 collector.close(self.end)

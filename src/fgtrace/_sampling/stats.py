@@ -1,5 +1,5 @@
 """
-What a sampler says of itself: its figures, and which parts of a trace failed.
+The figures of a trace: the ticks that were taken and missed, what they cost, and the parts that failed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ __all__ = ["Stats", "describe_awaits", "dropped_counts", "note_failure"]
 @dataclass(slots=True)
 class Stats:
     """
-    What a trace did, and what it cost.
+    The figures of a trace: what it did, and what that cost.
 
     Attributes:
         ticks_asked: the ticks that a clock which is never late would have taken.
         ticks_taken, ticks_missed: how many of these were taken, and how many were not.
         hz: the true rate, ticks a second.
-        hz_tasks: how often a second every task was sampled; below ``hz`` where there are so many tasks that a
-            tick samples a part of them.
+        hz_tasks: how often a second every task was sampled; below ``hz`` where a tick has no time for all
+            tasks.
         overhead: the share of the wall clock that the ticks took.
         pause_max: the longest tick, in seconds.
         observations, steps, tracks: the size of the recording.
@@ -60,7 +60,7 @@ def describe_awaits(options: Options, recording: Recording) -> str:
 
 def dropped_counts(recording: Recording) -> dict[str, str]:
     """
-    Return what there was too much of to keep it all, each with a text that says how much.
+    Return the kinds of facts of which some were dropped, each with a text that says how many.
     """
     counts = {"collections": recording.collections_dropped, "requests": recording.requests_dropped}
     return {name: f"{count} were too many to keep" for name, count in counts.items() if count}

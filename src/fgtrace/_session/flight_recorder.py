@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from fgtrace._formats.destination import make_sink
-from fgtrace._options.options import MIB, RECORDED, Destination, Options
+from fgtrace._options.options import MIB, RECORDER_OPTIONS, Destination, Options
 from fgtrace._options.parsing import refuse_unknown
 from fgtrace._output.metadata import metadata
 from fgtrace._recording.ring import Ring
@@ -34,10 +34,10 @@ from fgtrace.errors import ConfigError, TraceStateError
 if TYPE_CHECKING:  # the import takes 20 ms; `start` does it
     from fgtrace._output.captured_trace import CapturedTrace
 
-__all__ = ["FlightRecorder", "FlightStats", "running"]
+__all__ = ["FlightRecorder", "FlightStats", "running_recorder"]
 
-#: Seconds between two times at which the recording is emptied into the ring; for a short window an eighth of
-#: it.
+#: Seconds from one time at which the recording is emptied into the ring to the next; for a short window an
+#: eighth of the window.
 PERIOD = 1.0
 #: The share of the memory that the tables may have. When they have more, and twice what they had when their
 #: sampler took over, another sampler begins.
@@ -91,7 +91,7 @@ class _Generation:
 
     def roll(self, budget: int) -> None:
         """
-        Move what was recorded into the ring, which may take so many bytes.
+        Move what was recorded into the ring, which may take ``budget`` bytes.
         """
         self.ring.roll(self.sampler.now(), budget)
 
@@ -130,7 +130,7 @@ class FlightRecorder:
         for name in ("dst", "format"):
             if name in options:
                 raise ConfigError(name, options[name], "allowed is no value here: it is an option of dump()")
-        refuse_unknown("fgtrace.FlightRecorder", options, ("seconds", *RECORDED))
+        refuse_unknown("fgtrace.FlightRecorder", options, ("seconds", *RECORDER_OPTIONS))
         self.config = Options(max_memory=max_memory, **options)
         self.seconds = seconds
         self._length = round(seconds * 1e9)
@@ -244,7 +244,12 @@ class FlightRecorder:
 
     def cut(self, seconds: float | None, options: Options, reason: str) -> CapturedTrace:
         """
-        Return the last seconds as a captured trace, while the recorder goes on; for the arguments see `dump`.
+        Return the last seconds as a captured trace, while the recorder goes on.
+
+        Args:
+            seconds: as of `dump`.
+            options: how the trace is drawn, and its format.
+            reason: as of `dump`.
 
         Raises:
             ConfigError: the number of seconds is not allowed.
@@ -347,7 +352,7 @@ class FlightRecorder:
             self.stop()
 
 
-def running() -> FlightRecorder | None:
+def running_recorder() -> FlightRecorder | None:
     """
     Return the flight recorder that was started last of those that run in this process, or None.
     """

@@ -73,12 +73,13 @@ def trace(dst: Destination | None = None, **options: Any) -> Trace:
 
 class Trace:
     """
-    A trace of this process, from `start` to `stop`, which then writes the file.
+    A trace of this process, from `start` to `stop`; `stop` also writes the file.
 
     With ``async with`` a thread writes the file, so that the event loop goes on meanwhile. As a decorator the
     trace covers each call of a function or coroutine function; the file is that of the last call.
 
-    While the trace runs, the interpreter's switch interval is 1 ms; afterwards it is as before.
+    While the sampler in Python runs, the interpreter's switch interval is 1 ms; afterwards it is as before.
+    The C core, which is the default, leaves it alone.
 
     A child process (after ``os.fork``) is not traced: `stop` does nothing there.
 
@@ -98,9 +99,8 @@ class Trace:
         self._began = 0.0
         self._seconds = 0.0
         self._stopped = False
-        self._obstacle: SinkError | None = (
-            None  # why the destination cannot be written to, as found at the start
-        )
+        # why the destination cannot be written to, as found at the start
+        self._obstacle: SinkError | None = None
         self._busy = threading.Lock()  # held while the trace starts, and while its file is written
 
     def __repr__(self) -> str:
@@ -193,10 +193,9 @@ class Trace:
         sampler, found = self._finish(), []
         if sampler is not None:
             seen = sampler.recording.observations + sampler.recording.stepped
-            wanted = seen <= most and self.config.state_frames != "no"
-            self._write(
-                sampler, progress, also=[lambda captured: found.append(of_captured(captured, {}))] * wanted
-            )
+            has_report = seen <= most and self.config.state_frames != "no"
+            report = [lambda captured: found.append(of_captured(captured, {}))]
+            self._write(sampler, progress, also=report if has_report else ())
         return found[0] if found else None
 
     def _capture(self) -> CapturedTrace | None:

@@ -17,7 +17,7 @@ from typing import Any
 from fgtrace._model.values import Collection, Flow, Instant, Observation, Track
 from fgtrace._options.options import Options
 from fgtrace._recording.recording import EMPTY, GONE, Recording
-from fgtrace._recording.step_records import CALLBACK, StepRecord, source_of
+from fgtrace._recording.step_records import CALLBACK, StepRecord, loop_and_source
 from fgtrace._timeline.exact_builders import (
     CallbackBuilder,
     LoopBuilder,
@@ -127,7 +127,7 @@ class ExactTimeline:
         """
         Return the track of a waker, if it has a slice at that time.
         """
-        found = source_of(waker)
+        found = loop_and_source(waker)
         if found is not None:
             has_slice = wakers.function(waker, ready) >= 0 and found[0] in self._tracks.callbacks
             return self._tracks.callbacks[found[0]] if has_slice else None

@@ -40,7 +40,7 @@ SMALLEST_GROUP = 10
 #: The argument of a group's slice that lists its tasks, as JSON: the facts in the order of `FACTS`, and the
 #: name.
 IDENTICAL = "tasks"
-#: A task is long if it lived for one part in so many of the trace.
+#: A task is long if it lived for at least a tenth of the trace.
 LONG = 10
 #: Field of a task's track -> the argument of its slice that has it; further arguments come behind these.
 FACTS = {"id": "task.id", "parent": "task.parent", "level": "task.level", "tid": "task.place"}

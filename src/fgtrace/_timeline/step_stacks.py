@@ -3,7 +3,7 @@ The stacks that a task with exact awaits shows while it waits, is runnable, or r
 
 Of a step without samples two things are known: the stack before it, and the stack with which it suspended.
 The frames that both have in common (the same functions at the same depth) were there all the time, so the
-step shows these.
+step shows these. Where one of the two is unknown, it shows the outermost frame of the other.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class StepStacks:
     def __init__(self, recording: Recording, resolver: StackResolver) -> None:
         self._recording = recording
         self._resolver = resolver
-        self._kept: dict[tuple[str, int, int], DrawnStack] = {}
-        self._woken: dict[tuple[str, str, int], DrawnStack] = {}
+        self._running_stacks: dict[tuple[str, int, int], DrawnStack] = {}
+        self._runnable_stacks: dict[tuple[str, str, int], DrawnStack] = {}
 
     def waiting(self, stack: int, detail: int, root: str) -> DrawnStack:
         """
@@ -52,7 +52,11 @@ class StepStacks:
         Args:
             stack: the stack with which it suspended.
             detail: the index of its waiter.
-            root: the name of its coroutine, which is shown where the stack is not known.
+            root: the name of its coroutine.
+
+        Returns:
+            The stack with the state that its waiter means; where the stack is not known, the coroutine's name
+            with the state ``runnable``.
         """
         if stack > EMPTY:
             return self._resolver.drawn_stack("task", stack, detail)
@@ -68,14 +72,14 @@ class StepStacks:
             root: the name of its coroutine.
         """
         key = (woken_by, root if stack <= EMPTY else "", stack)
-        found = self._woken.get(key)
+        found = self._runnable_stacks.get(key)
         if found is None:
-            if len(self._woken) >= MOST_KEPT:
-                self._woken.clear()
+            if len(self._runnable_stacks) >= MOST_KEPT:
+                self._runnable_stacks.clear()
             args = (("woken by", woken_by),) if woken_by else ()
             frames = self._resolver.drawn_frames(self._located(stack)) or self._root_alone(root)
             state = Frame(RUNNABLE, "state", args=args)
-            found = self._woken[key] = self._resolver.with_state(frames, state)
+            found = self._runnable_stacks[key] = self._resolver.with_state(frames, state)
         return found
 
     def running(self, before: int, after: int, root: str) -> DrawnStack:
@@ -88,11 +92,11 @@ class StepStacks:
             root: the name of the task's coroutine.
         """
         key = (root, before, after)
-        found = self._kept.get(key)
+        found = self._running_stacks.get(key)
         if found is None:
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.clear()
-            found = self._kept[key] = self._between(before, after, root)
+            if len(self._running_stacks) >= MOST_KEPT:
+                self._running_stacks.clear()
+            found = self._running_stacks[key] = self._between(before, after, root)
         return found
 
     def text(self, stack: int) -> str:

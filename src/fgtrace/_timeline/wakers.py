@@ -1,5 +1,8 @@
 """
-What woke a step: its name and kind. A waker may be a callback, so recent callbacks are remembered.
+Finds the name and the kind of the waker of a step: a task, a callback, a timer, the selector or a thread.
+
+A step record gives a waker that is a callback by its loop and the time at which it ran. So the recent
+callbacks of each loop are remembered, with their functions.
 """
 
 from __future__ import annotations
@@ -7,7 +10,15 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from fgtrace._recording.recording import Recording
-from fgtrace._recording.step_records import CALLBACK, SELECTOR, SOON, THREAD, THREADSAFE, TIMER, source_of
+from fgtrace._recording.step_records import (
+    CALLBACK,
+    SELECTOR,
+    SOON,
+    THREAD,
+    THREADSAFE,
+    TIMER,
+    loop_and_source,
+)
 from fgtrace._timeline.stack_resolver import frame_name
 
 __all__ = ["Wakers"]
@@ -15,7 +26,7 @@ __all__ = ["Wakers"]
 #: Callbacks of a loop that are remembered: a waker mostly ran a few handles ago, seldom many more.
 MOST_CALLBACKS = 8192
 
-#: Source of a callback -> the kind of waker that it is.
+#: Source of a callback -> the kind of the waker.
 _KINDS = {SOON: "callback", TIMER: "timer", SELECTOR: "selector", THREADSAFE: "thread"}
 
 
@@ -64,7 +75,7 @@ class Wakers:
         """
         Return the index of the function of a waker that is a callback and ran at this time; -1: not known.
         """
-        found = source_of(waker)
+        found = loop_and_source(waker)
         recent = self._recent.get(found[0]) if found is not None else None
         if recent is None:
             return -1
@@ -76,14 +87,15 @@ class Wakers:
         Return the kind of a waker, which is an arrow's name: ``wakes`` for a task, ``""`` where there is
         none.
         """
-        found = source_of(waker)
+        found = loop_and_source(waker)
         if found is not None:
             return _KINDS[found[1]]
         return "wakes" if waker < CALLBACK else "thread" if waker == THREAD else ""
 
     def name(self, waker: int, time: int) -> str:
         """
-        Return the name of a waker: a task's name, ``timer``, ``selector``, ``thread`` or ``callback NAME``.
+        Return the name of a waker: a task's name, ``timer``, ``selector``, ``thread``, ``callback NAME``
+        (``callback`` where its function is not known any more), or ``""`` where there is no waker.
         """
         if waker < CALLBACK:
             return self._recording.tracks[waker].name

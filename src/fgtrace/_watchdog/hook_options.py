@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from signal import Signals
 from typing import Any, Literal
 
-from fgtrace._options.options import CHECKS, FORMATS, MIB, RECORDED
+from fgtrace._options.options import CHECKS, FORMATS, MIB, RECORDER_OPTIONS
 from fgtrace._options.parsing import FLAGS, nearest, number_or_text, refuse_unknown, verbatim
 from fgtrace.errors import ConfigError
 
@@ -189,7 +189,7 @@ def from_environment(given: Mapping[str, Any], environment: Mapping[str, str] = 
         ConfigError: a value is not allowed; for one of the environment the error names the variable.
         UnknownOptionError: there is no such option.
     """
-    known = (*_CHECKS, *(name for name in RECORDED if name not in _CHECKS))
+    known = (*_CHECKS, *(name for name in RECORDER_OPTIONS if name not in _CHECKS))
     refuse_unknown("fgtrace.install", given, known)
     found: dict[str, Any] = {}
     for name, read in VARIABLES.items():

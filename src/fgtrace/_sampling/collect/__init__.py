@@ -15,8 +15,11 @@ object of the program beyond the tick; what it must know again, it knows by weak
 
 To add a collector, write a class as `Collector` says, in a module of its own here, and plug it in in
 `PythonSampler._plug_in` (`fgtrace._sampling.python_sampler`). A kind of row that there is not yet needs a
-table in `fgtrace._recording.recording`, and is drawn by `fgtrace._timeline`. The C core does the same work in
-`src/core/threads` and `src/core/tasks`.
+table in `fgtrace._recording`, and is drawn by `fgtrace._timeline`.
+
+The collectors here serve the sampler in Python alone. Where the C core serves, which is the default, no
+collector of this kind runs: the core does the same work in ``src/core/threads`` and ``src/core/tasks``, and
+a new kind of sample has to be taken in its tick, too (`run` in ``src/core/clock/tick.c``).
 """
 
 from __future__ import annotations

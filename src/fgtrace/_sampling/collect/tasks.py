@@ -1,9 +1,9 @@
 """
 Every asyncio task of every running loop: its await chain, and what it waits for.
 
-Theory of operation: a task whose waiter is the same future as at the last tick, and is not done, has not run,
-so nothing of it changed. That comparison is all that an idle task costs. Otherwise the chain is walked and
-the waiter is read. A task without a waiter is on a thread's stack (`is_running`), or is runnable.
+Theory of operation: a task whose waiter is the same, pending future as at the last tick has not run, so
+nothing of it changed. That comparison is all that an idle task costs. Otherwise the chain is walked and the
+waiter is read. A task without a waiter is on a thread's stack (`is_running`), or is runnable.
 
 Identity: a free list hands the address of a dead future to the next one, and a strong reference to a waiter
 or a task would keep it alive. So both are known by weak reference, and compared as objects.
@@ -57,18 +57,18 @@ class SeenTask:
         track: its track.
         waiter: a weak reference to its waiter.
         stack, detail: its last observation.
-        done: whether no tick needs to sample it: it has ended, or its steps are noted.
+        skip: whether ticks pass it over: it has ended, or its steps are noted.
         exact: whether its steps are noted.
     """
 
-    __slots__ = ("detail", "done", "exact", "stack", "track", "waiter")
+    __slots__ = ("detail", "exact", "skip", "stack", "track", "waiter")
 
     def __init__(self, track: int) -> None:
         self.track = track
         self.waiter: Callable[[], Any] = no_reference
         self.stack = GONE
         self.detail = -1
-        self.done = False
+        self.skip = False
         self.exact = False
 
 
@@ -139,7 +139,7 @@ class TaskCollector:
                 seen = self._first_seen(now, reference, task)
                 if seen is None:
                     continue
-            elif (waiter is not None and seen.waiter() is waiter and not waiter.done()) or seen.done:
+            elif (waiter is not None and seen.waiter() is waiter and not waiter.done()) or seen.skip:
                 continue
             changed.append((seen, task, waiter))
         for seen, task, waiter in changed:  # now that every task has its track: a waiter may be any task
@@ -169,7 +169,8 @@ class TaskCollector:
 
     def _first_seen(self, now: int, reference: Callable[[], Any], task: Any) -> SeenTask | None:
         """
-        Give a task its track, and return it; None where the task is done, or its loop was not seen to run.
+        Give a task its track, and return its `SeenTask`; None where the task is done, or its loop is not
+        shown.
 
         None, too, for a task that is just being collected: its weak references are gone, so from Python 3.14
         on, where tasks are in a list, it looks like a new one.
@@ -281,7 +282,7 @@ class TaskCollector:
 
     def _is_shown(self, loop: Any) -> bool:
         """
-        Return whether a loop that was not seen before has tasks to show.
+        Return whether the tasks of a loop that was not seen before are shown: they are if it runs.
         """
         running: bool = loop.is_running()
         return running
@@ -328,14 +329,14 @@ class TaskCollector:
             here = {each for each in references if _is_hashable(each)}
         for reference in self._seen.keys() - here:
             seen = self._seen.pop(reference)
-            if not seen.done:
+            if not seen.skip:
                 self._end_track(now, seen, reference())
 
     def _end_track(self, now: int, seen: SeenTask, task: Any) -> None:
         """
         End a task's track.
         """
-        seen.done = True
+        seen.skip = True
         seen.waiter = no_reference
         entry = self._recording.tracks[seen.track]
         entry.end = now
@@ -377,7 +378,8 @@ def labels_of(task: Any, labels: Sequence[ContextVar[Any]]) -> dict[str, str | i
 
 def coroutine_name(coro: Any) -> str:
     """
-    Return a coroutine's own name, which is the wrapped function's where a decorator made it.
+    Return a coroutine's qualified name, or that of its type. Where a decorator made the function, the name is
+    that of the wrapped function.
     """
     name = getattr(coro, "__qualname__", "")
     return name if type(name) is str and name else type(coro).__name__

@@ -23,8 +23,8 @@ from fgtrace._sampling.collect.await_chain import Walker
 
 __all__ = ["THREAD_SAMPLES", "ThreadCollector", "cpu_clock"]
 
-#: Parts of the time between two ticks: a CPU clock that moved less counts as still; one that moved so much
-#: or more, as busy.
+#: Shares of the time between two ticks. A CPU clock that moved by less than `STILL` counts as still; a
+#: clock that moved by `BUSY` or more, as busy.
 STILL = 0.02
 BUSY = 0.9
 
@@ -34,7 +34,8 @@ THREAD_SAMPLES = tuple(ThreadSample(cpu) for cpu in _CPU)
 ENDED, TOO_SOON, FROZEN = -1, -2, -3
 
 #: A thread that waits for the GIL wakes at each switch interval to ask for it, which takes it some
-#: microseconds. A thread whose clock did not move at all in so many intervals waits for something else.
+#: microseconds. A thread whose clock did not move at all in this number of intervals waits for something
+#: else.
 FROZEN_AFTER = 2
 
 #: A tick that comes sooner than this (ns) after the last one, as it does after a late tick, tells nothing:
@@ -55,6 +56,16 @@ def cpu_clock(native_id: int) -> Callable[[], int] | None:
 class SeenThread:
     """
     Hold what was last sampled of one thread.
+
+    Attributes:
+        track: its track.
+        thread: a weak reference to its Thread object; returns None where ``threading`` does not know it.
+        clock: reads its CPU time (ns); None where the system has no such clock.
+        cpu, time: what its CPU clock said, and when that was read (ns); -1 before the first reading.
+        ran: what its CPU clock did, as last noted (`UNKNOWN`, `RAN` and so on); -1 before that.
+        still: whether the system was asked since its clock stopped, and said that it waits.
+        name: the name that its track has from ``threading``; None until then.
+        path, stack: its frames as last noted, and their index in the recording.
     """
 
     __slots__ = ("clock", "cpu", "name", "path", "ran", "stack", "still", "thread", "time", "track")
@@ -181,7 +192,7 @@ class ThreadCollector:
 
     def _identify(self, now: int, ident: int, thread: threading.Thread | None) -> SeenThread:
         """
-        Return whose ident this is, when its Thread object is another than it was.
+        Return the record for an ident whose Thread object has changed.
 
         ``threading`` knows a thread a little later than it begins, and forgets it a little before it ends:
         that is still the same thread. A new thread may have an old one's ident, but it has another native id

@@ -32,14 +32,20 @@ from fgtrace._recording.step_records import NOBODY, THREAD, pack_step
 from fgtrace._sampling.collect.await_chain import is_running
 from fgtrace._sampling.collect.tasks import SeenLoop, SeenTask, TaskCollector, note_name
 from fgtrace._sampling.exact.callback_names import CallbackTable, StepCallbacks
-from fgtrace._sampling.exact.open_steps import OpenStep, end_of_first_step, is_still_running, source_of_handle
+from fgtrace._sampling.exact.open_steps import (
+    OpenStep,
+    is_still_running,
+    mark_of_first_step,
+    source_of_handle,
+)
 from fgtrace._sampling.exact.python_hooks import add_listener, remove_listener
 
 __all__ = ["ExactTaskCollector"]
 
 #: Handles that may be queued before those that were collected without running are dropped.
 MANY_QUEUED = 1000
-#: A search for eager tasks that took longer than this (ns) is repeated only after so many times its length.
+#: A search for eager tasks that took longer than `LONGEST_SEARCH` (ns) is repeated only after
+#: `SEARCH_SHARE` times its length.
 LONGEST_SEARCH, SEARCH_SHARE = 50_000, 20
 
 
@@ -199,7 +205,7 @@ class ExactTaskCollector(TaskCollector):
             outer = None
         loop = self._seen_loop(handle._loop)
         callback = handle._callback
-        if loop is None or callback is end_of_first_step:
+        if loop is None or callback is mark_of_first_step:
             return
         if loop.thread != ident:
             self._set_thread(loop, ident)
@@ -212,14 +218,15 @@ class ExactTaskCollector(TaskCollector):
         task = self._steps.task_of(callback)
         if task is None:
             source = source_of_handle(handle, queued)
-            step.of_callback(loop.index, self._callbacks.number(callback), source)
+            step.set_callback(loop.index, self._callbacks.number(callback), source)
         elif not self._is_known(step, task):
             return
         self._open[ident] = step
 
     def _from_elsewhere(self, handle: Any) -> tuple[Callable[[], Any], int, int, bool] | None:
         """
-        What another thread is just about to tell of a handle, which it has put into this loop's queue.
+        Return what another thread is just about to tell of a handle that it has put into this loop's queue;
+        None where there is no such thread.
         """
         this = id(handle._loop), id(handle._callback)
         for ident, (now, *coming) in list(self._coming.items()):
@@ -229,14 +236,14 @@ class ExactTaskCollector(TaskCollector):
 
     def _waker(self, ident: int, *, is_elsewhere: bool) -> int:
         """
-        What schedules something in a thread now.
+        Return the waker of what a thread schedules now: see `fgtrace._recording.step_records`.
         """
         step = self._open.get(ident)
         return step.word if step is not None else THREAD if is_elsewhere else NOBODY
 
     def _is_known(self, step: OpenStep, task: Any) -> bool:
         """
-        Note whose step it is, and return True; False for a task that has ended.
+        Note whose step it is, and return True; return False for a task that has ended.
         """
         reference = weakref.ref(task)
         seen = self._seen.get(reference)
@@ -249,7 +256,7 @@ class ExactTaskCollector(TaskCollector):
         entry = self._recording.tracks[seen.track]
         if entry.start == step.ready:  # a name given right after the task was made is its first one
             entry.name = task.get_name()
-        step.of_task(reference, seen)
+        step.set_task(reference, seen)
         return True
 
     def _leave(self, ident: int, end: int) -> None:
@@ -343,13 +350,13 @@ class ExactTaskCollector(TaskCollector):
             if loop is None or not loop.thread or loop.thread in self._open:
                 continue
             step = OpenStep(None, 0, -1, NOBODY)
-            step.of_task(reference, seen)
+            step.set_task(reference, seen)
             self._open[loop.thread] = step
             with suppress(RuntimeError):  # the loop was closed just now
                 if loop.thread == ident:
-                    task.get_loop().call_soon(end_of_first_step)
+                    task.get_loop().call_soon(mark_of_first_step)
                 else:
-                    task.get_loop().call_soon_threadsafe(end_of_first_step)
+                    task.get_loop().call_soon_threadsafe(mark_of_first_step)
 
     def _sample_open_step(self, now: int, ident: int, step: OpenStep, frame: FrameType) -> None:
         """
@@ -375,7 +382,7 @@ class ExactTaskCollector(TaskCollector):
                 found = super()._first_seen(now, reference, task)
                 if found is not None:
                     loop = self._recording.tracks[found.track].loop
-                    found.done = found.exact = self._recording.loops[loop].exact  # no tick samples it
+                    found.skip = found.exact = self._recording.loops[loop].exact  # no tick samples it
         return found
 
     def _end_missing(self, now: int, references: list[Callable[[], Any]]) -> None:
@@ -385,7 +392,7 @@ class ExactTaskCollector(TaskCollector):
             if seen is None or (seen.exact and not self._is_over(reference, seen, task)):
                 continue  # it came after the list was made, or its last step is still to be noted
             self._seen.pop(reference, None)
-            if seen.exact or not seen.done:
+            if seen.exact or not seen.skip:
                 # since the tick began it may have made a step, and been collected
                 self._end_track(self._now() if seen.exact else now, seen, task)
 

@@ -14,7 +14,7 @@ from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from fgtrace._sampling.exact.monkeypatch import Patch
-from fgtrace._sampling.exact.open_steps import end_of_first_step
+from fgtrace._sampling.exact.open_steps import mark_of_first_step
 
 __all__ = ["Hooks", "forget_hooks", "hook_steps", "is_stock", "report_error", "unhook_steps"]
 
@@ -23,47 +23,48 @@ _patches: dict[str, Patch] = {}
 
 class Hooks(NamedTuple):
     """
-    Hold what was exchanged for one core: four methods for exact awaits, else one. ``is_watching`` tells
-    whether switches of contexts are watched, too, since loops may be compiled.
+    Hold what was exchanged for one core: two to four methods for exact awaits, else one. ``is_watching``
+    tells whether switches of contexts are watched, too, since loops may be compiled.
     """
 
-    core: Any
+    module: Any
     patches: tuple[Patch, ...]
     is_watching: bool
 
 
-def hook_steps(core: Any, step: type, *, exact: bool = False) -> Hooks | None:
+def hook_steps(module: Any, step: type, *, exact: bool = False) -> Hooks | None:
     """
     Have the core told of the steps of tasks.
 
     Args:
-        core: the extension module.
+        module: the extension module.
         step: the type of asyncio's wrapper of a task's step.
         exact: whether it is also told of what is scheduled.
 
     Returns:
-        What `unhook_steps` takes; None, with nothing done, where another tool's wrapper is in the way.
+        What `unhook_steps` takes; None, with nothing exchanged, where another tool's wrapper or Handle is
+        in the way.
     """
     events = sys.modules["asyncio.events"]
     try:
-        core.learn_handles(events.Handle, events.TimerHandle, step, report_error, end_of_first_step)
+        module.learn_handles(events.Handle, events.TimerHandle, step, report_error, mark_of_first_step)
     except (TypeError, AttributeError):  # a Handle that is not asyncio's own
         return None
     patches = [_patch("_run", events.Handle)]
-    if not patches[0].apply(lambda before: _make_run(core, before)):
+    if not patches[0].apply(lambda before: _make_run(module, before)):
         return None
-    if exact and not _hook_scheduling(core, patches):
+    if exact and not _hook_scheduling(module, patches):
         patches[0].revert()
         return None
-    return Hooks(core, tuple(patches), "uvloop" in sys.modules and core.watch_contexts(True))
+    return Hooks(module, tuple(patches), "uvloop" in sys.modules and module.watch_contexts(True))
 
 
-def _make_run(core: Any, before: Any) -> Any:
+def _make_run(module: Any, before: Any) -> Any:
     events = sys.modules["asyncio.events"]
-    return core.make_handle_run(events.Handle, before, is_stock(before, events), *_line_of_call(before))
+    return module.make_handle_run(events.Handle, before, is_stock(before, events), *_line_of_call(before))
 
 
-def _hook_scheduling(core: Any, patches: list[Patch]) -> bool:
+def _hook_scheduling(module: Any, patches: list[Patch]) -> bool:
     """
     Have the core told of what is scheduled, by ``_call_soon``; the other two methods only save time in C.
     """
@@ -72,17 +73,17 @@ def _hook_scheduling(core: Any, patches: list[Patch]) -> bool:
 
     def inner(before: Any) -> Any:
         plain = is_stock(before, base) and is_stock(events.Handle.__init__, events) and base.events is events
-        return core.make_call_soon_inner(loop, before, plain, deque)
+        return module.make_call_soon_inner(loop, before, plain, deque)
 
     def outer(before: Any) -> Any:
-        return core.make_call_soon(
+        return module.make_call_soon(
             loop, before, is_stock(before, base) and is_stock(loop._check_closed, base)
         )
 
     def timers(before: Any) -> Any:
         plain = is_stock(before, base) and is_stock(loop._check_closed, base) and base.events is events
         plain = plain and all(is_stock(each.__init__, events) for each in (events.Handle, events.TimerHandle))
-        return core.make_call_at(loop, before, before if plain else None, base.heapq.heappush)
+        return module.make_call_at(loop, before, before if plain else None, base.heapq.heappush)
 
     try:
         for name, make in (("_call_soon", inner), ("call_soon", outer), ("call_at", timers)):
@@ -100,7 +101,7 @@ def unhook_steps(hooks: Hooks) -> None:
     Undo one `hook_steps`.
     """
     if hooks.is_watching:
-        hooks.core.watch_contexts(False)
+        hooks.module.watch_contexts(False)
     for patch in hooks.patches:
         patch.revert()
 
@@ -109,14 +110,16 @@ def forget_hooks() -> None:
     """
     Have the core forget its hooks in the child of a fork, which is not traced.
     """
-    core = sys.modules.get("fgtrace._core")
-    if core is not None:
-        core.forget()
+    module = sys.modules.get("fgtrace._core")
+    if module is not None:
+        module.forget()
 
 
 def _line_of_call(run: Any) -> tuple[str, int]:
     """
     Return the file and the line from which ``Handle._run`` calls, as tracebacks show them.
+
+    The call is the first statement of a ``try`` right below the ``def``: two lines further on.
     """
     code = getattr(run, "__code__", None)
     return (code.co_filename, code.co_firstlineno + 2) if code is not None else ("", 0)

@@ -12,7 +12,7 @@ from fgtrace._recording.step_records import CALLBACK, SELECTOR, SOON, SOURCE_SHI
 from fgtrace._sampling.collect.await_chain import is_running
 from fgtrace._sampling.collect.tasks import SeenTask, no_reference
 
-__all__ = ["OpenStep", "end_of_first_step", "is_still_running", "source_of_handle"]
+__all__ = ["OpenStep", "is_still_running", "mark_of_first_step", "source_of_handle"]
 
 
 class OpenStep:
@@ -47,14 +47,14 @@ class OpenStep:
         self.track = self.word = 0
         self.stack, self.detail = EMPTY, 0
 
-    def of_task(self, reference: Callable[[], Any], seen: SeenTask) -> None:
+    def set_task(self, reference: Callable[[], Any], seen: SeenTask) -> None:
         """
         Make it a step of a task.
         """
         self.reference, self.seen = reference, seen
         self.track = self.word = seen.track
 
-    def of_callback(self, loop: int, function: int, source: int) -> None:
+    def set_callback(self, loop: int, function: int, source: int) -> None:
         """
         Make it a callback.
 
@@ -68,9 +68,9 @@ class OpenStep:
         self.stack, self.detail = function, source
 
 
-def end_of_first_step() -> None:
+def mark_of_first_step() -> None:
     """
-    Do nothing: where this callback runs, the step that was open when the trace began has ended.
+    Do nothing. Where this callback runs, the step that was open when the trace began has ended.
     """
 
 
@@ -84,7 +84,8 @@ def is_still_running(step: OpenStep) -> bool:
 
 def source_of_handle(handle: Any, queued: tuple[Callable[[], Any], int, int, bool] | None) -> int:
     """
-    Return where a callback comes from: only readers and writers are queued without being scheduled.
+    Return where a callback comes from. Until 3.13 only readers and writers are queued without being
+    scheduled; from 3.14 on callbacks of ``call_soon_threadsafe`` are, too.
 
     Args:
         handle: asyncio's.
@@ -93,6 +94,6 @@ def source_of_handle(handle: Any, queued: tuple[Callable[[], Any], int, int, boo
     """
     if hasattr(handle, "_when"):
         return TIMER
-    if queued is None:  # from 3.14 on those of other threads are queued without `_call_soon`
+    if queued is None:
         return THREADSAFE if type(handle).__name__ == "_ThreadSafeHandle" else SELECTOR
     return THREADSAFE if queued[3] else SOON
