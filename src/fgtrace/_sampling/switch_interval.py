@@ -8,8 +8,8 @@ saturated event loop ran 1.2 times slower, while the ticks themselves took 5 %. 
 was not slower by more than the noise, and ticks come 1 ms late at the worst, not 5.
 
 So while the sampler in Python runs the interval is 1 ms, unless it was shorter. (The C core needs no such
-thread, and leaves it alone.) It is the only setting of the interpreter that a trace changes. The last trace to
-end sets it back, unless the program has set it meanwhile: then the program's value stays.
+thread, and leaves it alone.) It is the only setting of the interpreter that a trace changes. The last trace
+to end sets it back, unless the program has set it meanwhile: then the program's value stays.
 """
 
 from __future__ import annotations
