@@ -368,7 +368,7 @@ def test_when_there_is_nothing(tmp_path: Path) -> None:
     A trace that was not started, or cannot be read back, says so.
     """
     trace = fgtrace.trace(tmp_path / "t.folded")
-    with pytest.raises(fgtrace.TraceStateError, match="does not run"):
+    with pytest.raises(fgtrace.TraceStateError, match="is not running"):
         trace.report()
     trace.start().stop()
     with pytest.raises(fgtrace.TraceStateError, match="as folded"):

@@ -157,7 +157,7 @@ VARIABLES: dict[str, Callable[[str], object]] = {
 
 
 #: Variables that other code reads: to choose the core, to build and to test this project.
-_OTHERS = ("CORE", "BUILD", "CFLAGS", "ASYNCIO_SUITE", "STRESS_SECONDS", "VIEWERS")
+_OTHERS = ("CORE", "BUILD", "CFLAGS", "NIGHTLY", "STRESS_SECONDS", "VIEWERS")
 _reported: set[str] = set()
 
 

@@ -9,8 +9,8 @@ tasks that held the lock in turn.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from heapq import nlargest
+from dataclasses import astuple, dataclass
+from heapq import nsmallest
 
 from fgtrace._model.states import LOCK_WAIT, POOL_WAIT
 from fgtrace.reports._state_history import Place, StateHistory, TrackHistory
@@ -83,7 +83,9 @@ def waits(histories: StateHistory, causes: Causes, top: int | None = None) -> tu
             if here in sums:
                 sums[here].add(history, at, end - start)
     some = [each for each in found.values() if each.total]
-    longest = nlargest(len(some) if top is None else top, some, key=lambda each: each.total)
+    longest = nsmallest(
+        len(some) if top is None else top, some, key=lambda each: (-each.total, *astuple(each.place))
+    )
     finder = _HolderFinder(histories, causes)
     return tuple(each.wait(finder) for each in longest)
 
@@ -95,7 +97,7 @@ class _Sum:
 
     def __init__(self, place: Place) -> None:
         self.total = 0
-        self._place = place
+        self.place = place
         self._times: list[int] = []
         self._who: dict[int, list[int]] = {}
         self._histories: dict[int, TrackHistory] = {}
@@ -117,7 +119,7 @@ class _Sum:
         """
         intervals = [(self._histories[who], at) for who, places in self._who.items() for at in places]
         return Wait(
-            place=self._place, count=len(self._times), tasks=len(self._who), total_ns=self.total,
+            place=self.place, count=len(self._times), tasks=len(self._who), total_ns=self.total,
             each=spread_of(self._times), holders=finder.holders(intervals),
         )  # fmt: skip
 
