@@ -79,7 +79,7 @@ PARTNERS: dict[str, Any] = {
     "SOON": step_records.SOON,
     "TIMER": step_records.TIMER,
     "SELECTOR": step_records.SELECTOR,
-    "FROM_THREAD": step_records.THREADSAFE,
+    "THREADSAFE": step_records.THREADSAFE,
     "BURST": clock.BURST_NS,
 }
 #: Layouts of what Python fetches as bytes: see their tests.

@@ -43,8 +43,8 @@ struct Clock {
     PyInterpreterState *interp;
     PyThreadState *main_thread; /* only 3.11 needs it */
     atomic_int want, queued;
-    bool is_running, is_halted, is_over, is_called, is_orphan;
-    bool is_ticking, is_attended; /* the thread has its state; a thread of ours is in `clock_wait` */
+    bool is_running, is_halted, is_over, is_woken, is_orphan;
+    bool has_state, is_attended; /* the thread has its state; a thread of ours is in `clock_wait` */
     bool is_extra; /* what is wanted is no tick, but a search for tasks that no tick has reached yet */
 };
 
@@ -241,13 +241,13 @@ may_catch_up(Clock *clock)
 
 /* The clock's thread. */
 static void *
-run(void *argument)
+keep_time(void *argument)
 {
     Clock *clock = argument;
     prctl(PR_SET_TIMERSLACK, 1000UL); /* of this thread: else the system wakes it up to 50 us late */
     PyGILState_STATE outer = PyGILState_Ensure();
     PyThreadState *state = PyEval_SaveThread();
-    notify(clock, &clock->is_ticking, &clock->ready);
+    notify(clock, &clock->has_state, &clock->ready);
     for (;;) {
         clock->aim = next_due(clock);
         bool goes_on = true;
@@ -267,7 +267,7 @@ run(void *argument)
         }
         /* this is read without the GIL: what is missed now is seen after the next tick */
         if (clock->jobs->has_work(clock->of)) {
-            clock_call(clock);
+            clock_wake(clock);
         }
     }
     PyEval_RestoreThread(state);
@@ -322,16 +322,16 @@ clock_free(Clock *clock)
 
 /* Begin to tick, and return 0; or -1 with an exception. */
 int
-clock_run(Clock *clock)
+clock_start(Clock *clock)
 {
     for (PyThreadState *ts = PyInterpreterState_ThreadHead(clock->interp); ts != NULL; ts = PyThreadState_Next(ts)) {
         if (ts->thread_id == _PyRuntime.main_thread) {
             clock->main_thread = ts;
         }
     }
-    clock->is_halted = clock->is_ticking = false;
+    clock->is_halted = clock->has_state = false;
     clock->is_running = true;
-    if (pthread_create(&clock->thread, NULL, run, clock) != 0) {
+    if (pthread_create(&clock->thread, NULL, keep_time, clock) != 0) {
         clock->is_running = false;
         PyErr_SetString(PyExc_RuntimeError, "can't start the clock's thread");
         return -1;
@@ -342,7 +342,7 @@ clock_run(Clock *clock)
     struct timespec time = {until / 1000000000, until % 1000000000};
     Py_BEGIN_ALLOW_THREADS
     pthread_mutex_lock(&clock->lock);
-    for (int code = 0; code != ETIMEDOUT && !(clock->is_ticking && clock->is_attended);) {
+    for (int code = 0; code != ETIMEDOUT && !(clock->has_state && clock->is_attended);) {
         code = pthread_cond_timedwait(&clock->ready, &clock->lock, &time);
     }
     pthread_mutex_unlock(&clock->lock);
@@ -369,24 +369,24 @@ clock_halt(Clock *clock)
 int
 clock_wait(Clock *clock)
 {
-    bool is_called;
+    bool is_woken;
     Py_BEGIN_ALLOW_THREADS
     pthread_mutex_lock(&clock->lock);
     clock->is_attended = true;
     pthread_cond_broadcast(&clock->ready);
-    while (!clock->is_called && !clock->is_over) {
+    while (!clock->is_woken && !clock->is_over) {
         pthread_cond_wait(&clock->work, &clock->lock);
     }
-    is_called = !clock->is_over;
-    clock->is_over = clock->is_called = clock->is_attended = false;
+    is_woken = !clock->is_over;
+    clock->is_over = clock->is_woken = clock->is_attended = false;
     pthread_mutex_unlock(&clock->lock);
     Py_END_ALLOW_THREADS
-    return is_called;
+    return is_woken;
 }
 
 /* There is work: have `clock_wait` return. */
 void
-clock_call(Clock *clock)
+clock_wake(Clock *clock)
 {
-    notify(clock, &clock->is_called, &clock->work);
+    notify(clock, &clock->is_woken, &clock->work);
 }

@@ -13,7 +13,7 @@ typedef struct Clock Clock;
 
 typedef struct { /* what a clock calls: it knows neither what a tick does, nor of whom it is */
     /* With the GIL: take a tick now, which was due at another time. Both times are on the trace's clock. */
-    void (*tick)(void *of, int64_t due, int64_t now);
+    void (*tick)(void *of, int64_t since, int64_t now);
     void (*catch_up)(void *of, int64_t now); /* with the GIL: search only for what no tick has reached yet */
     /* return whether there is such; this and what follows is called without the GIL */
     bool (*is_behind)(const void *of);
@@ -24,10 +24,10 @@ typedef struct { /* what a clock calls: it knows neither what a tick does, nor o
 
 Clock *clock_new(Tables *tables, Pace *pace, const ClockJobs *jobs, void *of, double max_overhead);
 void clock_free(Clock *clock);
-int clock_run(Clock *clock);
+int clock_start(Clock *clock);
 void clock_halt(Clock *clock);
 int clock_wait(Clock *clock);
-void clock_call(Clock *clock);
+void clock_wake(Clock *clock);
 
 #pragma GCC visibility pop
 #endif

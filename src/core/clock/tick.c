@@ -7,23 +7,35 @@
 #include "hooks/ran_marks.h"
 #include "tasks/rounds.h"
 
+/* Return whether tasks can be observed: their fields are known, and are where they were. Where they are not known, have
+ * Python find them as soon as the program has imported asyncio. */
+static bool
+may_observe_tasks(Tasks *tasks)
+{
+    if (!tasks->is_attached) {
+        PyObject *modules = PyImport_GetModuleDict();
+        tasks->wants_asyncio = tasks->is_wanted && PyDict_GetItemString(modules, "asyncio.tasks") != NULL;
+    }
+    return tasks->is_attached && tasks->broken == NULL;
+}
+
 /* Observe the tasks. */
 static void
 observe_tasks(Core *core, int64_t now)
 {
     Tasks *tasks = &core->tasks;
-    if (!tasks_are_attached(tasks)) {
+    if (!may_observe_tasks(tasks)) {
         return;
     }
     int64_t began = now_ns();
     loops_count_ready(&tasks->loops, now);
-    tasks->marks_tell = (tasks->is_marking || core->exact != NULL) && marks_cover(tasks);
+    tasks->marks_cover = (tasks->is_marking || core->exact != NULL) && marks_cover_loops(tasks);
     observe_new(tasks, now, began + core->tick_budget / 3);
     if (core->exact != NULL) {
         exact_observe(core->exact, now);
-        marks_visit_some(tasks, now);
+        visit_in_turn(tasks, now);
     }
-    if (core->exact != NULL && tasks->marks_tell) {
+    if (core->exact != NULL && tasks->marks_cover) {
         tasks->rounds++; /* steps tell of the other tasks */
     }
     else if (marks_suffice(tasks)) {
@@ -43,14 +55,14 @@ observe_tasks(Core *core, int64_t now)
 static void
 catch_up(Core *core, int64_t now)
 {
-    if (tasks_are_attached(&core->tasks)) {
+    if (may_observe_tasks(&core->tasks)) {
         observe_new(&core->tasks, now, now_ns() + core->tick_budget / 3);
     }
 }
 
 /* Take a tick, or catch up. */
 static void
-run(Core *core, int64_t now, bool is_tick)
+tick_or_catch_up(Core *core, int64_t since, bool is_tick)
 {
     if (core->tables.is_busy || core->tables.failed) {
         return;
@@ -59,9 +71,9 @@ run(Core *core, int64_t now, bool is_tick)
     core->tasks.is_catching_up = !is_tick;
     /* A late tick is noted as of when it was due, and a search for new tasks in between may have been later than
      * that. */
-    now = now > core->pace.last_tick ? now : core->pace.last_tick;
+    int64_t now = since > core->pace.last_tick ? since : core->pace.last_tick;
     core->pace.last_tick = now;
-    int collects = PyGC_Disable(); /* else an allocation could run the program's finalizers */
+    int gc_was_on = PyGC_Disable(); /* else an allocation could run the program's finalizers */
     core->walk.path.used = 0;
     core->walk.on_stack.used = 0;
     if (!is_tick) {
@@ -74,7 +86,7 @@ run(Core *core, int64_t now, bool is_tick)
     else {
         core->tables.failed = true;
     }
-    if (collects) {
+    if (gc_was_on) {
         PyGC_Enable();
     }
     core->tables.is_busy = false;
@@ -82,24 +94,25 @@ run(Core *core, int64_t now, bool is_tick)
 
 /* Take a tick whose sample holds from a time on. */
 void
-core_tick(Core *core, int64_t now)
+core_tick(Core *core, int64_t since)
 {
-    run(core, now, true);
+    tick_or_catch_up(core, since, true);
 }
 
 /* --- what the clock calls --- */
 
 static void
-tick_of(void *of, int64_t due, int64_t now)
+tick_of(void *of, int64_t since, int64_t now)
 {
     Core *core = of;
-    core_tick(core, core->exact != NULL ? now : due); /* steps are noted as they come: a row must not be before them */
+    /* steps are noted as they come, and a row must not be before them */
+    core_tick(core, core->exact != NULL ? now : since);
 }
 
 static void
 catch_up_of(void *of, int64_t now)
 {
-    run(of, now, false);
+    tick_or_catch_up(of, now, false);
 }
 
 static bool

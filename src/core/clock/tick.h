@@ -12,7 +12,7 @@
 
 extern const ClockJobs tick_jobs; /* for a clock of a `Core` */
 
-void core_tick(Core *core, int64_t now);
+void core_tick(Core *core, int64_t since);
 
 #pragma GCC visibility pop
 #endif

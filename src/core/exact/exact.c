@@ -16,11 +16,11 @@
 static void
 listen(void)
 {
-    bool is_wanted = exacts.wanted > 0;
+    bool is_wanted = exact_state.count > 0;
     listeners.entered = is_wanted ? step_enter : NULL;
     listeners.scheduled = is_wanted ? handle_scheduled : NULL;
     listeners.task_in = is_wanted ? steps_task_in : NULL;
-    listeners.is_new = is_wanted ? steps_discover : NULL;
+    listeners.find_new = is_wanted ? steps_find_new : NULL;
     listeners.entered_task = is_wanted ? step_enter_task : NULL;
     listeners.left = step_leave; /* a step that was entered is left, whoever listens then */
     listeners.dropped = step_drop;
@@ -30,14 +30,14 @@ listen(void)
 static void
 begin_place(size_t place)
 {
-    for (ExactLoop *loop = exacts.loops; loop != NULL; loop = loop->next) {
+    for (ExactLoop *loop = exact_state.loops; loop != NULL; loop = loop->next) {
         loop->index[place] = NONE;
         for (uint32_t each = 0; each < loop->used; each++) {
             at_number(loop, loop->first + each)->waker[place] = NOBODY;
         }
     }
     /* a step that is under way begins now, for this trace */
-    for (OpenStep *open = exacts.open; open != NULL; open = open->older) {
+    for (OpenStep *open = exact_state.open; open != NULL; open = open->older) {
         open->is_seen[place] = open->loop != NULL;
         open->waker[place] = NOBODY;
         open->track[place] = NONE;
@@ -50,7 +50,7 @@ Exact *
 exact_begin(Tables *tables, Tasks *tasks, const Pace *pace, const char *folder, size_t most_bytes, bool is_watching)
 {
     size_t place = 0;
-    while (place < MOST_EXACT && exacts.traces[place] != NULL) {
+    while (place < MOST_EXACT && exact_state.traces[place] != NULL) {
         place++;
     }
     Exact *exact = place < MOST_EXACT ? calloc(1, sizeof *exact) : NULL;
@@ -64,9 +64,9 @@ exact_begin(Tables *tables, Tasks *tasks, const Pace *pace, const char *folder, 
     exact->collections.began = -1;
     exact->is_watching = is_watching;
     tasks->has_exact = true;
-    exacts.traces[place] = exact;
-    exacts.places = place + 1 > exacts.places ? place + 1 : exacts.places;
-    exacts.wanted++;
+    exact_state.traces[place] = exact;
+    exact_state.end = place + 1 > exact_state.end ? place + 1 : exact_state.end;
+    exact_state.count++;
     begin_place(place);
     listen();
     return exact;
@@ -74,22 +74,22 @@ exact_begin(Tables *tables, Tasks *tasks, const Pace *pace, const char *folder, 
 
 /* A trace is over: with the last one, forget all that is known of loops and of steps under way. */
 static void
-settle_places(void)
+forget_ended(void)
 {
-    while (exacts.places > 0 && exacts.traces[exacts.places - 1] == NULL) {
-        exacts.places--;
+    while (exact_state.end > 0 && exact_state.traces[exact_state.end - 1] == NULL) {
+        exact_state.end--;
     }
     listen();
-    if (exacts.wanted > 0) {
+    if (exact_state.count > 0) {
         return;
     }
-    ExactLoop *dead = exacts.loops;
-    exacts.loops = NULL; /* this comes first, for what follows may run the program's code */
-    for (OpenStep *open = exacts.open; open != NULL; open = open->older) {
+    ExactLoop *dead = exact_state.loops;
+    exact_state.loops = NULL; /* this comes first, for what follows may run the program's code */
+    for (OpenStep *open = exact_state.open; open != NULL; open = open->older) {
         open->loop = NULL;
         open->again = 0;
     }
-    for (OpenStep *open = exacts.open; open != NULL;) {
+    for (OpenStep *open = exact_state.open; open != NULL;) {
         PyObject *task = open->loop == NULL ? open->task : NULL, *callback = open->loop == NULL ? open->callback : NULL;
         if (task == NULL && callback == NULL) {
             open = open->older;
@@ -98,7 +98,7 @@ settle_places(void)
         open->task = open->callback = NULL;
         Py_XDECREF(task);
         Py_XDECREF(callback);
-        open = exacts.open; /* the program's code may have changed the list */
+        open = exact_state.open; /* the program's code may have changed the list */
     }
     exact_loops_free(dead);
 }
@@ -107,21 +107,21 @@ settle_places(void)
 void
 exact_end(Exact *exact, int64_t now)
 {
-    for (size_t place = 0; place < exacts.places; place++) {
-        if (exacts.traces[place] != exact) {
+    for (size_t place = 0; place < exact_state.end; place++) {
+        if (exact_state.traces[place] != exact) {
             continue;
         }
-        for (OpenStep *open = exacts.open; open != NULL; open = open->older) {
+        for (OpenStep *open = exact_state.open; open != NULL; open = open->older) {
             Step step;
             if (step_so_far(exact, place, open, now, &step)) {
                 chunks_keep(&exact->steps, &step);
             }
             open->is_seen[place] = false;
         }
-        exacts.traces[place] = NULL;
-        exacts.wanted--;
+        exact_state.traces[place] = NULL;
+        exact_state.count--;
     }
-    settle_places();
+    forget_ended();
 }
 
 /* Return the steps that are under way, as if they ended now (bytes, strong); NULL with an exception. */
@@ -129,9 +129,9 @@ PyObject *
 exact_under_way(Exact *exact, int64_t now)
 {
     Array found = {0};
-    int collects = PyGC_Disable(); /* else the program's finalizers could begin steps meanwhile */
-    for (size_t place = 0; place < exacts.places; place++) {
-        const OpenStep *open = exacts.traces[place] == exact ? exacts.open : NULL;
+    int gc_was_on = PyGC_Disable(); /* else the program's finalizers could begin steps meanwhile */
+    for (size_t place = 0; place < exact_state.end; place++) {
+        const OpenStep *open = exact_state.traces[place] == exact ? exact_state.open : NULL;
         for (; open != NULL; open = open->older) {
             Step step, *kept = step_so_far(exact, place, open, now, &step) ? array_push(&found, sizeof step) : NULL;
             if (kept != NULL) {
@@ -139,7 +139,7 @@ exact_under_way(Exact *exact, int64_t now)
             }
         }
     }
-    if (collects) {
+    if (gc_was_on) {
         PyGC_Enable();
     }
     PyObject *bytes = PyBytes_FromStringAndSize(found.items, (Py_ssize_t)(found.used * sizeof(Step)));
@@ -151,9 +151,9 @@ exact_under_way(Exact *exact, int64_t now)
 void
 exact_forget(void)
 {
-    memset(exacts.traces, 0, sizeof exacts.traces);
-    exacts.wanted = 0;
-    settle_places();
+    memset(exact_state.traces, 0, sizeof exact_state.traces);
+    exact_state.count = 0;
+    forget_ended();
 }
 
 /* Free what a trace keeps. */
@@ -173,7 +173,7 @@ exact_free(Exact *exact)
 void
 exact_observe(Exact *exact, int64_t now)
 {
-    for (ExactLoop *loop = exacts.loops; loop != NULL; loop = loop->next) {
+    for (ExactLoop *loop = exact_state.loops; loop != NULL; loop = loop->next) {
         ready_note_closed(exact, loop, now);
         PyObject *task = loop->open != NULL ? loop->open->task : NULL;
         Task *record = task != NULL ? task_find(exact->tasks, task) : NULL;

@@ -1,5 +1,5 @@
 /* Exact awaits: the traces that have them, the loops, and the steps under way. */
 #include "exact/exact_state.h"
 
-Exacts exacts;
+ExactState exact_state;
 _Thread_local OpenStep *current_step __attribute__((tls_model("initial-exec")));

@@ -16,7 +16,7 @@
 #define THREAD 0xFFFFFFFEU
 #define NOBODY 0xFFFFFFFFU
 #define SOURCE_SHIFT 24
-enum { SOON, TIMER, SELECTOR, FROM_THREAD };
+enum { SOON, TIMER, SELECTOR, THREADSAFE };
 
 typedef struct Exact { /* what one trace with exact awaits keeps */
     Tables *tables; /* of the same core */
@@ -70,14 +70,14 @@ struct OpenStep {
 
 typedef struct {
     Exact *traces[MOST_EXACT]; /* borrowed, each in its place; NULL: the place is free */
-    int wanted;              /* how many traces there are */
-    size_t places;           /* no trace has a place behind these */
+    int count;                 /* of the traces */
+    size_t end;                /* no trace has this place, or one behind it */
     ExactLoop *loops;
     OpenStep *spare;     /* records that are not in use */
     OpenStep *open;      /* the steps under way, the newest first */
-} Exacts;
+} ExactState;
 
-extern Exacts exacts;
+extern ExactState exact_state;
 extern _Thread_local OpenStep *current_step __attribute__((tls_model("initial-exec")));
 
 /* Return a time of the system's clock on the trace's clock; 0 for what was before its start. */
@@ -97,22 +97,22 @@ at_number(const ExactLoop *loop, uint64_t number)
 
 /* Begin to change the tables; return false where they must not be changed now. `end_work` ends it. */
 static inline bool
-begin_work(Exact *exact, int *collects)
+begin_work(Exact *exact, int *gc_was_on)
 {
     if (exact->tables->is_busy || exact->tables->failed || !exact->tasks->is_attached || exact->tasks->broken != NULL) {
         return false;
     }
     exact->tables->is_busy = true;
-    *collects = PyGC_Disable(); /* else an allocation could run the program's finalizers */
+    *gc_was_on = PyGC_Disable(); /* else an allocation could run the program's finalizers */
     exact->tasks->walk->path.used = 0;
     return true;
 }
 
 /* End what `begin_work` began. */
 static inline void
-end_work(Exact *exact, int collects)
+end_work(Exact *exact, int gc_was_on)
 {
-    if (collects) {
+    if (gc_was_on) {
         PyGC_Enable();
     }
     exact->tables->is_busy = false;

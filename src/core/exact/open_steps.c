@@ -13,9 +13,9 @@
 static PyObject *
 task_loop(PyObject *task)
 {
-    for (size_t place = 0; place < exacts.places; place++) {
-        if (exacts.traces[place] != NULL && exacts.traces[place]->tasks->is_attached) {
-            return field_at(task, exacts.traces[place]->tasks->at.loop);
+    for (size_t place = 0; place < exact_state.end; place++) {
+        if (exact_state.traces[place] != NULL && exact_state.traces[place]->tasks->is_attached) {
+            return field_at(task, exact_state.traces[place]->tasks->at.loop);
         }
     }
     return NULL;
@@ -26,23 +26,23 @@ task_loop(PyObject *task)
 static OpenStep *
 begin_step(ExactLoop *loop, PyObject *task, PyObject *callback, int64_t now)
 {
-    OpenStep *open = exacts.spare;
+    OpenStep *open = exact_state.spare;
     if (open != NULL) {
-        exacts.spare = open->outer;
+        exact_state.spare = open->outer;
     }
     else if ((open = malloc(sizeof *open)) == NULL) {
         return NULL;
     }
-    *open = (OpenStep){.outer = current_step, .older = exacts.open, .loop = loop, .start = now, .ready = -1,
+    *open = (OpenStep){.outer = current_step, .older = exact_state.open, .loop = loop, .start = now, .ready = -1,
                    .task = Py_XNewRef(task), .callback = Py_XNewRef(callback),
                    .waker = {NOBODY, NOBODY, NOBODY, NOBODY}, .track = {NONE, NONE, NONE, NONE}};
-    if (exacts.open != NULL) {
-        exacts.open->newer = open;
+    if (exact_state.open != NULL) {
+        exact_state.open->newer = open;
     }
-    exacts.open = current_step = loop->open = open;
+    exact_state.open = current_step = loop->open = open;
     loop->ident = PyThread_get_thread_ident();
-    for (size_t place = 0; place < exacts.places; place++) {
-        open->is_seen[place] = exacts.traces[place] != NULL;
+    for (size_t place = 0; place < exact_state.end; place++) {
+        open->is_seen[place] = exact_state.traces[place] != NULL;
     }
     return open;
 }
@@ -57,20 +57,20 @@ end_step(OpenStep *open)
             break;
         }
     }
-    *(open->newer != NULL ? &open->newer->older : &exacts.open) = open->older;
+    *(open->newer != NULL ? &open->newer->older : &exact_state.open) = open->older;
     if (open->older != NULL) {
         open->older->newer = open->newer;
     }
     if (open->loop != NULL && open->loop->open == open) {
-        OpenStep *other = exacts.open;
+        OpenStep *other = exact_state.open;
         while (other != NULL && other->loop != open->loop) {
             other = other->older;
         }
         open->loop->open = other;
     }
     PyObject *task = open->task, *callback = open->callback;
-    *open = (OpenStep){.outer = exacts.spare};
-    exacts.spare = open;
+    *open = (OpenStep){.outer = exact_state.spare};
+    exact_state.spare = open;
     Py_XDECREF(task);
     Py_XDECREF(callback);
 }
@@ -85,7 +85,7 @@ source_of(PyObject *handle, bool was_scheduled)
     if (PyObject_TypeCheck(handle, asyncio.timer)) {
         return TIMER;
     }
-    return Py_TYPE(handle) == asyncio.handle ? SELECTOR : FROM_THREAD; /* the subclass is 3.14's _ThreadSafeHandle */
+    return Py_TYPE(handle) == asyncio.handle ? SELECTOR : THREADSAFE; /* the subclass is 3.14's _ThreadSafeHandle */
 }
 
 /* End the step that is assumed to be under way in this thread, for another one begins. */
@@ -106,17 +106,17 @@ step_enter_task(PyObject *task)
 {
     int64_t now = now_ns();
     end_assumed(now);
-    int collects = PyGC_Disable();
+    int gc_was_on = PyGC_Disable();
     ExactLoop *loop = exact_loop_of(task_loop(task));
     OpenStep *open = NULL;
     if (loop != NULL) {
         end_first_steps(loop, now);
         open = begin_step(loop, task, NULL, now);
-        for (size_t place = 0; open != NULL && place < exacts.places; place++) {
-            open->is_seen[place] &= exacts.traces[place] != NULL && exacts.traces[place]->is_watching;
+        for (size_t place = 0; open != NULL && place < exact_state.end; place++) {
+            open->is_seen[place] &= exact_state.traces[place] != NULL && exact_state.traces[place]->is_watching;
         }
     }
-    if (collects) {
+    if (gc_was_on) {
         PyGC_Enable();
     }
     return open;
@@ -128,7 +128,7 @@ step_enter(PyObject *handle, PyObject *task)
 {
     int64_t now = now_ns();
     end_assumed(now);
-    int collects = PyGC_Disable();
+    int gc_was_on = PyGC_Disable();
     ExactLoop *loop = exact_loop_of(field_at(handle, asyncio.loop));
     OpenStep *open = NULL;
     if (loop != NULL) {
@@ -140,10 +140,11 @@ step_enter(PyObject *handle, PyObject *task)
             open->source = source_of(handle, was_scheduled);
             if (was_scheduled) {
                 open->ready = scheduled.time;
-                open->source = scheduled.is_from_thread ? FROM_THREAD : SOON;
+                open->source = scheduled.is_from_thread ? THREADSAFE : SOON;
                 memcpy(open->waker, scheduled.waker, sizeof open->waker);
             }
-            for (size_t place = 0; open->source == FROM_THREAD && !was_scheduled && place < exacts.places; place++) {
+            bool is_from_thread = open->source == THREADSAFE && !was_scheduled;
+            for (size_t place = 0; is_from_thread && place < exact_state.end; place++) {
                 open->waker[place] = THREAD;
             }
             if (task != NULL && loop->is_eager) {
@@ -152,7 +153,7 @@ step_enter(PyObject *handle, PyObject *task)
             }
         }
     }
-    if (collects) {
+    if (gc_was_on) {
         PyGC_Enable();
     }
     return open;
@@ -167,10 +168,10 @@ find_eager(const OpenStep *open, int64_t end)
         return;
     }
     loop->is_eager = true;
-    for (size_t place = 0; place < exacts.places; place++) {
-        Exact *exact = exacts.traces[place];
-        int collects;
-        if (exact == NULL || !begin_work(exact, &collects)) {
+    for (size_t place = 0; place < exact_state.end; place++) {
+        Exact *exact = exact_state.traces[place];
+        int gc_was_on;
+        if (exact == NULL || !begin_work(exact, &gc_was_on)) {
             continue;
         }
         size_t first = exact->tasks->used;
@@ -181,8 +182,8 @@ find_eager(const OpenStep *open, int64_t end)
                 task_note_creator(exact, record, open->track[place], relative(exact, end));
             }
         }
-        tasks_have_been_searched(exact->tasks, &loop->next_search, end);
-        end_work(exact, collects);
+        tasks_note_search(exact->tasks, &loop->next_search, end);
+        end_work(exact, gc_was_on);
     }
 }
 
@@ -191,27 +192,27 @@ PyObject *
 steps_task_in(PyObject *context)
 {
     const Task *record = NULL;
-    for (size_t place = 0; place < exacts.places && record == NULL; place++) {
-        record = exacts.traces[place] != NULL ? task_in_context(exacts.traces[place]->tasks, context) : NULL;
+    for (size_t place = 0; place < exact_state.end && record == NULL; place++) {
+        record = exact_state.traces[place] != NULL ? task_in_context(exact_state.traces[place]->tasks, context) : NULL;
     }
     return record != NULL ? task_of(record) : NULL;
 }
 
 /* Find the tasks that were made in this thread since the last call; return false where there are none. */
 bool
-steps_discover(void)
+steps_find_new(void)
 {
     static _Thread_local const void *newest;
     int64_t unused = 0;
     if (!tasks_may_be_new(NULL, &newest, &unused, 0)) {
         return false;
     }
-    for (size_t place = 0; place < exacts.places; place++) {
-        Exact *exact = exacts.traces[place];
-        int collects;
-        if (exact != NULL && begin_work(exact, &collects)) {
+    for (size_t place = 0; place < exact_state.end; place++) {
+        Exact *exact = exact_state.traces[place];
+        int gc_was_on;
+        if (exact != NULL && begin_work(exact, &gc_was_on)) {
             tasks_discover_here(exact->tasks, relative(exact, now_ns()));
-            end_work(exact, collects);
+            end_work(exact, gc_was_on);
         }
     }
     return true;
@@ -226,7 +227,7 @@ step_leave(void *step)
     PyObject *error = PyErr_Occurred() ? fetch_exception() : NULL;
     ExactLoop *loop = open->loop;
     step_note_in_all(open, end);
-    if (loop != NULL && exacts.wanted > 0) {
+    if (loop != NULL && exact_state.count > 0) {
         find_eager(open, end);
         if (open->again >= loop->first && open->again < loop->first + loop->used) {
             Scheduled *again = at_number(loop, open->again);
@@ -252,7 +253,7 @@ step_drop(void *step)
 void
 step_assume(PyObject *loop, PyObject *task)
 {
-    contexts_catch_up();
+    contexts_drop_stale();
     OpenStep *open = current_step;
     if (open != NULL && open->loop != NULL) {
         return; /* its beginning was told */
@@ -279,10 +280,10 @@ step_assume(PyObject *loop, PyObject *task)
         open->ready = -1;
         found->open = open;
     }
-    for (size_t place = 0; place < exacts.places; place++) {
-        open->is_seen[place] = exacts.traces[place] != NULL;
-        if (exacts.traces[place] != NULL && exact_loop_index(found, place) != NONE) {
-            exacts.traces[place]->tasks->loops.items[found->index[place]].is_begun = true;
+    for (size_t place = 0; place < exact_state.end; place++) {
+        open->is_seen[place] = exact_state.traces[place] != NULL;
+        if (exact_state.traces[place] != NULL && exact_loop_index(found, place) != NONE) {
+            exact_state.traces[place]->tasks->loops.items[found->index[place]].is_begun = true;
         }
     }
 }

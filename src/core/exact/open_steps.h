@@ -12,7 +12,7 @@ void step_leave(void *step);
 void step_drop(void *step);
 void step_assume(PyObject *loop, PyObject *task);
 PyObject *steps_task_in(PyObject *context);
-bool steps_discover(void);
+bool steps_find_new(void);
 
 #pragma GCC visibility pop
 #endif

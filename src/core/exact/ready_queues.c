@@ -27,11 +27,11 @@ empty(ExactLoop *loop)
 void
 exact_loop_note_end(const ExactLoop *loop, size_t place, int64_t now)
 {
-    if (exacts.traces[place] != NULL && loop->index[place] != NONE) {
-        Loop *known = &exacts.traces[place]->tasks->loops.items[loop->index[place]];
+    if (exact_state.traces[place] != NULL && loop->index[place] != NONE) {
+        Loop *known = &exact_state.traces[place]->tasks->loops.items[loop->index[place]];
         if (!known->is_ended) {
             known->is_ended = true;
-            tables_note(exacts.traces[place]->tables, NOTE_EXACT, loop->index[place], now, 1, NULL);
+            tables_note(exact_state.traces[place]->tables, NOTE_EXACT, loop->index[place], now, 1, NULL);
         }
     }
 }
@@ -51,8 +51,8 @@ add_loop(PyObject *loop)
     found->loop = loop;
     found->first = 1;
     memset(found->index, 0xff, sizeof found->index);
-    found->next = exacts.loops;
-    exacts.loops = found;
+    found->next = exact_state.loops;
+    exact_state.loops = found;
     return found;
 }
 
@@ -60,15 +60,15 @@ add_loop(PyObject *loop)
 static void
 sweep_loops(void)
 {
-    for (ExactLoop **link = &exacts.loops; *link != NULL;) {
+    for (ExactLoop **link = &exact_state.loops; *link != NULL;) {
         ExactLoop *loop = *link;
         if (weak_referent(loop->reference) != NULL || loop->open != NULL) {
             link = &loop->next;
             continue;
         }
-        for (size_t place = 0; place < exacts.places; place++) {
-            if (exacts.traces[place] != NULL) {
-                exact_loop_note_end(loop, place, relative(exacts.traces[place], now_ns()));
+        for (size_t place = 0; place < exact_state.end; place++) {
+            if (exact_state.traces[place] != NULL) {
+                exact_loop_note_end(loop, place, relative(exact_state.traces[place], now_ns()));
             }
         }
         *link = loop->next;
@@ -84,7 +84,7 @@ sweep_loops(void)
 ExactLoop *
 exact_loop_find(PyObject *loop)
 {
-    for (ExactLoop *each = exacts.loops; each != NULL; each = each->next) {
+    for (ExactLoop *each = exact_state.loops; each != NULL; each = each->next) {
         if (each->loop == loop && weak_referent(each->reference) == loop) {
             return each;
         }
@@ -101,7 +101,7 @@ exact_loop_find(PyObject *loop)
 uint32_t
 exact_loop_find_index(ExactLoop *loop, size_t place)
 {
-    Exact *exact = exacts.traces[place];
+    Exact *exact = exact_state.traces[place];
     int index = loop_index(&exact->tasks->loops, loop->loop);
     if (index >= 0 && (!exact->tasks->loops.items[index].is_compiled || exact->is_watching)) {
         loop->index[place] = (uint32_t)index;
@@ -177,8 +177,8 @@ ready_note_closed(Exact *exact, const ExactLoop *loop, int64_t now)
 {
     PyObject *alive = weak_referent(loop->reference);
     PyObject *closed = alive != NULL ? inspect_attribute(alive, "_closed") : NULL;
-    for (size_t place = 0; place < exacts.places && (alive == NULL || closed == Py_True); place++) {
-        if (exacts.traces[place] == exact) {
+    for (size_t place = 0; place < exact_state.end && (alive == NULL || closed == Py_True); place++) {
+        if (exact_state.traces[place] == exact) {
             exact_loop_note_end(loop, place, now);
         }
     }
@@ -191,7 +191,7 @@ void
 ready_purge(Exact *exact)
 {
     exact->has_closed = false;
-    for (ExactLoop *loop = exacts.loops; loop != NULL; loop = loop->next) {
+    for (ExactLoop *loop = exact_state.loops; loop != NULL; loop = loop->next) {
         PyObject *alive = weak_referent(loop->reference);
         PyObject *closed = alive != NULL && loop->used > 0 ? inspect_attribute(alive, "_closed") : NULL;
         bool is_closed = closed == Py_True;

@@ -20,7 +20,7 @@ void exact_loops_free(ExactLoop *dead);
 static inline ExactLoop *
 exact_loop_of(PyObject *loop)
 {
-    ExactLoop *first = exacts.loops;
+    ExactLoop *first = exact_state.loops;
     bool is_first = first != NULL && first->loop == loop && weak_referent(first->reference) == loop;
     return is_first ? first : exact_loop_find(loop);
 }

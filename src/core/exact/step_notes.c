@@ -40,7 +40,7 @@ step_of_task(Exact *exact, Task *record, PyObject *task, Step *step)
 static void
 note_task(size_t place, OpenStep *open, Step *step)
 {
-    Exact *exact = exacts.traces[place];
+    Exact *exact = exact_state.traces[place];
     Task *record = step_record(exact, open);
     if (record == NULL || record->track == NONE || (record->flags & TASK_DONE)) {
         return;
@@ -58,12 +58,13 @@ note_task(size_t place, OpenStep *open, Step *step)
 static bool
 is_callback(size_t place, const OpenStep *open, Step *step)
 {
+    Exact *exact = exact_state.traces[place];
     uint32_t index = exact_loop_index(open->loop, place);
     if (index == NONE || open->callback == asyncio.nothing) {
         return false;
     }
     step->track = CALLBACK | index;
-    step->stack = callbacks_number(&exacts.traces[place]->callbacks, exacts.traces[place]->tables, open->callback);
+    step->stack = callbacks_number(&exact->callbacks, exact->tables, open->callback);
     step->detail = (uint32_t)open->source;
     return true;
 }
@@ -73,7 +74,7 @@ static void
 note_callback(size_t place, const OpenStep *open, Step *step)
 {
     if (is_callback(place, open, step)) {
-        chunks_keep(&exacts.traces[place]->steps, step);
+        chunks_keep(&exact_state.traces[place]->steps, step);
     }
 }
 
@@ -81,9 +82,9 @@ note_callback(size_t place, const OpenStep *open, Step *step)
 static void
 note(size_t place, OpenStep *open, int64_t end)
 {
-    Exact *exact = exacts.traces[place];
-    int collects;
-    if (!begin_work(exact, &collects)) {
+    Exact *exact = exact_state.traces[place];
+    int gc_was_on;
+    if (!begin_work(exact, &gc_was_on)) {
         exact->steps.lost++;
         return;
     }
@@ -97,15 +98,15 @@ note(size_t place, OpenStep *open, int64_t end)
     else {
         note_callback(place, open, &step);
     }
-    end_work(exact, collects);
+    end_work(exact, gc_was_on);
 }
 
 /* Note a step in all traces that saw it begin. */
 void
 step_note_in_all(OpenStep *open, int64_t end)
 {
-    for (size_t place = 0; place < exacts.places && open->loop != NULL; place++) {
-        if (exacts.traces[place] != NULL && open->is_seen[place]) {
+    for (size_t place = 0; place < exact_state.end && open->loop != NULL; place++) {
+        if (exact_state.traces[place] != NULL && open->is_seen[place]) {
             note(place, open, end);
         }
     }
@@ -118,9 +119,9 @@ step_note_in_all(OpenStep *open, int64_t end)
 static void
 end_first_steps_in(size_t place, uint32_t index, int64_t now)
 {
-    Exact *exact = exacts.traces[place];
-    int collects;
-    if (index == NONE || exact->tasks->loops.items[index].is_begun || !begin_work(exact, &collects)) {
+    Exact *exact = exact_state.traces[place];
+    int gc_was_on;
+    if (index == NONE || exact->tasks->loops.items[index].is_begun || !begin_work(exact, &gc_was_on)) {
         return;
     }
     exact->tasks->loops.items[index].is_begun = true;
@@ -137,15 +138,15 @@ end_first_steps_in(size_t place, uint32_t index, int64_t now)
             }
         }
     }
-    end_work(exact, collects);
+    end_work(exact, gc_was_on);
 }
 
 /* Do that in all traces. */
 void
 end_first_steps(ExactLoop *loop, int64_t now)
 {
-    for (size_t place = 0; place < exacts.places; place++) {
-        if (exacts.traces[place] != NULL) {
+    for (size_t place = 0; place < exact_state.end; place++) {
+        if (exact_state.traces[place] != NULL) {
             end_first_steps_in(place, exact_loop_index(loop, place), now);
         }
     }

@@ -27,11 +27,11 @@ step_record(Exact *exact, const OpenStep *open)
 void
 step_know_task(const OpenStep *open)
 {
-    for (size_t place = 0; place < exacts.places; place++) {
-        int collects;
-        if (exacts.traces[place] != NULL && begin_work(exacts.traces[place], &collects)) {
-            step_record(exacts.traces[place], open);
-            end_work(exacts.traces[place], collects);
+    for (size_t place = 0; place < exact_state.end; place++) {
+        int gc_was_on;
+        if (exact_state.traces[place] != NULL && begin_work(exact_state.traces[place], &gc_was_on)) {
+            step_record(exact_state.traces[place], open);
+            end_work(exact_state.traces[place], gc_was_on);
         }
     }
 }
@@ -49,7 +49,7 @@ waker_in(size_t place)
         return index == NONE ? NOBODY : CALLBACK | (uint32_t)open->source << SOURCE_SHIFT | index;
     }
     if (open->track[place] == NONE) {
-        const Task *record = step_record(exacts.traces[place], open);
+        const Task *record = step_record(exact_state.traces[place], open);
         open->track[place] = record != NULL ? record->track : NONE;
     }
     return open->track[place];
@@ -82,16 +82,16 @@ task_note_creator(Exact *exact, Task *record, uint32_t creator, int64_t now)
 static void
 created(size_t place, PyObject *task, uint32_t creator, int64_t now)
 {
-    Exact *exact = exacts.traces[place];
-    int collects;
-    if (task_find(exact->tasks, task) != NULL || !begin_work(exact, &collects)) {
+    Exact *exact = exact_state.traces[place];
+    int gc_was_on;
+    if (task_find(exact->tasks, task) != NULL || !begin_work(exact, &gc_was_on)) {
         return;
     }
     Task *record = task_first_seen(exact->tasks, task, NULL, relative(exact, now));
     if (record != NULL && record->track != NONE) {
         task_note_creator(exact, record, creator, relative(exact, now));
     }
-    end_work(exact, collects);
+    end_work(exact, gc_was_on);
 }
 
 /* Note when a handle was scheduled, and by whom. */
@@ -100,12 +100,12 @@ note_scheduled(ExactLoop *loop, Scheduled *scheduled, PyObject *task)
 {
     scheduled->time = now_ns();
     scheduled->is_from_thread = is_from_thread(loop);
-    for (size_t place = 0; place < exacts.places; place++) {
-        int collects;
-        if (exacts.traces[place] != NULL && begin_work(exacts.traces[place], &collects)) {
+    for (size_t place = 0; place < exact_state.end; place++) {
+        int gc_was_on;
+        if (exact_state.traces[place] != NULL && begin_work(exact_state.traces[place], &gc_was_on)) {
             bool is_outside = current_step == NULL || current_step->loop == NULL;
             scheduled->waker[place] = is_outside && scheduled->is_from_thread ? THREAD : waker_in(place);
-            end_work(exacts.traces[place], collects);
+            end_work(exact_state.traces[place], gc_was_on);
             if (task != NULL) {
                 created(place, task, scheduled->waker[place], scheduled->time);
             }
@@ -117,7 +117,7 @@ note_scheduled(ExactLoop *loop, Scheduled *scheduled, PyObject *task)
 void
 handle_scheduled(PyObject *loop, PyObject *handle)
 {
-    int collects = PyGC_Disable(); /* else the references that are made here could start the garbage collector */
+    int gc_was_on = PyGC_Disable(); /* else the references that are made here could start the garbage collector */
     ExactLoop *found = exact_loop_of(loop);
     Scheduled *scheduled = found != NULL ? ready_push(found) : NULL;
     if (scheduled != NULL) {
@@ -132,7 +132,7 @@ handle_scheduled(PyObject *loop, PyObject *handle)
             note_scheduled(found, scheduled, task);
         }
     }
-    if (collects) {
+    if (gc_was_on) {
         PyGC_Enable();
     }
 }

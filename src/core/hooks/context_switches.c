@@ -38,7 +38,7 @@ leave_until(int depth)
 
 /* Leave the contexts that this thread had entered when an earlier watch ended: they are over, though nobody told. */
 void
-contexts_catch_up(void)
+contexts_drop_stale(void)
 {
     while (entered.epoch != epoch && entered.depth > 0) {
         void *step = entered.steps[--entered.depth];
@@ -53,7 +53,7 @@ contexts_catch_up(void)
 static PyObject *
 task_in(PyObject *context)
 {
-    PyObject *task = listeners.ran_in != NULL ? listeners.ran_in(context) : NULL;
+    PyObject *task = listeners.will_run_in != NULL ? listeners.will_run_in(context) : NULL;
     return task == NULL && listeners.task_in != NULL ? listeners.task_in(context) : task;
 }
 
@@ -65,7 +65,7 @@ enter(PyObject *context)
         return;
     }
     PyObject *task = task_in(context);
-    if (task == NULL && listeners.is_new != NULL && listeners.is_new()) {
+    if (task == NULL && listeners.find_new != NULL && listeners.find_new()) {
         task = task_in(context); /* the task is new, and this is its first step */
     }
     entered.contexts[entered.depth] = context;
@@ -81,7 +81,7 @@ switched(PyContextEvent event, PyObject *context)
         return 0;
     }
     PyObject *error = PyErr_Occurred() ? fetch_exception() : NULL;
-    contexts_catch_up();
+    contexts_drop_stale();
     /* The context that was left just now is still alive, since the one who left it has it; those below are entered. */
     int depth = context != Py_None ? entered.depth : 0;
     bool has_ended = context == Py_None || (depth > 0 && !((PyContext *)entered.contexts[depth - 1])->ctx_entered);
@@ -141,7 +141,7 @@ contexts_are_watched(void)
 
 #else
 void
-contexts_catch_up(void)
+contexts_drop_stale(void)
 {
 }
 

@@ -6,7 +6,7 @@
 
 #pragma GCC visibility push(hidden)
 
-void contexts_catch_up(void);
+void contexts_drop_stale(void);
 bool contexts_watch(void);
 void contexts_unwatch(void);
 void contexts_forget(void);

@@ -135,8 +135,8 @@ handle_run(PyObject *self, PyObject *Py_UNUSED(ignored))
         return run(self); /* the listeners were told already */
     }
     PyObject *task = handle_task(field_at(self, asyncio.callback));
-    if (task != NULL && listeners.ran != NULL) {
-        listeners.ran(task);
+    if (task != NULL && listeners.will_run != NULL) {
+        listeners.will_run(task);
     }
     void *step = listeners.entered != NULL ? listeners.entered(self, task) : NULL;
     PyObject *result = run(self);

@@ -9,16 +9,16 @@
 
 typedef struct {
     /* Told by loops of asyncio's own: */
-    void (*ran)(PyObject *task);                          /* a handle is about to step a task */
+    void (*will_run)(PyObject *task);                     /* a handle is about to step a task */
     void *(*entered)(PyObject *handle, PyObject *task);   /* a handle begins to run; `left` gets what is returned */
     /* the handle has run; this function stays, also when nobody listens to the rest any more */
     void (*left)(void *step);
     void (*scheduled)(PyObject *loop, PyObject *handle);  /* a handle was put into a loop's queue */
     /* Told by compiled loops: */
     /* a context was entered: note that its task runs, and return it (borrowed), or NULL */
-    PyObject *(*ran_in)(PyObject *context);
+    PyObject *(*will_run_in)(PyObject *context);
     PyObject *(*task_in)(PyObject *context); /* return the task that has a context (borrowed), or NULL */
-    bool (*is_new)(void);                    /* find tasks that are new; return whether there are any */
+    bool (*find_new)(void);                  /* find tasks that are new; return whether there are any */
     void *(*entered_task)(PyObject *task);   /* a task's step begins; `left` or `dropped` gets what is returned */
     /* the step has ended, but nobody knows when; this function stays, like `left` */
     void (*dropped)(void *step);

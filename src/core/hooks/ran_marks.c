@@ -14,14 +14,15 @@
 #include "tasks/observe.h"
 #include "tasks/watchers.h"
 
-#define IN_TURN 64    /* so many records are observed in turn */
-#define MOST_READY 256 /* so many handles of a ready queue are observed */
+#define IN_TURN 64     /* records that a tick observes in turn */
+#define MOST_READY 256 /* handles of one ready queue that a tick observes */
+#define A_BATCH 64     /* marks between two reads of the clock */
 
 static Tasks *marking[MOST_WATCHERS];
 
 /* A handle is about to step a task: mark it in each core. */
 static void
-ran(PyObject *task)
+will_run(PyObject *task)
 {
     for (size_t place = 0; place < MOST_WATCHERS && marking[place] != NULL; place++) {
         Task *record = task_find(marking[place], task);
@@ -33,7 +34,7 @@ ran(PyObject *task)
 
 /* A context was entered: mark the task that is stepped in it, and return it (borrowed), or NULL. */
 static PyObject *
-ran_in(PyObject *context)
+will_run_in(PyObject *context)
 {
     PyObject *task = NULL;
     for (size_t place = 0; place < MOST_WATCHERS && marking[place] != NULL; place++) {
@@ -51,8 +52,8 @@ static void
 listen(void)
 {
     bool is_wanted = marking[0] != NULL;
-    listeners.ran = is_wanted ? ran : NULL;
-    listeners.ran_in = is_wanted ? ran_in : NULL;
+    listeners.will_run = is_wanted ? will_run : NULL;
+    listeners.will_run_in = is_wanted ? will_run_in : NULL;
 }
 
 /* Have the tasks that run marked; return false where there are too many cores. */
@@ -90,7 +91,7 @@ marks_forget(void)
 
 /* Return whether the steps of every loop are marked. */
 bool
-marks_cover(const Tasks *tasks)
+marks_cover_loops(const Tasks *tasks)
 {
     for (size_t index = 0; index < tasks->loops.used; index++) {
         if (tasks->loops.items[index].is_compiled && weak_referent(tasks->loops.items[index].reference) != NULL &&
@@ -105,7 +106,7 @@ marks_cover(const Tasks *tasks)
 bool
 marks_suffice(const Tasks *tasks)
 {
-    return tasks->is_marking && tasks->marks_tell && tasks->rounds >= tasks->marks_from;
+    return tasks->is_marking && tasks->marks_cover && tasks->rounds >= tasks->marks_from;
 }
 
 /* Observe a task, and drop its record if it is gone. */
@@ -119,7 +120,7 @@ visit(Tasks *tasks, Task *record, size_t item, bool ran, int64_t now)
         task_mark(tasks, record); /* it runs, or is about to: the next tick observes it again */
     }
     /* this weak reference is from before there were marks, and takes memory */
-    else if (tasks->marks_tell && (record->flags & TASK_HAS_WEAK)) {
+    else if (tasks->marks_cover && (record->flags & TASK_HAS_WEAK)) {
         task_note_waiter(tasks, record, weak_referent(record->waiter));
     }
 }
@@ -151,7 +152,7 @@ visit_ready(Tasks *tasks, int64_t now)
 
 /* Observe some tasks in turn. */
 void
-marks_visit_some(Tasks *tasks, int64_t now)
+visit_in_turn(Tasks *tasks, int64_t now)
 {
     for (int count = 0; count < IN_TURN && tasks->used > 0; count++) {
         size_t item = tasks->next = tasks->next < tasks->used ? tasks->next : 0;
@@ -165,6 +166,7 @@ void
 marks_visit(Tasks *tasks, int64_t now, int64_t until)
 {
     Array marked = tasks->marked;
+    bool is_over = false;
     tasks->marked = (Array){0};
     for (size_t place = 0; place < marked.used; place++) {
         Marked *each = &((Marked *)marked.items)[place];
@@ -172,12 +174,9 @@ marks_visit(Tasks *tasks, int64_t now, int64_t until)
         Task *record = task_by_key(tasks, each->hash, each->key, &item);
         if (record != NULL) {
             record->flags &= (uint16_t)~TASK_IS_MARKED;
-            if (place % 64 == 63 && now_ns() > until) {
+            is_over = is_over || (place % A_BATCH == A_BATCH - 1 && now_ns() > until);
+            if (is_over) {
                 task_mark(tasks, record); /* there is no time left: the next tick observes it */
-                until = 0;
-            }
-            else if (until == 0) {
-                task_mark(tasks, record);
             }
             else {
                 visit(tasks, record, item, true, now);
@@ -187,7 +186,7 @@ marks_visit(Tasks *tasks, int64_t now, int64_t until)
     }
     array_free(&marked);
     visit_ready(tasks, now);
-    marks_visit_some(tasks, now);
-    tasks->rounds += until != 0;
+    visit_in_turn(tasks, now);
+    tasks->rounds += !is_over;
     tasks->left_over = 0;
 }

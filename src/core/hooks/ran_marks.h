@@ -8,9 +8,9 @@
 
 bool marks_begin(Tasks *tasks);
 void marks_end(Tasks *tasks);
-bool marks_cover(const Tasks *tasks);
+bool marks_cover_loops(const Tasks *tasks);
 bool marks_suffice(const Tasks *tasks);
-void marks_visit_some(Tasks *tasks, int64_t now);
+void visit_in_turn(Tasks *tasks, int64_t now);
 void marks_visit(Tasks *tasks, int64_t now, int64_t until);
 void marks_forget(void);
 

@@ -32,7 +32,7 @@ tick(Core *self, PyObject *now)
 static PyObject *
 run(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    return clock_run(self->clock) == 0 ? Py_NewRef(Py_None) : NULL;
+    return clock_start(self->clock) == 0 ? Py_NewRef(Py_None) : NULL;
 }
 
 /* End the clock's thread. */
@@ -77,7 +77,7 @@ attach(Core *self, PyObject *arguments, PyObject *keywords)
                                      &PyType_Type, &task, &PyType_Type, &future, &at.waiter, &at.coro, &at.loop,
                                      &at.name, &at.state, &at.callback, &at.callbacks, &at.node, &at.context, &labels,
                                      &ends) ||
-        !store_types(ends, self->walk.links.ends, Py_ARRAY_LENGTH(self->walk.links.ends))) {
+        !store_types(ends, self->walk.link_types.ends, Py_ARRAY_LENGTH(self->walk.link_types.ends))) {
         return NULL;
     }
     PyObject *reader = PyObject_GetAttrString(task, "_fut_waiter");
@@ -229,7 +229,7 @@ core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
     if (self->clock == NULL || !tables_begin(&self->tables, (size_t)most_nodes)) {
         PyErr_NoMemory();
     }
-    else if (store_types(opaque, self->walk.links.opaque, Py_ARRAY_LENGTH(self->walk.links.opaque))) {
+    else if (store_types(opaque, self->walk.link_types.opaque, Py_ARRAY_LENGTH(self->walk.link_types.opaque))) {
         return (PyObject *)self;
     }
     Py_DECREF(self);

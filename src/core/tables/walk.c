@@ -63,7 +63,7 @@ is_one_of(PyTypeObject *type, PyTypeObject *const *types, size_t count)
 /* Walk what a suspended coroutine awaits, link by link, and append the frames. Return false, with the frames found so
  * far, where only Python can follow a link. `leaf` becomes the innermost generator (borrowed), or NULL. */
 bool
-walk_chain(const Links *links, Array *frames, PyObject *link, Gen **leaf)
+walk_chain(const LinkTypes *types, Array *frames, PyObject *link, Gen **leaf)
 {
     *leaf = NULL;
     for (int count = 0; link != NULL && count < LONGEST_CHAIN; count++) {
@@ -75,19 +75,19 @@ walk_chain(const Links *links, Array *frames, PyObject *link, Gen **leaf)
             }
             Frame *frame = gen_frame(gen);
             PyCodeObject *code = frame_code(frame);
-            Link *found = code != NULL ? array_push(frames, sizeof *found) : NULL;
+            ChainFrame *found = code != NULL ? array_push(frames, sizeof *found) : NULL;
             if (found == NULL) {
                 return false;
             }
-            *found = (Link){code, frame->f_globals, frame_offset(frame, code) & ((1U << OFFSET_BITS) - 1)};
+            *found = (ChainFrame){code, frame->f_globals, frame_offset(frame, code) & ((1U << OFFSET_BITS) - 1)};
             *leaf = gen;
             link = gen_delegate(gen);
         }
-        else if (is_one_of(type, links->opaque, Py_ARRAY_LENGTH(links->opaque))) {
+        else if (is_one_of(type, types->opaque, Py_ARRAY_LENGTH(types->opaque))) {
             link = field_at(link, sizeof(PyObject)); /* the object is CPython's own, and holds the next link first */
         }
         else {
-            return is_one_of(type, links->ends, Py_ARRAY_LENGTH(links->ends));
+            return is_one_of(type, types->ends, Py_ARRAY_LENGTH(types->ends));
         }
     }
     return true;
@@ -97,13 +97,13 @@ walk_chain(const Links *links, Array *frames, PyObject *link, Gen **leaf)
 static bool
 is_stack(const Tables *tables, int32_t node, const Array *frames)
 {
-    const Link *links = frames->items;
+    const ChainFrame *items = frames->items;
     size_t count = frames->used;
     while (node > 0 && count > 0) {
         uint64_t element = tables->elements[node];
-        const Link *link = &links[count - 1];
-        if (tables->codes[element >> OFFSET_BITS].code != link->code ||
-            (element & ((1U << OFFSET_BITS) - 1)) != link->offset) {
+        const ChainFrame *frame = &items[count - 1];
+        if (tables->codes[element >> OFFSET_BITS].code != frame->code ||
+            (element & ((1U << OFFSET_BITS) - 1)) != frame->offset) {
             return false;
         }
         node = (int32_t)tables->parents[node];
@@ -117,19 +117,19 @@ is_stack(const Tables *tables, int32_t node, const Array *frames)
 int32_t
 walk_stack(Tables *tables, Path *path, const Array *frames, int32_t before, bool *is_whole)
 {
-    const Link *links = frames->items;
+    const ChainFrame *items = frames->items;
     bool is_same = is_stack(tables, before, frames) && !tables->has_spawner;
     if (is_same) {
         return before;
     }
     size_t start = path->used;
     for (size_t place = 0; place < frames->used; place++) {
-        uint64_t index = tables_code(tables, links[place].code, links[place].globals);
+        uint64_t index = tables_code(tables, items[place].code, items[place].globals);
         if (tables->codes[index].flags & CODE_SPAWNER) {
             tables->has_spawner = true;
             *is_whole = false;
         }
-        path_push(path, index << OFFSET_BITS | links[place].offset);
+        path_push(path, index << OFFSET_BITS | items[place].offset);
     }
     int32_t stack = tables_stack(tables, path->items + start, path->used - start);
     path->used = start;
@@ -140,11 +140,11 @@ walk_stack(Tables *tables, Path *path, const Array *frames, int32_t before, bool
 void
 walk_free(Walk *walk)
 {
-    for (size_t place = 0; place < Py_ARRAY_LENGTH(walk->links.opaque); place++) {
-        Py_XDECREF(walk->links.opaque[place]);
+    for (size_t place = 0; place < Py_ARRAY_LENGTH(walk->link_types.opaque); place++) {
+        Py_XDECREF(walk->link_types.opaque[place]);
     }
-    for (size_t place = 0; place < Py_ARRAY_LENGTH(walk->links.ends); place++) {
-        Py_XDECREF(walk->links.ends[place]);
+    for (size_t place = 0; place < Py_ARRAY_LENGTH(walk->link_types.ends); place++) {
+        Py_XDECREF(walk->link_types.ends[place]);
     }
     free(walk->path.items);
     array_free(&walk->on_stack);

@@ -17,13 +17,13 @@ typedef struct {
 typedef struct {
     PyTypeObject *opaque[8]; /* strong: types whose first field is the next link */
     PyTypeObject *ends[2];   /* strong: FutureIter and the like, which nothing follows */
-} Links;
+} LinkTypes;
 
 typedef struct { /* one frame of an await chain; all references are borrowed for the walk */
     PyCodeObject *code;
     PyObject *globals;
     uint64_t offset;
-} Link;
+} ChainFrame;
 
 typedef struct {
     Frame *frame;  /* the frame of a generator that runs on a thread's stack */
@@ -33,16 +33,16 @@ typedef struct {
 } OnStack;
 
 typedef struct { /* what the walks of one core need, and what the walks of this tick have found */
-    Links links;
+    LinkTypes link_types;
     Path path;
     Array on_stack; /* of OnStack */
-    Array chain;    /* of Link */
+    Array chain;    /* of ChainFrame */
 } Walk;
 
 bool path_push(Path *path, uint64_t element);
 uint64_t walk_element(Tables *tables, Frame *frame, PyCodeObject *code);
 bool walk_frames(Tables *tables, Path *path, Frame *frame, Array *on_stack, unsigned long ident);
-bool walk_chain(const Links *links, Array *frames, PyObject *coro, Gen **leaf);
+bool walk_chain(const LinkTypes *links, Array *frames, PyObject *link, Gen **leaf);
 int32_t walk_stack(Tables *tables, Path *path, const Array *frames, int32_t before, bool *is_whole);
 void walk_free(Walk *walk);
 

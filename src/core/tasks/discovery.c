@@ -29,7 +29,7 @@ is_over(size_t count, int64_t until)
 /* Return whether a task is an eager one in its first step, which is a part of its creator's, where awaits are exact.
  * If it waits at the end of that step, that end tells of it; of other tasks their own steps do. */
 static bool
-is_in_first_step(const Tasks *tasks, PyObject *task)
+is_left_to_steps(const Tasks *tasks, PyObject *task)
 {
     if (!tasks->has_exact || !PyType_IsSubtype(Py_TYPE(task), tasks->task_type) ||
         field_at(task, tasks->at.waiter) != NULL) {
@@ -55,7 +55,7 @@ is_reference(PyObject *key)
 /* Return what the shadow keeps of a slot; 0 stands for nothing known. Two references may have the same mark: see
  * `search_changes`. */
 static uint16_t
-mark_of(PyObject *key)
+shadow_of(PyObject *key)
 {
     uint16_t mark = (uint16_t)((uintptr_t)key >> 4);
     return mark != 0 ? mark : 1;
@@ -84,11 +84,11 @@ search_changes(Tasks *tasks, int64_t now, int64_t until)
     for (size_t count = 1; count <= tasks->shadow_size; count++) {
         size_t slot = tasks->shadow_next;
         PyObject *key = tasks->tasks->table[slot].key;
-        if (is_reference(key) ? mark_of(key) != tasks->shadow[slot] : tasks->shadow[slot] != 0) {
+        if (is_reference(key) ? shadow_of(key) != tasks->shadow[slot] : tasks->shadow[slot] != 0) {
             PyObject *task = is_reference(key) ? weak_referent(key) : NULL;
             if (task != NULL) {
                 Task *known = task_find(tasks, task);
-                if (known == NULL && is_in_first_step(tasks, task)) {
+                if (known == NULL && is_left_to_steps(tasks, task)) {
                     task = NULL; /* a later search adds it */
                 }
                 else if (known == NULL && task_first_seen(tasks, task, key, now) == NULL) {
@@ -104,7 +104,7 @@ search_changes(Tasks *tasks, int64_t now, int64_t until)
                     }
                 }
             }
-            tasks->shadow[slot] = task != NULL ? mark_of(key) : 0;
+            tasks->shadow[slot] = task != NULL ? shadow_of(key) : 0;
         }
         tasks->shadow_next = slot + 1 < tasks->shadow_size ? slot + 1 : 0;
         if (is_over(count, until)) {
@@ -139,7 +139,7 @@ search_eager(Tasks *tasks, int64_t now)
     for (Py_ssize_t slot = 0; slot <= eager->mask; slot++) {
         PyObject *task = eager->table[slot].key;
         bool is_task = task != NULL && PyType_IsSubtype(Py_TYPE(task), tasks->task_type);
-        if (is_task && task_find(tasks, task) == NULL && !is_in_first_step(tasks, task)) {
+        if (is_task && task_find(tasks, task) == NULL && !is_left_to_steps(tasks, task)) {
             task_first_seen(tasks, task, NULL, now);
         }
     }
@@ -188,7 +188,7 @@ search_from(Tasks *tasks, Cut *cut, const struct llist_node *node, bool to_the_e
         }
         /* else the task is about to go */
         if (record == NULL && Py_REFCNT(task) > 0 && !PyObject_GC_IsFinalized(task) &&
-            !is_in_first_step(tasks, task)) {
+            !is_left_to_steps(tasks, task)) {
             record = task_first_seen(tasks, task, NULL, now);
         }
         PyObject *here = record != NULL && is_over(count, until) ? task_reference(record) : NULL;
@@ -293,7 +293,7 @@ tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int6
 /* Say when the set is to be searched again: after the next step, or later where a search takes long. The table's size
  * decides that, not the time it took, which the system may have given to others. */
 void
-tasks_have_been_searched(const Tasks *tasks, int64_t *next_search, int64_t began)
+tasks_note_search(const Tasks *tasks, int64_t *next_search, int64_t began)
 {
     *next_search = tasks->shadow_size > LARGE ? began + (now_ns() - began) * SEARCH_SHARE : 0;
 }
@@ -309,7 +309,7 @@ tasks_discover_here(Tasks *tasks, int64_t now)
         if (task_find(tasks, task) != NULL) {
             return;
         }
-        if (!is_in_first_step(tasks, task) && task_first_seen(tasks, task, NULL, now) == NULL) {
+        if (!is_left_to_steps(tasks, task) && task_first_seen(tasks, task, NULL, now) == NULL) {
             return;
         }
     }

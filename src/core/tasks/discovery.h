@@ -11,7 +11,7 @@
 void tasks_discover(Tasks *tasks, int64_t now, int64_t until);
 void tasks_discover_here(Tasks *tasks, int64_t now);
 bool tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int64_t now);
-void tasks_have_been_searched(const Tasks *tasks, int64_t *next_search, int64_t began);
+void tasks_note_search(const Tasks *tasks, int64_t *next_search, int64_t began);
 void discovery_free(Tasks *tasks);
 
 #pragma GCC visibility pop

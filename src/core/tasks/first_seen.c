@@ -4,7 +4,7 @@
 
 /* Return a part of a name's address, to compare with. */
 static uint32_t
-mark_of_name(PyObject *name)
+name_part(PyObject *name)
 {
     return (uint32_t)((uintptr_t)name >> 4);
 }
@@ -37,12 +37,12 @@ void
 task_rename(Tasks *tasks, Task *record, PyObject *task, bool is_first)
 {
     PyObject *there = field_at(task, tasks->at.name);
-    if (mark_of_name(there) != record->name) {
+    if (name_part(there) != record->name) {
         PyObject *name = name_of(tasks, task);
         if (name != NULL) {
             tables_note(tasks->tables, NOTE_NAME, record->track, 0, is_first, name);
         }
-        record->name = mark_of_name(there);
+        record->name = name_part(there);
         Py_XDECREF(name); /* the note has a reference of its own */
     }
 }
@@ -83,7 +83,7 @@ task_begin_track(Tasks *tasks, Task *record, PyObject *task, int64_t now)
     if (note != NULL && gen_check(coro)) {
         note->root = Py_XNewRef(((Gen *)coro)->gi_qualname);
     }
-    record->name = mark_of_name(field_at(task, tasks->at.name));
+    record->name = name_part(field_at(task, tasks->at.name));
     Py_XDECREF(name); /* the note has a reference of its own */
     if (tasks->wants_labels) {
         question_put(tasks, record, QUESTION_LABELS, NULL);

@@ -70,7 +70,7 @@ void
 task_note_waiter(Tasks *tasks, Task *record, PyObject *waiter)
 {
     if (waiter != NULL && (record->flags & TASK_HAS_WEAK) && weak_referent(record->waiter) == waiter &&
-        !tasks->marks_tell) {
+        !tasks->marks_cover) {
         return;
     }
     task_forget_waiter(record);
@@ -78,7 +78,7 @@ task_note_waiter(Tasks *tasks, Task *record, PyObject *waiter)
         return;
     }
     bool is_plain = future_state(tasks, waiter) >= 0;
-    if (tasks->marks_tell && is_plain) {
+    if (tasks->marks_cover && is_plain) {
         record->waiter = waiter;
         record->flags |= TASK_WAITS_PLAINLY;
         return;
@@ -98,7 +98,7 @@ task_chain(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t
 {
     Gen *leaf;
     tasks->walk->chain.used = 0;
-    bool is_whole = walk_chain(&tasks->walk->links, &tasks->walk->chain, field_at(task, tasks->at.coro), &leaf);
+    bool is_whole = walk_chain(&tasks->walk->link_types, &tasks->walk->chain, field_at(task, tasks->at.coro), &leaf);
     int32_t stack = walk_stack(tasks->tables, &tasks->walk->path, &tasks->walk->chain, record->stack, &is_whole);
     if (!is_whole) {
         *question = QUESTION_CHAIN;

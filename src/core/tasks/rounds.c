@@ -5,7 +5,7 @@
 #include "tasks/observe.h"
 
 #define PREFETCH_AHEAD 8   /* records: the memory of that one is fetched while this one is observed */
-#define THOROUGHLY 16 /* a record is observed in full once in so many rounds */
+#define FULL_EVERY 16 /* a record is observed in full once in so many rounds */
 #define A_BATCH 64    /* a round reads the clock after so many records */
 
 /* Return whether a task waits as it did: a task makes no step before its waiter is done, not even a cancelled one.
@@ -47,9 +47,9 @@ observe_round(Tasks *tasks, int64_t now, int64_t until)
         }
         prefetch_ahead(tasks);
         /* A record is observed in full now and then, since a waiter may outlive its task. */
-        bool is_thorough = (tasks->next + tasks->rounds) % THOROUGHLY == 0;
+        bool is_full = (tasks->next + tasks->rounds) % FULL_EVERY == 0;
         Task *record = task_at(tasks, tasks->next);
-        if ((!is_thorough && still_waits(tasks, record)) || task_observe(tasks, record, false, now)) {
+        if ((!is_full && still_waits(tasks, record)) || task_observe(tasks, record, false, now)) {
             tasks->next++;
         }
         else {
@@ -80,16 +80,4 @@ observe_new(Tasks *tasks, int64_t now, int64_t until)
             task_mark(tasks, record);
         }
     }
-}
-
-/* Return whether the fields of asyncio's tasks are known, and are where they were. */
-bool
-tasks_are_attached(Tasks *tasks)
-{
-    if (!tasks->is_attached) {
-        /* the program may import asyncio while the trace runs: then Python finds out where the fields are */
-        PyObject *modules = PyImport_GetModuleDict();
-        tasks->wants_asyncio = tasks->is_wanted && PyDict_GetItemString(modules, "asyncio.tasks") != NULL;
-    }
-    return tasks->is_attached && tasks->broken == NULL;
 }

@@ -8,7 +8,6 @@
 
 void observe_round(Tasks *tasks, int64_t now, int64_t until);
 void observe_new(Tasks *tasks, int64_t now, int64_t until);
-bool tasks_are_attached(Tasks *tasks);
 
 #pragma GCC visibility pop
 #endif

@@ -84,7 +84,7 @@ typedef struct {
     Array marked; /* of Marked */
     uint64_t marks_from; /* the round from which on marks tell of all steps */
     bool is_marking, no_marks; /* no_marks: marks cannot be had */
-    bool marks_tell;           /* every step of every loop is marked */
+    bool marks_cover;           /* every step of every loop is marked */
     size_t foreign;
     uint64_t rounds;
     bool wants_labels;

@@ -42,7 +42,7 @@ judge(int64_t used, int64_t elapsed)
 
 /* Return what a thread's CPU clock did since the last tick. */
 static int8_t
-ran(Thread *thread, int64_t time, int64_t frozen_after, bool is_soon)
+cpu_since_last(Thread *thread, int64_t time, int64_t frozen_after, bool is_soon)
 {
     int64_t cpu;
     if (!cpu_ns(thread->native, &cpu)) {
@@ -60,7 +60,7 @@ ran(Thread *thread, int64_t time, int64_t frozen_after, bool is_soon)
         return UNKNOWN;
     }
     if ((double)used >= (double)elapsed * STILL) {
-        thread->still = 0;
+        thread->waits = 0;
     }
     if (used > 0) {
         thread->moved = time;
@@ -89,16 +89,16 @@ wants_to_run(int64_t native)
 /* Correct those whose clock stands still because the system gave their time to others, which is asked once for each
  * stop. */
 static void
-doubt(Threads *threads, bool also_still, int8_t then)
+check_runnable(Threads *threads, bool also_still, int8_t then)
 {
     for (size_t place = 0; place < threads->used; place++) {
         Thread *thread = &threads->items[place];
-        bool is_still = thread->value == STOOD_STILL || thread->value == UNSURE;
-        bool is_doubted = thread->value == FROZEN || (also_still && is_still);
-        if (thread->tick == threads->tick && is_doubted && !thread->still) {
-            thread->still = !wants_to_run(thread->native);
-            if (!thread->still) {
-                thread->value = then;
+        bool is_still = thread->latest == STOOD_STILL || thread->latest == UNSURE;
+        bool is_doubted = thread->latest == FROZEN || (also_still && is_still);
+        if (thread->tick == threads->tick && is_doubted && !thread->waits) {
+            thread->waits = !wants_to_run(thread->native);
+            if (!thread->waits) {
+                thread->latest = then;
             }
         }
     }
@@ -171,7 +171,7 @@ add(Threads *threads, PyThreadState *ts, int64_t now)
     *thread = (Thread){.id = ts->id, .ident = ts->thread_id, .native = (int64_t)ts->native_thread_id};
     thread->time = thread->cpu = -1;
     thread->stack = GONE;
-    thread->ran = -1;
+    thread->noted = -1;
     thread->track = NONE;
     if (threads->is_wanted) {
         thread->track = threads->tables->tracks++;
@@ -209,40 +209,40 @@ end(Threads *threads, size_t place, int64_t now)
 static void
 note(Threads *threads, Thread *thread, int64_t now)
 {
-    int8_t value = thread->value;
+    int8_t latest = thread->latest;
     int32_t stack = tables_stack_reversed(threads->tables, threads->walk->path.items + thread->first, thread->count);
-    if (value == TOO_SOON) {
-        value = stack == thread->stack ? thread->ran : UNKNOWN;
+    if (latest == TOO_SOON) {
+        latest = stack == thread->stack ? thread->noted : UNKNOWN;
     }
-    if (stack != thread->stack || value != thread->ran) {
+    if (stack != thread->stack || latest != thread->noted) {
         thread->stack = stack;
-        thread->ran = value;
-        tables_observe(threads->tables, now, thread->track, stack, (uint32_t)value);
+        thread->noted = latest;
+        tables_observe(threads->tables, now, thread->track, stack, (uint32_t)latest);
     }
 }
 
 /* Decide what the clocks mean together: a thread that stood still while another one ran was starved. */
 static void
-settle(Threads *threads, size_t seen)
+compare_clocks(Threads *threads, size_t seen)
 {
     bool anybody = false, unsure = threads->used != seen;
     for (size_t place = 0; place < threads->used; place++) {
         Thread *thread = &threads->items[place];
         if (thread->tick == threads->tick) {
-            anybody |= thread->value == RAN || thread->value == SOME;
-            unsure |= thread->value == UNKNOWN;
+            anybody |= thread->latest == RAN || thread->latest == SOME;
+            unsure |= thread->latest == UNKNOWN;
         }
     }
-    doubt(threads, !anybody, anybody ? STARVED : UNKNOWN);
+    check_runnable(threads, !anybody, anybody ? STARVED : UNKNOWN);
     int8_t instead = anybody ? STARVED : unsure ? TOO_SOON : STOOD_STILL;
     for (size_t place = 0; place < threads->used; place++) {
         Thread *thread = &threads->items[place];
         if (thread->tick == threads->tick) {
-            thread->value = thread->value == STOOD_STILL ? instead
-                            : thread->value == FROZEN    ? STOOD_STILL
-                            : thread->value != UNSURE    ? thread->value
-                            : anybody                    ? TOO_SOON
-                                                         : instead;
+            thread->latest = thread->latest == STOOD_STILL ? instead
+                             : thread->latest == FROZEN    ? STOOD_STILL
+                             : thread->latest != UNSURE    ? thread->latest
+                             : anybody                     ? TOO_SOON
+                                                           : instead;
         }
     }
 }
@@ -290,13 +290,13 @@ threads_walk(Threads *threads, int64_t now)
         thread->count = threads->walk->path.used - first;
         thread->tick = threads->tick;
         if (threads->is_wanted) {
-            thread->value = ran(thread, time, frozen_after, is_soon);
+            thread->latest = cpu_since_last(thread, time, frozen_after, is_soon);
             rename_thread(threads, thread);
         }
         seen++;
     }
     if (threads->is_wanted) {
-        settle(threads, seen);
+        compare_clocks(threads, seen);
     }
     end_unseen(threads, now);
     threads->walked = now_ns();

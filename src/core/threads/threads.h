@@ -27,7 +27,7 @@ typedef struct {
     uint32_t track, tick;
     int32_t stack;
     /* what its clock did: as noted, and in this tick; whether the system was asked since it stopped */
-    int8_t ran, value, still;
+    int8_t noted, latest, waits;
 } Thread;
 
 typedef struct {
