@@ -63,7 +63,6 @@ PARTNERS: dict[str, Any] = {
     "SOME": threads.SOME,
     "STOOD_STILL": threads.STOOD_STILL,
     "STARVED": threads.STARVED,
-    "ENDED": threads.ENDED,
     "TOO_SOON": threads.TOO_SOON,
     "FROZEN": threads.FROZEN,
     "FROZEN_AFTER": threads.FROZEN_AFTER,

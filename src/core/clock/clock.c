@@ -1,14 +1,17 @@
 /* The clock: a native thread that keeps the time without the GIL.
  *
  * When a tick is due and a thread runs Python code, the clock requests a call at that thread's next check, and the
- * sample is taken there, in the very thread that runs. When no thread has the GIL, the clock takes it. So no thread
- * of ours waits for the GIL beside a busy program, which is what would slow the program down.
+ * sample is taken there, in the very thread that runs. When no thread has the GIL, the clock takes it. A thread of
+ * ours that waits for the GIL slows a busy program down, so the clock waits for it only after PATIENCE; on 3.11 also
+ * after GRACE, and at once where no call can be requested.
  *
- * Three things could break the program. At most one call of ours is queued at any time, for the queue is short, and
- * the program's too. The thread is joined before the interpreter ends (`clock_halt`, which `Trace` calls at exit).
- * And a call that comes after its clock is gone finds a structure that says so.
+ * Three things could break the program, and are avoided. The interpreter's queue of calls is short, and the program
+ * uses it as well: at most one call of ours is in it at any time. The clock's thread must not outlive the interpreter:
+ * `clock_halt` joins it, which `Trace` calls at exit. A call may come when its clock is gone: the structure stays until
+ * then, and says so.
  *
- * The grid, the budget and the gaps are those of `fgtrace._sampling.clock.Ticker`, which tells the reasons.
+ * The grid, the budget and the gaps are those of `fgtrace._sampling.clock.Ticker`; that module's docstring tells the
+ * reasons.
  */
 #include "clock/clock.h"
 #include "cpython/monotonic.h"
@@ -19,12 +22,14 @@
 #include <sys/prctl.h>
 #include <time.h>
 
-#define GRACE 300000       /* ns in which a thread that holds the GIL will have made a check */
-#define PATIENCE 5000000   /* ns after which the clock waits for the GIL like any other thread */
-/* ns between two reads of whether the sample was taken. The clock takes the GIL itself only where it was free at
- * both: a loop gives the GIL away for a moment at each round, and would have to wait for us to get it back. */
+/* ns in which a thread that holds the GIL will have made a check. From then on the naps are longer, and on 3.11 the
+ * holder is hurried. */
+#define GRACE 300000
+#define PATIENCE 5000000   /* ns (more than GRACE) after which the clock waits for the GIL like any other thread */
+/* ns between two reads of whether the sample was taken. The clock takes the GIL itself only where the GIL was free at
+ * both: a loop gives the GIL away for a moment at each round, and would have to wait for the clock to get it back. */
 #define NAP 40000
-#define LONGEST_NAP 50000000 /* ns between two reads of whether steps wait to be written */
+#define LONGEST_NAP 50000000 /* ns after which a sleeping clock looks whether steps wait to be written */
 #define A_BREATH 700000    /* ns between two searches for tasks that no tick has reached yet */
 #define LONGEST_START 1000000000 /* ns for which a start waits for its threads */
 
@@ -34,17 +39,26 @@ struct Clock {
     Tables *tables;
     Pace *pace;
     const ClockJobs *jobs;
-    void *of;
-    int64_t due, aim, woke, last;
-    double bucket, max_overhead;
+    void *of;     /* what the jobs are called with */
+    int64_t due;  /* the point of the grid that follows the last tick */
+    int64_t aim;  /* the point for which the clock sleeps: `due`, or a later one while the budget is overdrawn */
+    int64_t woke; /* when the clock woke for that */
+    int64_t last; /* when the last tick was taken, which is when the budget was last filled up */
+    double bucket; /* ns that ticks may still take: below 0, they are skipped */
+    double max_overhead;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake, work, ready;
     PyInterpreterState *interp;
     PyThreadState *main_thread; /* only 3.11 needs it */
     atomic_int want, queued;
-    bool is_running, is_halted, is_over, is_woken, is_orphan;
-    bool has_state, is_attended; /* the thread has its state; a thread of ours is in `clock_wait` */
+    bool is_running; /* there is a thread to join */
+    bool is_halted;  /* the thread is to end */
+    bool is_over;    /* the thread has ended: `clock_wait` returns 0 */
+    bool is_woken;   /* there is work: `clock_wait` returns 1 */
+    bool is_orphan;  /* the core is gone: the call that is still queued frees the clock */
+    bool has_state;  /* the clock's thread has its thread state */
+    bool is_attended; /* a thread of ours is in `clock_wait` */
     bool is_extra; /* what is wanted is no tick, but a search for tasks that no tick has reached yet */
 };
 
@@ -61,7 +75,8 @@ note_gap(Clock *clock, int64_t start, int64_t end, uint32_t kind, int64_t ticks)
     }
 }
 
-/* Move the grid on for a tick that is taken now; return the time from which on its sample holds. */
+/* Move the grid on for a tick that is taken now, and note the ticks that are missing; return the time from which on the
+ * sample holds: when it was due where it comes late, else now. */
 static int64_t
 settle(Clock *clock, int64_t now)
 {
@@ -88,7 +103,8 @@ pay(Clock *clock, int64_t cost)
     clock->pace->spent += cost;
     clock->pace->longest = cost > clock->pace->longest ? cost : clock->pace->longest;
     clock->bucket -= (double)cost;
-    atomic_store(&clock->want, DONE); /* this comes last: until now the clock leaves all of this alone */
+    /* this comes last: until this store the clock's thread touches none of these fields */
+    atomic_store(&clock->want, DONE);
 }
 
 /* Take the sample that is wanted, unless another thread does. */
@@ -177,7 +193,7 @@ nap(int64_t ns)
     nanosleep(&time, NULL);
 }
 
-/* Have a sample taken, and return when it was. */
+/* Have a sample taken, and wait until it was. */
 static void
 tick(Clock *clock, PyThreadState **state)
 {
@@ -192,7 +208,7 @@ tick(Clock *clock, PyThreadState **state)
             break;
         }
         was_free = is_free;
-        /* where it is free, the next holder is not hurried: the sample is to show what it did before */
+        /* where the GIL is free nothing is requested, so that the sample shows what its next holder did before */
         if (!is_asked && !is_free) {
             is_asked = request_sample(clock);
         }
@@ -251,6 +267,7 @@ keep_time(void *argument)
     for (;;) {
         clock->aim = next_due(clock);
         bool goes_on = true;
+        /* until shortly before the tick, write the steps that exceed the memory, and sleep in between */
         for (int64_t now = now_ns();
              goes_on && now + LONGEST_NAP < clock->aim && clock->jobs->spill(clock->of); now = now_ns()) {
             goes_on = sleep_until(clock, now + LONGEST_NAP);
@@ -265,7 +282,7 @@ keep_time(void *argument)
         while (may_catch_up(clock) && sleep_until(clock, now_ns() + A_BREATH)) {
             tick(clock, &state);
         }
-        /* this is read without the GIL: what is missed now is seen after the next tick */
+        /* this is read without the GIL: work that is missed now is seen after the next tick */
         if (clock->jobs->has_work(clock->of)) {
             clock_wake(clock);
         }
@@ -320,7 +337,7 @@ clock_free(Clock *clock)
     free(clock);
 }
 
-/* Begin to tick, and return 0; or -1 with an exception. */
+/* Start the clock's thread, and return 0 when it ticks; or -1 with an exception. */
 int
 clock_start(Clock *clock)
 {
@@ -336,8 +353,9 @@ clock_start(Clock *clock)
         PyErr_SetString(PyExc_RuntimeError, "can't start the clock's thread");
         return -1;
     }
-    /* This waits until both threads have what they need the GIL for: a loop that gives it away for a moment at each
-     * round would starve them (they are woken in vain, and never wait long enough in a row to ask for it). */
+    /* This waits until the clock's thread and the one in `clock_wait` have what they need the GIL for: a loop that
+     * gives the GIL away for a moment at each round would starve them (they are woken in vain, and never wait long
+     * enough in a row to ask for it). */
     int64_t until = now_ns() + LONGEST_START;
     struct timespec time = {until / 1000000000, until % 1000000000};
     Py_BEGIN_ALLOW_THREADS
@@ -362,7 +380,7 @@ clock_halt(Clock *clock)
         Py_END_ALLOW_THREADS
     }
     atomic_store(&clock->want, DONE);
-    notify(clock, &clock->is_over, &clock->work); /* not earlier: now no tick comes any more */
+    notify(clock, &clock->is_over, &clock->work); /* this comes last: no tick comes after it */
 }
 
 /* Wait without the GIL; return 1 where there is work, 0 where the clock was halted. */

@@ -1,5 +1,5 @@
-/* A tick of a core: it observes every thread, then new tasks, then those that may have moved on, within a budget; the
- * next tick goes on where this one had to stop. */
+/* A tick of a core observes every thread, then new tasks, then those that may have moved on, within a budget; the next
+ * tick goes on where this one had to stop. */
 #include "clock/tick.h"
 #include "cpython/monotonic.h"
 #include "exact/exact.h"
@@ -36,7 +36,7 @@ observe_tasks(Core *core, int64_t now)
         visit_in_turn(tasks, now);
     }
     if (core->exact != NULL && tasks->marks_cover) {
-        tasks->rounds++; /* steps tell of the other tasks */
+        tasks->rounds++; /* the steps tell of all tasks that were not visited, so this counts as a round */
     }
     else if (marks_suffice(tasks)) {
         marks_visit(tasks, now, began + core->tick_budget);
@@ -45,7 +45,8 @@ observe_tasks(Core *core, int64_t now)
         observe_round(tasks, now, began + core->tick_budget);
     }
 #if PY_VERSION_HEX < 0x030E0000
-    if ((size_t)tasks->tasks->used != tasks->used) { /* as many tasks came as went */
+    /* the counts were equal before, where as many tasks came as went; now that those are dropped, they differ */
+    if ((size_t)tasks->tasks->used != tasks->used) {
         observe_new(tasks, now, began + core->tick_budget);
     }
 #endif
@@ -60,7 +61,7 @@ catch_up(Core *core, int64_t now)
     }
 }
 
-/* Take a tick, or catch up. */
+/* Take a tick, or only search for new tasks; a sample holds from `since`. */
 static void
 tick_or_catch_up(Core *core, int64_t since, bool is_tick)
 {
@@ -69,8 +70,8 @@ tick_or_catch_up(Core *core, int64_t since, bool is_tick)
     }
     core->tables.is_busy = true;
     core->tasks.is_catching_up = !is_tick;
-    /* A late tick is noted as of when it was due, and a search for new tasks in between may have been later than
-     * that. */
+    /* a late tick is noted as of when it was due; but a row must not be earlier than the last search for new tasks,
+     * which may have come in between */
     int64_t now = since > core->pace.last_tick ? since : core->pace.last_tick;
     core->pace.last_tick = now;
     int gc_was_on = PyGC_Disable(); /* else an allocation could run the program's finalizers */
@@ -92,7 +93,7 @@ tick_or_catch_up(Core *core, int64_t since, bool is_tick)
     core->tables.is_busy = false;
 }
 
-/* Take a tick whose sample holds from a time on. */
+/* Take a tick whose sample holds from `since`. */
 void
 core_tick(Core *core, int64_t since)
 {

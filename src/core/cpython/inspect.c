@@ -1,8 +1,8 @@
 /* Reads objects without running the program's code. */
 #include "cpython/inspect.h"
 
-/* Return an attribute that lies in the object itself, or that a type of C gives it (strong); NULL without an
- * exception where there is none, or where reading it would run Python code. */
+/* Return an attribute (strong) that is read without a descriptor, or by a member descriptor (of `__slots__`, or of a
+ * type of C); NULL without an exception where there is none, or where reading it might run Python code. */
 PyObject *
 inspect_attribute(PyObject *object, const char *name)
 {
@@ -19,7 +19,8 @@ inspect_attribute(PyObject *object, const char *name)
     return found;
 }
 
-static PyObject * /* strong, or NULL with an exception */
+/* Return the dict of a type (strong), or NULL with an exception. */
+static PyObject *
 dict_of(PyTypeObject *type)
 {
 #if PY_VERSION_HEX >= 0x030C0000
@@ -29,7 +30,8 @@ dict_of(PyTypeObject *type)
 #endif
 }
 
-/* Return "module.qualname" of a class (strong), which its metaclass is not asked for; NULL without an exception. */
+/* Return "module.qualname" of a class (strong): of a static type, what its name says; of a class without a module, the
+ * qualname. The metaclass is not asked. NULL without an exception. */
 PyObject *
 inspect_class_name(PyTypeObject *type)
 {

@@ -1,4 +1,4 @@
-/* Reads objects without running the program's code. */
+/* Reads objects without running the program's code: whatever is asked of an object of the program goes through here. */
 #ifndef FGTRACE_CPYTHON_INSPECT_H
 #define FGTRACE_CPYTHON_INSPECT_H
 

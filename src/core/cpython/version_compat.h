@@ -1,4 +1,6 @@
-/* Hides what differs between the minor versions of CPython: frames, generators, the eval breaker.
+/* Hides what differs between the minor versions of CPython: frames, generators, the GIL and how to have its holder make
+ * a call, the switch interval, exceptions. An `#if` by version that is about the interpreter, and not about asyncio,
+ * belongs here.
  *
  * This file reads structures that CPython does not promise. It is compiled against the very headers of the version it
  * runs on, and `fgtrace._sampling.core_calibration` refuses to work where they do not fit. CPython's
@@ -170,7 +172,7 @@ gen_delegate(Gen *gen)
     bool resumes = _Py_OPCODE(next) == RESUME || _Py_OPCODE(next) == RESUME_QUICK;
     int how = _Py_OPARG(next);
 #endif
-    if (!resumes || how < 2) {
+    if (!resumes || how < 2) { /* 2: it resumes within a `yield from`; 3: within an `await` */
         return NULL;
     }
     uintptr_t bits = (uintptr_t)frame->localsplus[frame->stacktop - 1];
@@ -199,8 +201,8 @@ gil_is_taken(PyInterpreterState *interp)
 
 /* Have the thread that runs Python code make a call at its next check; return false where that cannot be requested.
  *
- * From 3.12 on the queue is the interpreter's, and any of its threads serves it. Until 3.11 only the main thread
- * does: where another thread holds the GIL nothing is requested, and `hurry_holder` helps.
+ * From 3.12 on the queue is the interpreter's, and any of its threads serves it. On 3.11 only the main thread does:
+ * where another thread holds the GIL nothing is requested, and `hurry_holder` helps.
  */
 static inline bool
 request_call(PyInterpreterState *interp, PyThreadState *main_thread, int (*call)(void *), void *argument)
@@ -224,7 +226,7 @@ request_call(PyInterpreterState *interp, PyThreadState *main_thread, int (*call)
 #endif
 }
 
-/* Return the switch interval, in ns: how long a thread waits for the interpreter until it asks for it. */
+/* Return the switch interval, in ns: how long a thread waits for the GIL until it asks for it. */
 static inline int64_t
 switch_interval_ns(PyInterpreterState *interp)
 {
@@ -236,7 +238,7 @@ switch_interval_ns(PyInterpreterState *interp)
 #endif
 }
 
-/* Until 3.11: have the holder give the GIL away. The caller has to take it at once. */
+/* On 3.11, have the holder give the GIL away, which the caller has to take at once; else do nothing. */
 static inline void
 hurry_holder(PyInterpreterState *interp)
 {
@@ -248,7 +250,8 @@ hurry_holder(PyInterpreterState *interp)
 #endif
 }
 
-static inline PyObject * /* Return the exception that is set (strong), and clear it. */
+/* Return the exception that is set (strong), and clear it. */
+static inline PyObject *
 fetch_exception(void)
 {
 #if PY_VERSION_HEX >= 0x030C0000

@@ -4,17 +4,18 @@
 #include "cpython/inspect.h"
 
 typedef struct {
-    void *key;
+    void *key;      /* the address of its code object, of its method's definition in C, or of its type */
     PyObject *type; /* strong, where its address is the key; or NULL */
 } Callback;
 
+/* Return the hash of a callback's key. */
 static uint32_t
 hash_callback(void *callbacks, uint32_t item)
 {
     return hash_of((uint64_t)(uintptr_t)((Callback *)callbacks)[item].key);
 }
 
-/* Return the function behind bound methods and partials (strong). */
+/* Return the callable behind bound methods and partials (strong). */
 static PyObject *
 function_of(PyObject *callback)
 {

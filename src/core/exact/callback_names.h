@@ -6,7 +6,7 @@
 
 #pragma GCC visibility push(hidden)
 
-#define DEEPEST_PARTIAL 16 /* so many bound methods and partials are followed, one within the other */
+#define DEEPEST_PARTIAL 16 /* bound methods and partials that are followed, one within the other */
 
 typedef struct {
     Array items; /* of Callback */

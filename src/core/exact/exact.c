@@ -26,7 +26,7 @@ listen(void)
     listeners.dropped = step_drop;
 }
 
-/* Prepare the place of a new trace: for it nobody has scheduled what is scheduled already. */
+/* Prepare the place of a new trace: who scheduled what is in the queues already, this trace does not know. */
 static void
 begin_place(size_t place)
 {
@@ -147,7 +147,7 @@ exact_under_way(Exact *exact, int64_t now)
     return bytes;
 }
 
-/* In the child of a fork no trace has exact awaits. */
+/* Forget all traces with exact awaits, in the child of a fork. */
 void
 exact_forget(void)
 {
@@ -178,7 +178,7 @@ exact_observe(Exact *exact, int64_t now)
         PyObject *task = loop->open != NULL ? loop->open->task : NULL;
         Task *record = task != NULL ? task_find(exact->tasks, task) : NULL;
         if (record != NULL) {
-            record->stack = GONE; /* what the last step showed is no longer so: a row is due */
+            record->stack = GONE; /* what the last step showed is no longer so: a row is appended */
             task_observe(exact->tasks, record, true, now);
         }
     }

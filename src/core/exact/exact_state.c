@@ -1,4 +1,4 @@
-/* Exact awaits: the traces that have them, the loops, and the steps under way. */
+/* Exact awaits: the traces that have them, the loops, and the steps under way: the variables themselves. */
 #include "exact/exact_state.h"
 
 ExactState exact_state;

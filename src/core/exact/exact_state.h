@@ -1,4 +1,5 @@
-/* Exact awaits: the traces that have them, the loops, and the steps under way. */
+/* Exact awaits: the traces that have them, the loops, and the steps under way. What is to be known of a step is added
+ * to `OpenStep` while it is under way, to `Step` (step_chunks.h) when it is noted; of a trace to `Exact`. */
 #ifndef FGTRACE_EXACT_EXACT_STATE_H
 #define FGTRACE_EXACT_EXACT_STATE_H
 
@@ -10,7 +11,7 @@
 
 #pragma GCC visibility push(hidden)
 
-#define MOST_EXACT 4 /* so many traces may have exact awaits at once */
+#define MOST_EXACT 4 /* traces that may have exact awaits at once */
 /* The track and the waker of a step: see `fgtrace._recording.step_records`. */
 #define CALLBACK 0x80000000U
 #define THREAD 0xFFFFFFFEU
@@ -25,13 +26,13 @@ typedef struct Exact { /* what one trace with exact awaits keeps */
     Steps steps;
     Callbacks callbacks;
     Collections collections;
-    bool is_watching; /* compiled loops tell it of their steps, too */
-    bool has_closed;  /* there is a closed loop whose queue is to be given back: see `ready_purge` */
+    bool is_watching; /* the interpreter tells of the steps of compiled loops, by context switches */
+    bool has_closed;  /* there is a closed loop whose queue is to be freed: see `ready_purge` */
 } Exact;
 
 typedef struct {
-    PyObject *handle; /* strong, so that no other handle has its address; NULL: it has run out of order */
-    int64_t time;
+    PyObject *handle; /* strong, so that no other handle has its address; NULL: it was run before its turn */
+    int64_t time;     /* when it was scheduled */
     uint32_t waker[MOST_EXACT]; /* by the place of each trace */
     bool is_from_thread;        /* it was scheduled in another thread than the loop's */
 } Scheduled;
@@ -42,7 +43,7 @@ typedef struct ExactLoop {
     struct ExactLoop *next;
     PyObject *loop;      /* its address */
     PyObject *reference; /* strong: a weak reference to it */
-    Scheduled *ring;     /* a queue: what is scheduled has numbers, one by one */
+    Scheduled *ring;     /* a queue: the entries are numbered in the order in which they were scheduled */
     uint64_t first;      /* the number of the entry that the loop runs next */
     uint32_t used, room;
     OpenStep *open;      /* the innermost step under way, or NULL */
@@ -54,18 +55,19 @@ typedef struct ExactLoop {
 } ExactLoop;
 
 struct OpenStep {
-    OpenStep *outer;     /* the one around it in this thread; or the next spare record */
+    OpenStep *outer;     /* the step around it in this thread; of a spare record, the next one */
     OpenStep *newer, *older; /* its neighbours among all that are under way */
     ExactLoop *loop;     /* NULL: the traces that saw it begin are over */
     PyObject *task;      /* strong, or NULL where it is a callback */
     PyObject *callback;  /* strong */
-    int64_t start, ready;
+    int64_t start;
+    int64_t ready;       /* when it was scheduled; -1: not known */
     uint32_t waker[MOST_EXACT];
     uint32_t track[MOST_EXACT]; /* the task's, in each trace; NONE: not known yet */
     uint64_t again;      /* the number of the task's own next step, which it scheduled as its last act; 0: none */
-    int source;
+    int source;          /* of a callback: SOON, TIMER, SELECTOR or THREADSAFE */
     bool is_seen[MOST_EXACT]; /* whether each trace was there when it began */
-    bool is_assumed;     /* it began before anybody could see it, and nobody tells of its end */
+    bool is_assumed;     /* it began before the hooks told of steps, and its end is only assumed */
 };
 
 typedef struct {
@@ -95,7 +97,7 @@ at_number(const ExactLoop *loop, uint64_t number)
     return &loop->ring[number & (loop->room - 1)];
 }
 
-/* Begin to change the tables; return false where they must not be changed now. `end_work` ends it. */
+/* Begin to change the tables; return false where they must not be changed now. `end_work` gets `gc_was_on` back. */
 static inline bool
 begin_work(Exact *exact, int *gc_was_on)
 {

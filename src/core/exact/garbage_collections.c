@@ -1,4 +1,5 @@
-/* Exact awaits: keeps the collections of the garbage collector. A busy program has many, of its young objects. */
+/* Exact awaits: keeps the collections of the garbage collector. A busy program has
+ * many, mostly of the youngest generation. */
 #include "exact/garbage_collections.h"
 
 /* Return a number in what ``gc.callbacks`` tell, or 0. */

@@ -9,7 +9,7 @@
 #include "hooks/handle_run.h"
 #include "tasks/loops.h"
 
-#define FARTHEST 64 /* a handle is looked for in so many places of the queue */
+#define FARTHEST 64 /* places of the queue in which a handle is looked for */
 
 /* Empty the queue of a loop that will run nothing more. The program's code may run. */
 static void
@@ -142,8 +142,8 @@ is_idle(const Scheduled *each)
            field_at(each->handle, asyncio.cancelled) == Py_True;
 }
 
-/* Take out the entry of a handle that is about to run, and return false where it has none. It is the first one, where
- * the loop goes by the order; else it is one of those that follow. */
+/* Take out the entry of a handle that is about to run, and return false where it has none. It is the first one where
+ * the loop goes by the order, and one of those that follow where it does not. */
 bool
 ready_remove(ExactLoop *loop, const PyObject *handle, Scheduled *found)
 {
@@ -186,7 +186,7 @@ ready_note_closed(Exact *exact, const ExactLoop *loop, int64_t now)
     Py_XDECREF(closed);
 }
 
-/* Give back what closed loops would have run. This must not be within a tick, for the program's code may run. */
+/* Free the queue of a loop that was closed. This must not be within a tick, since the program's code may run. */
 void
 ready_purge(Exact *exact)
 {
@@ -198,7 +198,7 @@ ready_purge(Exact *exact)
         Py_XDECREF(closed);
         if (is_closed) {
             empty(loop);
-            return; /* the list may have changed; a later call gives back the next one */
+            return; /* the list may have changed; a later call frees the queue of the next one */
         }
     }
     sweep_loops();

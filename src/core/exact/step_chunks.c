@@ -18,7 +18,7 @@ struct StepChunk {
     Step steps[STEPS_A_CHUNK];
 };
 
-/* Begin with the first chunk; what exceeds so many bytes goes to a file in a folder. Return false without memory. */
+/* Begin with the first chunk; what exceeds `most_bytes` goes to a file in a folder. Return false without memory. */
 bool
 chunks_begin(Steps *steps, const char *folder, size_t most_bytes)
 {

@@ -8,7 +8,7 @@
 #include "tasks/observe.h"
 #include "tasks/questions.h"
 
-#define MOST_QUESTIONS 1000 /* so many questions may wait for Python; more are not put */
+#define MOST_QUESTIONS 1000 /* questions that may wait for Python; more are not put */
 
 /* Fill in what a task's step ended with: the task's stack and waiter, or that the task ended. */
 static void
@@ -54,9 +54,9 @@ note_task(size_t place, OpenStep *open, Step *step)
     }
 }
 
-/* Fill in which callback it was; return false where a trace is not to note it. */
+/* Fill in a callback's part of a step; return false where a trace is not to note it. */
 static bool
-is_callback(size_t place, const OpenStep *open, Step *step)
+fill_in_callback(size_t place, const OpenStep *open, Step *step)
 {
     Exact *exact = exact_state.traces[place];
     uint32_t index = exact_loop_index(open->loop, place);
@@ -73,7 +73,7 @@ is_callback(size_t place, const OpenStep *open, Step *step)
 static void
 note_callback(size_t place, const OpenStep *open, Step *step)
 {
-    if (is_callback(place, open, step)) {
+    if (fill_in_callback(place, open, step)) {
         chunks_keep(&exact_state.traces[place]->steps, step);
     }
 }
@@ -141,7 +141,7 @@ end_first_steps_in(size_t place, uint32_t index, int64_t now)
     end_work(exact, gc_was_on);
 }
 
-/* Do that in all traces. */
+/* Note, in all traces, the steps that the tasks of a loop were in when the trace began. */
 void
 end_first_steps(ExactLoop *loop, int64_t now)
 {
@@ -164,7 +164,7 @@ step_so_far(Exact *exact, size_t place, const OpenStep *open, int64_t now, Step 
                    .ready = open->ready < 0 ? -1 : relative(exact, open->ready),
                    .waker = open->waker[place]};
     if (open->task == NULL) {
-        return is_callback(place, open, step);
+        return fill_in_callback(place, open, step);
     }
     const Task *record = task_find(exact->tasks, open->task);
     if (record == NULL || record->track == NONE) {

@@ -10,7 +10,7 @@
 #include "hooks/handle_run.h"
 #include "hooks/listeners.h"
 
-#define MOST_PLAIN 6   /* so many arguments are passed on without a tuple */
+#define MOST_PLAIN 6   /* arguments that are passed on without an allocation */
 #define MOST_DEPTH 8   /* tools that call each other, one within the other */
 
 static struct {
@@ -86,7 +86,7 @@ queue_of(PyObject *loop, PyObject *name, const PyTypeObject *type)
     return queue;
 }
 
-/* Return the ready queue of such a loop (strong), or NULL. */
+/* Return the ready queue (strong) of such a loop; NULL: asyncio has to schedule. */
 static PyObject *
 plain_queue(PyObject *loop)
 {

@@ -2,7 +2,8 @@
  * the interpreter tells of each switch of contexts, and a task is stepped in its context.
  *
  * A switch names the new context only. Where the innermost context that we know is not entered any more, a step has
- * ended; else a step begins. (A context cannot be entered twice.) Until 3.13 the interpreter tells nothing.
+ * ended; else a step begins. (A context cannot be entered twice.) Contexts that are nested deeper than DEEPEST are not
+ * known, and steps in them are not told. Until 3.13 the interpreter tells nothing.
  */
 #include "hooks/context_switches.h"
 #include "hooks/listeners.h"
@@ -11,7 +12,7 @@
 #endif
 
 #if PY_VERSION_HEX >= 0x030E0000
-#define DEEPEST 16
+#define DEEPEST 16 /* contexts that a thread has entered, one within the other */
 
 typedef struct { /* the contexts that this thread has entered */
     unsigned epoch; /* the watch under which they were entered; those of an earlier one are over */
@@ -20,8 +21,9 @@ typedef struct { /* the contexts that this thread has entered */
     void *steps[DEEPEST];        /* what the listeners returned for them, or NULL */
 } Entered;
 
-static int watcher = -1, wanted;
-static unsigned epoch;
+static int watcher = -1;
+static int watches; /* calls of `contexts_watch` that were not undone */
+static unsigned epoch; /* the number of the latest watch */
 static _Thread_local Entered entered __attribute__((tls_model("initial-exec")));
 
 /* Leave the contexts that are deeper than this. */
@@ -36,7 +38,7 @@ leave_until(int depth)
     }
 }
 
-/* Leave the contexts that this thread had entered when an earlier watch ended: they are over, though nobody told. */
+/* Drop the contexts that this thread had entered when an earlier watch ended: they are over, though nobody told. */
 void
 contexts_drop_stale(void)
 {
@@ -88,21 +90,20 @@ switched(PyContextEvent event, PyObject *context)
     if (has_ended) {
         leave_until(depth > 0 ? depth - 1 : 0);
     }
-    /* else it is the thread's own context, which was made because somebody asked for it */
     else if (((PyContext *)context)->ctx_entered) {
         enter(context);
-    }
+    } /* a context that is not entered is the thread's own, just made: nothing begins */
     if (error != NULL) {
         restore_exception(error);
     }
     return 0;
 }
 
-/* Have the interpreter tell of switches, once more; return false where it cannot. */
+/* Have the interpreter tell of switches, for one more who wants it; return false where it cannot. */
 bool
 contexts_watch(void)
 {
-    if (wanted == 0) {
+    if (watches == 0) {
         watcher = PyContext_AddWatcher(switched);
         if (watcher < 0) { /* an interpreter has room for eight watchers */
             PyErr_Clear();
@@ -110,7 +111,7 @@ contexts_watch(void)
         }
         epoch++;
     }
-    wanted++;
+    watches++;
     return true;
 }
 
@@ -118,16 +119,16 @@ contexts_watch(void)
 void
 contexts_unwatch(void)
 {
-    if (--wanted == 0 && PyContext_ClearWatcher(watcher) < 0) {
+    if (--watches == 0 && PyContext_ClearWatcher(watcher) < 0) {
         PyErr_Clear();
     }
 }
 
-/* In the child of a fork nothing is watched. */
+/* Watch nothing any more, in the child of a fork. */
 void
 contexts_forget(void)
 {
-    while (wanted > 0) {
+    while (watches > 0) {
         contexts_unwatch();
     }
 }
@@ -136,7 +137,7 @@ contexts_forget(void)
 bool
 contexts_are_watched(void)
 {
-    return wanted > 0;
+    return watches > 0;
 }
 
 #else

@@ -1,4 +1,4 @@
-/* Runs callbacks: ``Handle._run`` once more in C; and knows what asyncio's handles are like. */
+/* Runs callbacks: ``Handle._run`` once more in C; and knows where asyncio's handles have their fields. */
 #ifndef FGTRACE_HOOKS_HANDLE_RUN_H
 #define FGTRACE_HOOKS_HANDLE_RUN_H
 

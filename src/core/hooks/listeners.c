@@ -1,4 +1,4 @@
-/* Whom the hooks tell of what happens in asyncio's loops. */
+/* Whom the hooks tell of what happens in asyncio's loops: the table itself. */
 #include "hooks/listeners.h"
 
 Listeners listeners;

@@ -20,7 +20,7 @@
 
 static Tasks *marking[MOST_WATCHERS];
 
-/* A handle is about to step a task: mark it in each core. */
+/* A handle is about to step a task: mark the task in each core. */
 static void
 will_run(PyObject *task)
 {
@@ -56,7 +56,7 @@ listen(void)
     listeners.will_run_in = is_wanted ? will_run_in : NULL;
 }
 
-/* Have the tasks that run marked; return false where there are too many cores. */
+/* Begin to mark the tasks that run; return false where there are too many cores. */
 bool
 marks_begin(Tasks *tasks)
 {
@@ -68,7 +68,7 @@ marks_begin(Tasks *tasks)
     return tasks->is_marking;
 }
 
-/* End that, for good. */
+/* Stop marking; it is not begun again. */
 void
 marks_end(Tasks *tasks)
 {
@@ -78,7 +78,7 @@ marks_end(Tasks *tasks)
     tasks->no_marks = true;
 }
 
-/* In the child of a fork no core has marks. */
+/* Stop marking in all cores, in the child of a fork. */
 void
 marks_forget(void)
 {
@@ -89,7 +89,7 @@ marks_forget(void)
 
 /* --- a tick observes those that ran --- */
 
-/* Return whether the steps of every loop are marked. */
+/* Return whether the hooks tell of every step of every loop. */
 bool
 marks_cover_loops(const Tasks *tasks)
 {
@@ -102,7 +102,7 @@ marks_cover_loops(const Tasks *tasks)
     return true;
 }
 
-/* Return whether marks tell of all tasks that ran. */
+/* Return whether the tasks that ran are all marked, and the others were observed once since that began. */
 bool
 marks_suffice(const Tasks *tasks)
 {
@@ -119,8 +119,8 @@ visit(Tasks *tasks, Task *record, size_t item, bool ran, int64_t now)
     else if (tasks->is_marking && !(record->flags & TASK_DONE) && !task_waits(record)) {
         task_mark(tasks, record); /* it runs, or is about to: the next tick observes it again */
     }
-    /* this weak reference is from before there were marks, and takes memory */
     else if (tasks->marks_cover && (record->flags & TASK_HAS_WEAK)) {
+        /* this weak reference is from before there were marks, and takes memory */
         task_note_waiter(tasks, record, weak_referent(record->waiter));
     }
 }
@@ -150,7 +150,7 @@ visit_ready(Tasks *tasks, int64_t now)
     }
 }
 
-/* Observe some tasks in turn. */
+/* Observe some tasks in turn, whether they are marked or not. */
 void
 visit_in_turn(Tasks *tasks, int64_t now)
 {
@@ -161,7 +161,7 @@ visit_in_turn(Tasks *tasks, int64_t now)
     }
 }
 
-/* Observe the tasks that ran, until a time, and some others. */
+/* Observe the tasks that ran, for which there is time until `until`, those in the ready queues, and some others. */
 void
 marks_visit(Tasks *tasks, int64_t now, int64_t until)
 {

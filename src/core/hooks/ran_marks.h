@@ -1,4 +1,4 @@
-/* Knows which tasks ran, and observes only those. */
+/* Knows which tasks ran, so that a tick need not observe all. */
 #ifndef FGTRACE_HOOKS_RAN_MARKS_H
 #define FGTRACE_HOOKS_RAN_MARKS_H
 

@@ -1,4 +1,5 @@
-/* Methods of `Core`: questions to Python, their answers, and tables for the part of the work that Python does. */
+/* Methods of `Core` for the part of the work that Python does (`fgtrace._sampling.core_answers`): it drains questions
+ * and amends what they are about, and it puts entries of its own into the core's tables. */
 #include "python/answers.h"
 #include "core.h"
 #include "exact/step_chunks.h"
@@ -46,7 +47,7 @@ amend(Core *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "OKiI", &task, &number, &stack, &detail)) {
         return NULL;
     }
-    if (number & STEP_ROW && number != UINT64_MAX) {
+    if (number & STEP_ROW && number != UINT64_MAX) { /* UINT64_MAX: the question is about no row */
         return PyBool_FromLong(self->exact != NULL &&
                                chunks_amend(&self->exact->steps, number & ~STEP_ROW, stack, detail));
     }
@@ -75,7 +76,7 @@ track_of(Core *self, PyObject *task)
     return PyLong_FromLong(record == NULL || record->track == NONE ? -1 : (long)record->track);
 }
 
-/* Return weak references to the tasks that are of Python. */
+/* Return weak references to the tasks that are written in Python. */
 static PyObject *
 foreign_tasks(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -107,7 +108,7 @@ intern_code(Core *self, PyObject *arguments)
     return PyLong_FromUnsignedLong(item);
 }
 
-/* Return the number of a stack, given from leaf to root. */
+/* Return the number of a stack, given as a list from leaf to root; of anything else that of the empty stack. */
 static PyObject *
 intern_stack(Core *self, PyObject *leaf_first)
 {
@@ -122,7 +123,7 @@ intern_stack(Core *self, PyObject *leaf_first)
     return PyErr_Occurred() ? NULL : PyLong_FromLong(node);
 }
 
-/* Append a row (time, track, stack, detail); return its time, which is later where rows have come meanwhile. */
+/* Append a row (time, track, stack, detail); return its time, which is a later one where later rows have come. */
 static PyObject *
 observe(Core *self, PyObject *arguments)
 {
@@ -186,7 +187,7 @@ set_loop_thread(Core *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-/* Note what is to be known of a function (code, flags). */
+/* Note what is known of a function (code, flags). */
 static PyObject *
 mark_code(Core *self, PyObject *arguments)
 {

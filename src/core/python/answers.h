@@ -1,4 +1,4 @@
-/* Methods of `Core`: questions to Python, their answers, and tables for the part of the work that Python does. */
+/* Methods of `Core` for the part of the work that Python does: questions and what they are about, entries in tables. */
 #ifndef FGTRACE_PYTHON_ANSWERS_H
 #define FGTRACE_PYTHON_ANSWERS_H
 

@@ -1,5 +1,5 @@
 /* The constants that C and Python share: Python reads them here, or a test compares them
- * (tests/test_shared_constants.py). Whoever defines one on both sides adds it to a table here. */
+ * (tests/test_shared_constants.py). Whoever defines one on both sides adds it to a table here, and to that test. */
 #include "python/constants.h"
 #include "clock/clock.h"
 #include "clock/tick.h"
@@ -26,7 +26,7 @@ static const struct {
     SHARED(NOTE_LOOP), SHARED(NOTE_LOOP_THREAD), SHARED(NOTE_WAITER), SHARED(NOTE_GAP), SHARED(NOTE_EXACT),
     SHARED(NOTE_CALLBACK),
     SHARED(CODE_PLAIN), SHARED(CODE_HOLDS_FUTURES), SHARED(CODE_CHAIN), SHARED(CODE_SHIELD), SHARED(LONGEST_CHAIN),
-    SHARED(UNKNOWN), SHARED(RAN), SHARED(SOME), SHARED(STOOD_STILL), SHARED(STARVED), SHARED(ENDED), SHARED(TOO_SOON),
+    SHARED(UNKNOWN), SHARED(RAN), SHARED(SOME), SHARED(STOOD_STILL), SHARED(STARVED), SHARED(TOO_SOON),
     SHARED(FROZEN), SHARED(FROZEN_AFTER), SHARED(SOONEST),
     SHARED(KIND_TASK), SHARED(KIND_THREAD), SHARED(KIND_IO), SHARED(KIND_FUTURE), SHARED(QUESTION_WAIT),
     SHARED(QUESTION_CHAIN), SHARED(QUESTION_OWNER), SHARED(QUESTION_LABELS), SHARED(SEARCH_SHARE),
@@ -45,7 +45,8 @@ static const struct {
     const char *name, *value;
 } formats[] = {SHARED(ROW_FORMAT), SHARED(STEP_FORMAT)};
 
-/* Put a value, whose reference is stolen, into a dict; return false with an exception, as where the value is NULL. */
+/* Put a value, whose reference is stolen, into a dict; return false with an exception, also if the value is NULL
+ * already. */
 static bool
 put(PyObject *dict, const char *name, PyObject *value)
 {

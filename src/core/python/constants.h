@@ -1,4 +1,4 @@
-/* The constants that C and Python share. */
+/* The constants that C and Python share: a new one is added to a table in constants.c. */
 #ifndef FGTRACE_PYTHON_CONSTANTS_H
 #define FGTRACE_PYTHON_CONSTANTS_H
 

@@ -16,7 +16,7 @@
 
 #define MOST_METHODS 64
 
-/* Take a tick at a time. */
+/* Take a tick whose sample holds from a time on. */
 static PyObject *
 tick(Core *self, PyObject *now)
 {
@@ -28,7 +28,7 @@ tick(Core *self, PyObject *now)
     Py_RETURN_NONE;
 }
 
-/* Begin to tick. */
+/* Start the clock's thread. */
 static PyObject *
 run(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -102,7 +102,7 @@ attach(Core *self, PyObject *arguments, PyObject *keywords)
     Py_RETURN_NONE;
 }
 
-/* Observe no tasks any more: Python's collector does, and begins tracks of its own. */
+/* Observe no tasks any more: Python's collector observes them from now on, and begins tracks of its own. */
 static PyObject *
 detach(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -112,7 +112,7 @@ detach(Core *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-/* The trace is over, and all questions are answered: forget all tasks. */
+/* Forget all tasks: the trace is over, and all questions are answered. */
 static PyObject *
 close_(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -143,7 +143,8 @@ marks_suffice_(Core *self, PyObject *Py_UNUSED(ignored))
 /* --- exact awaits --- */
 
 /* Begin exact awaits; return whether that was possible. Arguments: a folder for what exceeds the memory, how many
- * bytes of memory there are (-1: somebody drains the steps), and whether compiled loops tell of their steps. */
+ * bytes of memory there are (-1: no bound, since Python drains the steps), and whether compiled loops tell of their
+ * steps. */
 static PyObject *
 begin_exact(Core *self, PyObject *arguments)
 {
@@ -181,7 +182,7 @@ note_collection(Core *self, PyObject *const *arguments, Py_ssize_t count)
     Py_RETURN_NONE;
 }
 
-/* Give back what closed loops would have run. */
+/* Free the queue of a loop that was closed. */
 static PyObject *
 purge(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -193,6 +194,7 @@ purge(Core *self, PyObject *Py_UNUSED(ignored))
 
 /* --- a core is made and freed --- */
 
+/* Return a new core (strong), NULL with an exception. */
 static PyObject *
 core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
@@ -236,6 +238,7 @@ core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
     return NULL;
 }
 
+/* Free a core. */
 static void
 core_dealloc(Core *self)
 {

@@ -7,7 +7,7 @@
 #include "python/method.h"
 #include "tasks/waiters.h"
 
-/* Return the bytes of what is kept until the end, whatever is drained. */
+/* Return how many bytes are held that no drain frees. */
 static size_t
 held(const Core *self)
 {
@@ -42,7 +42,7 @@ stats(Core *self, PyObject *Py_UNUSED(ignored))
         "held", (Py_ssize_t)held(self));
 }
 
-/* Return how late each tick was (bytes of two numbers each); the first call begins to note it. */
+/* Return how late each tick was (bytes of two numbers each); ticks are noted from the first call on. */
 static PyObject *
 keep_lateness(Core *self, PyObject *Py_UNUSED(ignored))
 {
@@ -91,7 +91,7 @@ drain_counters(Core *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 drain_notes(Core *self, PyObject *Py_UNUSED(ignored))
 {
-    /* it is taken out of the list first: while tuples are made, another tick may come */
+    /* the chunk is taken out of the list first: while tuples are made, another tick may come */
     NoteChunk *chunk = self->tables.first_note;
     PyObject *list = PyList_New(0);
     if (chunk == NULL) {
@@ -157,7 +157,7 @@ static PyObject *
 drain_collections(Core *self, PyObject *Py_UNUSED(ignored))
 {
     Collections none = {0}, *collections = self->exact != NULL ? &self->exact->collections : &none;
-    Array found = collections->items; /* it is taken first: an allocation may run the garbage collector */
+    Array found = collections->items; /* they are taken first: an allocation may run the garbage collector */
     collections->items = (Array){0};
     PyObject *tuple = Py_BuildValue("(y#K)", found.items != NULL ? (const char *)found.items : "",
                                     (Py_ssize_t)(found.used * COLLECTION_NUMBERS * sizeof(int64_t)),

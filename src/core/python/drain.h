@@ -1,4 +1,4 @@
-/* Methods of `Core`: Python drains what the core has found. */
+/* Methods of `Core`: Python drains what the core has found. What is found of a new kind gets a method here. */
 #ifndef FGTRACE_PYTHON_DRAIN_H
 #define FGTRACE_PYTHON_DRAIN_H
 

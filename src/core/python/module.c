@@ -38,7 +38,7 @@ newest_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 #endif
 }
 
-/* Say that a step of a task is under way in this thread (loop, task). */
+/* Assume that a step of a task is under way in this thread (loop, task). */
 static PyObject *
 assume_step(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
@@ -50,7 +50,7 @@ assume_step(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-/* Begin, or end, to watch switches of contexts; return whether they are watched. */
+/* Begin to watch switches of contexts, and return whether that is possible; or end to watch them. */
 static PyObject *
 watch_contexts(PyObject *Py_UNUSED(module), PyObject *wanted)
 {
@@ -68,7 +68,7 @@ watches_freed_tasks(PyObject *Py_UNUSED(module), PyObject *type)
     return PyBool_FromLong(PyType_Check(type) && freed_tasks_are_watched((PyTypeObject *)type));
 }
 
-/* In the child of a fork nothing is traced. */
+/* Trace nothing any more, in the child of a fork. */
 static PyObject *
 forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {

@@ -51,6 +51,7 @@ hash_of(uint64_t value)
     return (uint32_t)(value >> 32);
 }
 
+/* Put an item into the first free slot from its hash on. */
 static void
 place(Index *index, uint32_t item, uint32_t hash)
 {
@@ -85,6 +86,7 @@ index_put(Index *index, uint32_t item, Hash hash, void *of)
     return true;
 }
 
+/* Return the slot of an item that is in the index. */
 static uint32_t
 slot_of(const Index *index, uint32_t item, uint32_t hash)
 {
@@ -95,7 +97,7 @@ slot_of(const Index *index, uint32_t item, uint32_t hash)
     return slot;
 }
 
-/* Take an item out, and move those up that had found its slot taken. */
+/* Take an item out, and move up the items that had found its slot taken. */
 void
 index_remove(Index *index, uint32_t item, Hash hash, void *of)
 {
@@ -117,7 +119,7 @@ index_remove(Index *index, uint32_t item, Hash hash, void *of)
     index->used--;
 }
 
-/* Put another item into the slot of this one. Both have the same hash, for it is the same thing at another place. */
+/* Put the number `by` into the slot of an item that has moved to that number: its hash is the same. */
 void
 index_replace(Index *index, uint32_t item, uint32_t by, Hash hash, void *of)
 {

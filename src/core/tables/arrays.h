@@ -1,4 +1,4 @@
-/* Growing arrays, and an index of their items. */
+/* Growing arrays, and an index of their items: whatever grows is an `Array`, or goes through `grown`. */
 #ifndef FGTRACE_TABLES_ARRAYS_H
 #define FGTRACE_TABLES_ARRAYS_H
 

@@ -7,6 +7,7 @@
 
 /* --- functions --- */
 
+/* Return the hash of a code object's address. */
 static uint32_t
 hash_code(void *codes, uint32_t item)
 {
@@ -69,7 +70,8 @@ tables_marked(Tables *tables, PyCodeObject *code)
     return item == NONE ? 0 : tables->marks[item].flags;
 }
 
-/* Return the number of a code object, which is added if it is new; its module is the ``__name__`` of the globals. */
+/* Return the number of a code object, which is added if it is new; its module is the ``__name__`` of the globals.
+ * Without memory, return 0, which is the first function, and set `failed`. */
 uint32_t
 tables_code(Tables *tables, PyCodeObject *code, PyObject *globals)
 {
@@ -97,6 +99,7 @@ tables_code(Tables *tables, PyCodeObject *code, PyObject *globals)
 
 /* --- stacks --- */
 
+/* Return the hash of a node. */
 static uint32_t
 hash_node(void *of, uint32_t node)
 {
@@ -150,7 +153,8 @@ child(Tables *tables, uint32_t parent, uint64_t element)
     return add_node(tables, parent, element);
 }
 
-/* Return the number of a stack, which is added if it is new. Where the tree is full, the stack is cut at its leaf. */
+/* Return the number of a stack, which is added if it is new. Where the tree is full, the stack loses its innermost
+ * frames. */
 int32_t
 tables_stack(Tables *tables, const uint64_t *root_first, size_t count)
 {
@@ -165,7 +169,7 @@ tables_stack(Tables *tables, const uint64_t *root_first, size_t count)
     return (int32_t)node;
 }
 
-/* Do the same for a stack that is given from leaf to root. */
+/* Return the number of a stack that is given from leaf to root; else as `tables_stack`. */
 int32_t
 tables_stack_reversed(Tables *tables, const uint64_t *leaf_first, size_t count)
 {
@@ -262,7 +266,7 @@ notes_free(NoteChunk *chunk)
 
 /* --- life --- */
 
-/* Prepare the tables for so many nodes of stacks; return false without memory. */
+/* Prepare the tables, with at most `most_nodes` nodes of stacks; return false without memory. */
 bool
 tables_begin(Tables *tables, size_t most_nodes)
 {
@@ -270,6 +274,7 @@ tables_begin(Tables *tables, size_t most_nodes)
     return add_node(tables, NONE, 0) == 0; /* the empty stack */
 }
 
+/* Free functions, with the references that they hold. */
 static void
 free_codes(Code *codes, size_t used, Index *index)
 {

@@ -1,4 +1,5 @@
-/* The tables of functions, stacks, rows and notes. */
+/* The tables of functions, stacks, rows and notes. A new kind of note is added to `NoteKind` and its table below, to
+ * python/constants.c, and to `fgtrace._recording.core_recording`, which reads it. */
 #ifndef FGTRACE_TABLES_TABLES_H
 #define FGTRACE_TABLES_TABLES_H
 
@@ -12,7 +13,7 @@
 enum { EMPTY = 0, GONE = -1, AS_IT_IS = -2 };
 /* The detail of a task's row: the task runs, or waits for its turn; any other number is that of a waiter. */
 enum { RUNNING, RUNNABLE, FIRST_WAITER };
-enum { GAP_LATE, GAP_SKIPPED };
+enum { GAP_LATE, GAP_SKIPPED }; /* why ticks are missing */
 #define OFFSET_BITS 24
 #define ROWS_A_CHUNK 4096
 #define NOTES_A_CHUNK 1024
@@ -46,22 +47,40 @@ typedef struct Chunk {
 } Chunk;
 
 /* What happened besides rows, in order. `python/drain.c` makes tuples of it, for `fgtrace._recording.core_recording`.
+ * The fields of a note mean something else in each kind; a field that has no entry here is 0 or NULL.
+ *
+ * kind              track        time          number                  name             others
+ * NOTE_THREAD       its track    its start     the native id
+ * NOTE_TASK         its track    its start     the index of its loop   its name, or     root: its coroutine's name
+ *                                              | default number << 16  NULL
+ * NOTE_NAME         whose track                1: no earlier name      its new name
+ *                                              counts
+ * NOTE_END          whose track  its end
+ * NOTE_PARENT       whose track                the parent's track
+ * NOTE_LOOP         loop's index                                       its class
+ * NOTE_LOOP_THREAD  loop's index                                       its thread's
+ * NOTE_WAITER       its number   the track of  its kind                its class
+ *                                the awaited
+ *                                task, or -1
+ * NOTE_GAP          GAP_LATE or  its start     its end                                  ticks: how many are missing
+ *                   GAP_SKIPPED
+ * NOTE_EXACT        loop's index when          0: its steps are noted
+ *                                              from then on, 1: until
+ * NOTE_CALLBACK     its number                 the index of its code,  the callable's,
+ *                                              or -1: it is of C       where it is of C
  */
 typedef enum {
-    NOTE_THREAD,  /* track, time; number: the native id */
-    /* track, time; number: the loop, and above 16 bits the number in its default name; name; root: the name of its
-     * coroutine */
+    NOTE_THREAD,
     NOTE_TASK,
-    NOTE_NAME,    /* track, name; number: 1 where no earlier name counts */
-    NOTE_END,     /* track, time */
-    NOTE_PARENT,  /* track; number: the parent's track */
-    NOTE_LOOP,    /* track: the index of a loop; name: its class */
-    NOTE_LOOP_THREAD,   /* track: the index of a loop; name: that of the thread that runs it */
-    /* track: its number; number: its kind; name: its class; time: the track of the task that is waited for, or -1 */
+    NOTE_NAME,
+    NOTE_END,
+    NOTE_PARENT,
+    NOTE_LOOP,
+    NOTE_LOOP_THREAD,
     NOTE_WAITER,
-    NOTE_GAP,     /* track: GAP_LATE or GAP_SKIPPED; time: its start; number: its end; ticks: how many are missing */
-    NOTE_EXACT,   /* track: the index of a loop; time: from when on its steps are noted, or with number 1, until when */
-    NOTE_CALLBACK, /* track: its number; number: the index of its code, or -1 and name where it is of C */
+    NOTE_GAP,
+    NOTE_EXACT,
+    NOTE_CALLBACK,
 } NoteKind;
 
 typedef struct {
@@ -90,13 +109,13 @@ typedef struct {
     Index node_index;
     Chunk *first, *last;
     uint64_t rows_drained, rows_used;
-    int64_t last_time;
+    int64_t last_time; /* of the last row */
     NoteChunk *first_note, *last_note;
     Array counters; /* of int64_t[3]: a time, the index of a loop, how many handles are ready in it */
-    uint32_t tracks, waiters;
-    uint64_t cut;
+    uint32_t tracks, waiters; /* the next numbers */
+    uint64_t cut; /* how often the tree was too full for a stack */
     bool failed; /* there was no memory: nothing more is noted */
-    /* somebody changes the tables: who comes in between, as a finalizer or a signal handler, must note nothing */
+    /* the tables are being changed: what comes in between, as a finalizer or a signal handler, must note nothing */
     bool is_busy;
     bool has_spawner; /* a greenlet was seen: await chains do not show its frames */
 } Tables;

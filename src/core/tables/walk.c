@@ -49,6 +49,7 @@ walk_frames(Tables *tables, Path *path, Frame *frame, Array *on_stack, unsigned 
     return true;
 }
 
+/* Return whether a type is one of some others; NULL ends the list. */
 static bool
 is_one_of(PyTypeObject *type, PyTypeObject *const *types, size_t count)
 {
@@ -61,7 +62,8 @@ is_one_of(PyTypeObject *type, PyTypeObject *const *types, size_t count)
 }
 
 /* Walk what a suspended coroutine awaits, link by link, and append the frames. Return false, with the frames found so
- * far, where only Python can follow a link. `leaf` becomes the innermost generator (borrowed), or NULL. */
+ * far, where only Python can follow a link, where a generator has no code object, and without memory. A chain that is
+ * longer than LONGEST_CHAIN counts as whole. `leaf` becomes the innermost generator (borrowed), or NULL. */
 bool
 walk_chain(const LinkTypes *types, Array *frames, PyObject *link, Gen **leaf)
 {
@@ -84,7 +86,7 @@ walk_chain(const LinkTypes *types, Array *frames, PyObject *link, Gen **leaf)
             link = gen_delegate(gen);
         }
         else if (is_one_of(type, types->opaque, Py_ARRAY_LENGTH(types->opaque))) {
-            link = field_at(link, sizeof(PyObject)); /* the object is CPython's own, and holds the next link first */
+            link = field_at(link, sizeof(PyObject)); /* the object is CPython's own: its first field is the next link */
         }
         else {
             return is_one_of(type, types->ends, Py_ARRAY_LENGTH(types->ends));

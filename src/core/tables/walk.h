@@ -1,4 +1,5 @@
-/* Walks frames and await chains, and makes stacks of them. */
+/* Walks frames and await chains, and makes stacks of them. What an await chain goes through besides coroutines and
+ * generators is a type in `LinkTypes`. */
 #ifndef FGTRACE_TABLES_WALK_H
 #define FGTRACE_TABLES_WALK_H
 
@@ -16,7 +17,7 @@ typedef struct {
 
 typedef struct {
     PyTypeObject *opaque[8]; /* strong: types whose first field is the next link */
-    PyTypeObject *ends[2];   /* strong: FutureIter and the like, which nothing follows */
+    PyTypeObject *ends[2];   /* strong: FutureIter and the like, where a chain ends */
 } LinkTypes;
 
 typedef struct { /* one frame of an await chain; all references are borrowed for the walk */
@@ -27,7 +28,7 @@ typedef struct { /* one frame of an await chain; all references are borrowed for
 
 typedef struct {
     Frame *frame;  /* the frame of a generator that runs on a thread's stack */
-    size_t first;  /* where that thread's frames begin in the path: its leaf */
+    size_t first;  /* where that thread's frames begin in the path, with the leaf */
     size_t place;  /* where this frame is in the path */
     unsigned long ident; /* of that thread */
 } OnStack;

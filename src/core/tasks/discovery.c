@@ -1,33 +1,34 @@
-/* Finds the tasks of this interpreter, without a list of its own and without a call for each task.
+/* Finds the tasks of this interpreter in asyncio's own sets and lists, without a call for each task.
  *
  * Until 3.13 asyncio keeps weak references to all tasks in a set. The set's table is compared with a shadow of it,
  * slot by slot: a reference that was there before is that of a known task, since our record holds the reference and
  * no other object can have its address. From 3.14 on each thread's state has a list of its native tasks, the newest
- * last, so that a search ends at the first known task; tasks of Python are in a set as before.
+ * last, so that a search ends at the first known task; where a search ran out of time, a cut says where the next one
+ * goes on. Tasks that are written in Python are in a set as before.
  */
 #include "tasks/discovery.h"
 #include "cpython/monotonic.h"
 #include "tasks/first_seen.h"
 
-#define A_BATCH 32   /* a search reads the clock after so many slots or nodes; a new task costs a microsecond */
+#define A_BATCH 32   /* slots or nodes between two reads of the clock; a new task costs a microsecond */
 #define LONGEST_SEARCH 100000 /* ns that a search after a step may take */
 #define LARGE 16384            /* slots; the search of such a table takes some ten microseconds */
-#define FEW 500      /* with fewer tasks, a list is searched to its end */
+#define FEW 500      /* with fewer tasks than that, a list is searched to its end */
 
-typedef struct { /* where the search of a list goes on that ran out of time */
-    const void *head;
+typedef struct { /* where a search that ran out of time goes on */
+    const void *head; /* of the list */
     PyObject *reference; /* strong: a weak reference to the task at that place; NULL: the search came to its end */
 } Cut;
 
-/* Return whether a search has run out of time, which is read now and then. */
+/* Return whether a search has run out of time; the clock is read now and then. */
 static bool
 is_over(size_t count, int64_t until)
 {
     return count % A_BATCH == 0 && now_ns() > until;
 }
 
-/* Return whether a task is an eager one in its first step, which is a part of its creator's, where awaits are exact.
- * If it waits at the end of that step, that end tells of it; of other tasks their own steps do. */
+/* Return whether a search leaves a task to the steps: awaits are exact, and it has no waiter. It is in its eager first
+ * step, which is a part of its creator's and whose end tells of it, or its next own step does. */
 static bool
 is_left_to_steps(const Tasks *tasks, PyObject *task)
 {
@@ -52,13 +53,13 @@ is_reference(PyObject *key)
     return key != NULL && PyWeakref_CheckRef(key);
 }
 
-/* Return what the shadow keeps of a slot; 0 stands for nothing known. Two references may have the same mark: see
- * `search_changes`. */
+/* Return what the shadow keeps of a slot: a part of the reference's address, never 0, which stands for nothing known.
+ * Two references may have the same shadow: see `search_changes`. */
 static uint16_t
 shadow_of(PyObject *key)
 {
-    uint16_t mark = (uint16_t)((uintptr_t)key >> 4);
-    return mark != 0 ? mark : 1;
+    uint16_t part = (uint16_t)((uintptr_t)key >> 4);
+    return part != 0 ? part : 1;
 }
 
 /* Make the shadow as large as the set's table. */
@@ -113,8 +114,8 @@ search_changes(Tasks *tasks, int64_t now, int64_t until)
         }
     }
     if ((size_t)tasks->tasks->used > tasks->used && tasks->shadow_size > 0) {
-        /* A slot holds another reference with the same mark: its old one went while no search came by. All slots are
-         * compared anew. */
+        /* A slot holds another reference with the same shadow: its old one went while no search came by. All slots
+         * are compared anew. */
         memset(tasks->shadow, 0, tasks->shadow_size * sizeof *tasks->shadow);
     }
 }
@@ -158,7 +159,7 @@ is_head(PyInterpreterState *interp, const struct llist_node *node)
     return node == &interp->asyncio_tasks_head;
 }
 
-/* Return where the search of a list goes on, which is added if the list is new; NULL without memory. */
+/* Return the cut of a list, which is added if the list is new; NULL without memory. */
 static Cut *
 cut_of(Tasks *tasks, const void *head)
 {
@@ -186,9 +187,9 @@ search_from(Tasks *tasks, Cut *cut, const struct llist_node *node, bool to_the_e
         if (record != NULL && !to_the_end) {
             return true;
         }
-        /* else the task is about to go */
-        if (record == NULL && Py_REFCNT(task) > 0 && !PyObject_GC_IsFinalized(task) &&
-            !is_left_to_steps(tasks, task)) {
+        /* a task without references, or one that is finalized, is about to go */
+        bool is_new = record == NULL && Py_REFCNT(task) > 0 && !PyObject_GC_IsFinalized(task);
+        if (is_new && !is_left_to_steps(tasks, task)) {
             record = task_first_seen(tasks, task, NULL, now);
         }
         PyObject *here = record != NULL && is_over(count, until) ? task_reference(record) : NULL;
@@ -201,7 +202,7 @@ search_from(Tasks *tasks, Cut *cut, const struct llist_node *node, bool to_the_e
     return true;
 }
 
-/* Add the new tasks of a list, from where the last search had to stop, too. */
+/* Add the new tasks of a list: the newest ones, and those from where the last search had to stop. */
 static void
 search_list(Tasks *tasks, const struct llist_node *head, int64_t now, int64_t until)
 {
@@ -213,11 +214,11 @@ search_list(Tasks *tasks, const struct llist_node *head, int64_t now, int64_t un
     bool is_done = search_from(tasks, cut, head->prev, tasks->used < FEW, now, until);
     if (is_done && before != NULL) {
         PyObject *task = weak_referent(before);
-        const struct llist_node *node = NULL;
+        const struct llist_node *node = NULL; /* a task that has ended is in no list any more, and has none */
         if (task != NULL) {
             node = ((struct llist_node *)((char *)task + tasks->at.node))->prev;
         }
-        /* a task that has ended is in no list any more: then the whole list is searched */
+        /* without a node, the whole list is searched */
         is_done = search_from(tasks, cut, node != NULL ? node : head->prev, true, now, until);
     }
     if (is_done) {
@@ -226,6 +227,7 @@ search_list(Tasks *tasks, const struct llist_node *head, int64_t now, int64_t un
     Py_XDECREF(before);
 }
 
+/* Add the new tasks of all lists. */
 static void
 search_lists(Tasks *tasks, int64_t now, int64_t until)
 {
@@ -278,7 +280,8 @@ tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int6
     }
     PyObject *factory = now >= *next_search ? PyObject_GenericGetAttr(loop, name) : NULL;
     PyErr_Clear();
-    bool is_new = factory != NULL && factory != Py_None; /* other tasks are seen when they are scheduled */
+    /* without a factory no task is eager, and a task is seen when it is scheduled */
+    bool is_new = factory != NULL && factory != Py_None;
     Py_XDECREF(factory);
     return is_new;
 #else
@@ -290,15 +293,16 @@ tasks_may_be_new(PyObject *loop, const void **newest, int64_t *next_search, int6
 #endif
 }
 
-/* Say when the set is to be searched again: after the next step, or later where a search takes long. The table's size
- * decides that, not the time it took, which the system may have given to others. */
+/* Note when the set is to be searched again: after the next step, or later where a search takes long. The table's size
+ * decides whether to wait at all, since the system may have given the time of a short search to others; then the wait
+ * is SEARCH_SHARE times the search. */
 void
 tasks_note_search(const Tasks *tasks, int64_t *next_search, int64_t began)
 {
     *next_search = tasks->shadow_size > LARGE ? began + (now_ns() - began) * SEARCH_SHARE : 0;
 }
 
-/* Add the new tasks of the calling thread. */
+/* Add the new tasks of the calling thread (from 3.14 on), or of all threads. */
 void
 tasks_discover_here(Tasks *tasks, int64_t now)
 {

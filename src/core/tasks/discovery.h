@@ -1,4 +1,4 @@
-/* Finds the tasks of this interpreter. */
+/* Finds the tasks of this interpreter in asyncio's own sets and lists. */
 #ifndef FGTRACE_TASKS_DISCOVERY_H
 #define FGTRACE_TASKS_DISCOVERY_H
 
@@ -6,7 +6,7 @@
 
 #pragma GCC visibility push(hidden)
 
-#define SEARCH_SHARE 20 /* a search that took long is made again only after so many times its length */
+#define SEARCH_SHARE 20 /* a search that took long is made again only after this times its length */
 
 void tasks_discover(Tasks *tasks, int64_t now, int64_t until);
 void tasks_discover_here(Tasks *tasks, int64_t now);

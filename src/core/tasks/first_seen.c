@@ -2,15 +2,15 @@
 #include "tasks/first_seen.h"
 #include "tasks/questions.h"
 
-/* Return a part of a name's address, to compare with. */
+/* Return the part of a name's address that a record keeps. */
 static uint32_t
 name_part(PyObject *name)
 {
     return (uint32_t)((uintptr_t)name >> 4);
 }
 
-/* Return the number in a task's default name, which from 3.12 on is a number until the name is read; 0 where it has
- * none. */
+/* Return the number in a task's default name, which from 3.12 on is kept as a number until the name is read; 0 where
+ * the name is another one. */
 static int64_t
 number_of_name(PyObject *name)
 {
@@ -57,7 +57,8 @@ task_begin_track(Tasks *tasks, Task *record, PyObject *task, int64_t now)
         record->flags |= TASK_DONE;
         return;
     }
-    PyObject *waiter = tasks->get_waiter(task, NULL); /* this checks that the field is where calibration found it */
+    /* check that the field is where calibration found it */
+    PyObject *waiter = tasks->get_waiter(task, NULL);
     bool is_right = (waiter == Py_None ? NULL : waiter) == field_at(task, tasks->at.waiter);
     Py_XDECREF(waiter);
     if (!is_right) {
@@ -102,7 +103,7 @@ task_first_seen(Tasks *tasks, PyObject *task, PyObject *reference, int64_t now)
     if (PyType_IsSubtype(Py_TYPE(task), tasks->task_type)) {
         task_begin_track(tasks, record, task, now);
     }
-    else { /* a task of Python has its fields as attributes, which the Python twin reads */
+    else { /* a task that is written in Python has its fields as attributes, which the Python twin reads */
         record->flags |= TASK_FOREIGN | TASK_DONE;
         tasks->foreign++;
     }

@@ -37,12 +37,12 @@ freed_tasks_are_watched(const PyTypeObject *of)
     return of->tp_free == freed;
 }
 
-/* Return whether our function is told of a task that goes. */
+/* Return whether our function is called for a task that goes, by a task that is made and freed here. */
 static bool
 is_proven(void)
 {
     PyObject *nothing = PyTuple_New(0);
-    /* it never began, so it ends silently */
+    /* `Task.__init__` never ran, so the task ends silently */
     PyObject *task = nothing != NULL ? type->tp_new(type, nothing, NULL) : NULL;
     const void *there = task;
     Py_XDECREF(nothing);
@@ -55,7 +55,8 @@ is_proven(void)
 static void
 put_back(void)
 {
-    if (freed_tasks_are_watched(type)) { /* else somebody's function lies over ours, which may stay */
+    /* where somebody's function lies over ours, both stay */
+    if (freed_tasks_are_watched(type)) {
         type->tp_free = PyObject_GC_Del;
     }
     Py_CLEAR(type);
@@ -66,7 +67,7 @@ static bool
 exchange(PyTypeObject *of)
 {
     if (of->tp_free != PyObject_GC_Del && !freed_tasks_are_watched(of)) {
-        return false; /* it has somebody's function, of which nothing is known */
+        return false; /* the type has somebody's function, of which nothing is known */
     }
     type = (PyTypeObject *)Py_NewRef(of);
     type->tp_free = freed;
@@ -87,7 +88,7 @@ freed_tasks_watch(Tasks *tasks, PyTypeObject *of)
     return watchers_add(told, tasks); /* where the type was exchanged just now, the list is empty */
 }
 
-/* End that: what the core knows by bare addresses is of no use from now on. */
+/* Tell a core of no more ends: the bare addresses that it knows are of no use from now on. */
 void
 freed_tasks_unwatch(Tasks *tasks)
 {
@@ -97,7 +98,7 @@ freed_tasks_unwatch(Tasks *tasks)
     }
 }
 
-/* In the child of a fork no core is told, and none observes tasks. */
+/* Tell no core any more, and have none observe tasks, in the child of a fork. */
 void
 freed_tasks_forget(void)
 {

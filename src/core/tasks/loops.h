@@ -9,7 +9,7 @@
 
 typedef struct {
     PyObject *reference; /* strong: a weak reference to the loop */
-    PyObject *loop;      /* its address */
+    PyObject *loop;      /* its address, which is only compared */
     unsigned long ident; /* of the thread that runs it; 0: unknown */
     int64_t ready;       /* the length of its ready queue; -1: unknown */
     bool is_compiled; /* it has handles of its own, as uvloop has */

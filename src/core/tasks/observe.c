@@ -130,13 +130,13 @@ changed(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t no
 {
     PyObject *coro = field_at(task, tasks->at.coro);
     if (coro == NULL || (waiter == NULL && future_state(tasks, task) != 0)) {
-        if (!is_told(tasks, record)) { /* else the end of its step tells */
+        if (!is_told(tasks, record)) { /* of other tasks the end of the step tells */
             gone(tasks, record, task, now);
         }
         return;
     }
     if (waiter == NULL && tasks->is_catching_up && is_executing(coro)) {
-        return; /* the threads' frames are not at hand: the next tick has them */
+        return; /* the threads' frames are not at hand: the next tick observes the task */
     }
     /* asyncio may name a task after it has made it: what it is called when its first step ends is its first name */
     bool is_new = tasks->loops.items[record->loop].is_exact && !(record->flags & TASK_HAS_STEPPED);

@@ -1,4 +1,5 @@
-/* Puts to Python as a question what only Python can judge. */
+/* Puts to Python as a question what only Python can judge. A new kind is added here, to python/constants.c, and to
+ * `fgtrace._sampling.core_answers`, which answers. */
 #ifndef FGTRACE_TASKS_QUESTIONS_H
 #define FGTRACE_TASKS_QUESTIONS_H
 
@@ -13,8 +14,8 @@ typedef enum { QUESTION_WAIT, QUESTION_CHAIN, QUESTION_OWNER, QUESTION_LABELS, N
 typedef struct {
     PyObject *reference; /* strong: a weak reference to the task */
     PyObject *waiter;    /* strong: a weak reference to its waiter, or NULL */
-    uint64_t row;
-    int64_t time;
+    uint64_t row; /* the number of the row that the answer amends, or of the step, with STEP_ROW; UINT64_MAX: none */
+    int64_t time; /* of that row or step */
     uint32_t track;
     QuestionKind kind;
 } Question;

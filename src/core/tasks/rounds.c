@@ -5,11 +5,11 @@
 #include "tasks/observe.h"
 
 #define PREFETCH_AHEAD 8   /* records: the memory of that one is fetched while this one is observed */
-#define FULL_EVERY 16 /* a record is observed in full once in so many rounds */
-#define A_BATCH 64    /* a round reads the clock after so many records */
+#define FULL_EVERY 16      /* rounds: a record is observed in full once in that many */
+#define A_BATCH 64         /* records between two reads of the clock */
 
-/* Return whether a task waits as it did: a task makes no step before its waiter is done, not even a cancelled one.
- * Nothing of the task itself is read; whether it is there is known where `tasks/freed_tasks.c` tells. */
+/* Return whether a task waits as it did: a task makes no step before its waiter is done, not even a cancelled one. The
+ * task itself is not read, so it may be gone; freed_tasks.c, where it works, tells that by key == NULL. */
 static inline bool
 still_waits(const Tasks *tasks, const Task *record)
 {
@@ -34,7 +34,7 @@ prefetch_ahead(const Tasks *tasks)
     }
 }
 
-/* Observe all tasks, or as many as the time allows. */
+/* Observe all tasks, or as many as there is time for; the next call goes on there. */
 void
 observe_round(Tasks *tasks, int64_t now, int64_t until)
 {
@@ -66,7 +66,7 @@ observe_round(Tasks *tasks, int64_t now, int64_t until)
     }
 }
 
-/* Find new tasks, and observe them. */
+/* Find new tasks, for which the search has until a time, and observe those that it found. */
 void
 observe_new(Tasks *tasks, int64_t now, int64_t until)
 {

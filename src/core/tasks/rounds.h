@@ -1,4 +1,4 @@
-/* Observes all tasks in rounds, within a budget. */
+/* Observes all tasks in rounds: a call observes as many as the budget allows, and the next one goes on there. */
 #ifndef FGTRACE_TASKS_ROUNDS_H
 #define FGTRACE_TASKS_ROUNDS_H
 

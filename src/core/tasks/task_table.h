@@ -1,4 +1,5 @@
-/* The table of tasks, and all that is known of tasks. */
+/* The table of tasks, and all that is known of tasks. What is to be known of one task is added to `Task`, of all tasks
+ * to `Tasks`; a kind of waiter to waiters.h; a question to Python to questions.h. */
 #ifndef FGTRACE_TASKS_TASK_TABLE_H
 #define FGTRACE_TASKS_TASK_TABLE_H
 
@@ -14,11 +15,11 @@
 #define PARTS 256 /* of an index: each grows by itself, so that no growth takes long */
 
 enum {
-    TASK_DONE = 1,
-    TASK_FOREIGN = 2,
-    TASK_WAITS_FOR_LOOP = 4,
-    TASK_HAS_OWNER = 8,
-    TASK_IS_MARKED = 16,
+    TASK_DONE = 1,           /* its track has ended, or it never had one */
+    TASK_FOREIGN = 2,        /* it is written in Python: the Python twin observes it */
+    TASK_WAITS_FOR_LOOP = 4, /* its loop was not seen to run yet, so it has no track */
+    TASK_HAS_OWNER = 8,      /* whose child it is was looked for */
+    TASK_IS_MARKED = 16,     /* it is in `marked` */
     TASK_HAS_WEAK = 32,     /* `waiter` is a weak reference */
     TASK_WAITS_PLAINLY = 64, /* its waiter is a future of C */
     TASK_HAS_STEPPED = 128, /* where awaits are exact: from now on steps tell all of it */
@@ -30,7 +31,7 @@ typedef struct {
     /* A weak reference to the task (strong); or the bare address where `tasks/freed_tasks.c` tells of the task's end,
      * NULL when it has ended. */
     PyObject *key;
-    /* What the task waits for, or NULL: a weak reference (strong) where nobody marks the steps of tasks; else the
+    /* What the task waits for, or NULL: a weak reference (strong) where the steps of tasks are not all marked; else the
      * bare address, which is only compared: a task whose step was not marked waits for what it waited for. */
     PyObject *waiter;
     uint32_t hash; /* of the task's address */
@@ -83,9 +84,9 @@ typedef struct {
     Array questions;  /* of Question */
     Array marked; /* of Marked */
     uint64_t marks_from; /* the round from which on marks tell of all steps */
-    bool is_marking, no_marks; /* no_marks: marks cannot be had */
-    bool marks_cover;           /* every step of every loop is marked */
-    size_t foreign;
+    bool is_marking, no_marks; /* no_marks: marking has ended, and is not begun again */
+    bool marks_cover;    /* the hooks tell of every step of every loop */
+    size_t foreign;      /* how many tasks are written in Python */
     uint64_t rounds;
     bool wants_labels;
     const char *broken; /* the check of a field failed: what is wrong */

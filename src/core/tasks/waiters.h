@@ -1,4 +1,5 @@
-/* Reads what kind of future a task waits for, and whose it is. */
+/* Reads what kind of future a task waits for, and whose it is. A new kind is added to the enum below, to `waiter_read`
+ * and to `WAITER_KINDS` in Python. */
 #ifndef FGTRACE_TASKS_WAITERS_H
 #define FGTRACE_TASKS_WAITERS_H
 

@@ -1,5 +1,5 @@
-/* Lists of the cores' tasks that are told of something. A list borrows them, for whoever is in it leaves it before it
- * is freed; a list has no gaps. */
+/* Lists of the task tables that are told of something. A list borrows the tables, since each is taken out before it is
+ * freed. A list has no gaps. */
 #include "tasks/watchers.h"
 
 /* Put a core's tasks into a list, unless they are there; return false where there is no room. */

@@ -1,4 +1,4 @@
-/* Lists of the cores' tasks that are told of something. */
+/* Lists of the task tables that are told of something. */
 #ifndef FGTRACE_TASKS_WATCHERS_H
 #define FGTRACE_TASKS_WATCHERS_H
 
@@ -6,7 +6,7 @@
 
 #pragma GCC visibility push(hidden)
 
-#define MOST_WATCHERS 16
+#define MOST_WATCHERS 16 /* tables in one list */
 
 bool watchers_add(Tasks **list, Tasks *tasks);
 void watchers_remove(Tasks **list, const Tasks *tasks);

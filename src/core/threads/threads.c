@@ -1,6 +1,8 @@
 /* Observes every thread: its frames, and whether its CPU clock moved.
  *
- * The twin is `fgtrace._sampling.collect.threads`, which tells the reasons.
+ * The twin is `fgtrace._sampling.collect.threads`, which tells the reasons, but for one. It takes a clock that did not
+ * move at all since the last tick for FROZEN where two ticks are FROZEN_AFTER switch intervals apart. This core knows
+ * when a clock last moved (`moved`), so FROZEN does not depend on the rate of ticks; until then the clock is UNSURE.
  */
 #include "threads/threads.h"
 #include "cpython/inspect.h"
@@ -10,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The clock did not move at all, though not for long: what the other clocks did decides. */
+/* The clock did not move at all, though not for long: the thread may wait for the GIL, and the other clocks decide. */
 #define UNSURE (-4)
 
 /* Read a thread's CPU clock; return false where the thread is gone. */
@@ -86,8 +88,8 @@ wants_to_run(int64_t native)
     return end != NULL && end[1] == ' ' && end[2] == 'R';
 }
 
-/* Correct those whose clock stands still because the system gave their time to others, which is asked once for each
- * stop. */
+/* Correct those whose clock stands still because the system gave their time to others. The system is asked once for
+ * each stop of a clock, and again only while the answer is that the thread would run. */
 static void
 check_runnable(Threads *threads, bool also_still, int8_t then)
 {
@@ -205,7 +207,7 @@ end(Threads *threads, size_t place, int64_t now)
     *thread = threads->items[--threads->used];
 }
 
-/* Append a row where a thread's stack or what its clock did has changed. */
+/* Append a row for a thread whose stack or whose CPU clock's state changed. */
 static void
 note(Threads *threads, Thread *thread, int64_t now)
 {
@@ -221,7 +223,8 @@ note(Threads *threads, Thread *thread, int64_t now)
     }
 }
 
-/* Decide what the clocks mean together: a thread that stood still while another one ran was starved. */
+/* Decide what the clocks mean together. A thread that stood still while another one ran was starved, unless it stood
+ * still for long (then it waits) or too short (then it is not known). */
 static void
 compare_clocks(Threads *threads, size_t seen)
 {
@@ -280,7 +283,7 @@ threads_walk(Threads *threads, int64_t now)
             return false;
         }
         if (threads->walk->path.used == first) {
-            continue; /* it is between two frames of Python, as a thread that just begins */
+            continue; /* the thread is between two frames of Python, as one that just begins */
         }
         if (thread == NULL && (thread = add(threads, ts, now)) == NULL) {
             return false;
@@ -303,7 +306,7 @@ threads_walk(Threads *threads, int64_t now)
     return true;
 }
 
-/* Append the rows of threads whose stack, or what whose clock did, has changed; the rows of the tasks come before. */
+/* Append the rows of the threads whose stack or whose CPU clock's state changed; the rows of the tasks come before. */
 void
 threads_note(Threads *threads, int64_t now)
 {

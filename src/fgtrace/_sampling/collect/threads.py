@@ -160,7 +160,8 @@ class ThreadCollector:
         Correct the judgement of threads whose CPU clock stood still because the system gave their time to
         others.
 
-        The system is asked once for each time that a clock stops.
+        The system is asked once for each stop of a clock, and again only while the answer is that the thread
+        would run.
 
         Args:
             ran: ident -> what its clock did; is corrected.
