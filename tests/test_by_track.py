@@ -34,7 +34,7 @@ def kept(found: list[tuple[int, int, int]], *, most: int, block: int, sort: bool
         try:
             for track, *numbers in found:
                 by_track.rows(track).extend(numbers)
-                by_track.grown(1)
+                by_track.note_grown(1)
             by_track.settle()
             yield by_track
         finally:

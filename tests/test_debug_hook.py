@@ -155,6 +155,14 @@ def test_blocking_callback(
     assert any("wait_for" in row.name for row in last(read_trace(named(record)).track("MainThread")))
 
 
+def test_no_such_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The default signal is allowed where the system has none of its name; there it does nothing.
+    """
+    monkeypatch.delitem(signal.Signals._member_map_, _hook_options.USUAL_SIGNAL)
+    assert _hook_options.HookOptions().signal_number is None
+
+
 @pytest.mark.parametrize("is_exact", [False, True], ids=["sampled", "exact"])
 @pytest.mark.parametrize(("thread", "culprit"), [("MainThread", "mine"), ("other", "theirs")])
 def test_culprit_is_of_the_blocked_loop(thread: str, culprit: str, *, is_exact: bool) -> None:

@@ -213,7 +213,7 @@ def test_slow_reader(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A client that does not read its answer gives its place back after a while.
     """
-    monkeypatch.setattr(messages, "SHORTEST_SENDING", 0.5)
+    monkeypatch.setattr(messages, "SENDING_BASE", 0.5)
     monkeypatch.setattr(messages, "SLOWEST_RATE", 1 << 40)
     monkeypatch.setattr("fgtrace._http.endpoints.TASKS_SHOWN", 1 << 30)
     monkeypatch.setattr("fgtrace._http.endpoints.as_text", lambda *_: b"x" * (64 << 20))

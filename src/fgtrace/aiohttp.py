@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from fgtrace._http import PATHS, Endpoints, HttpRequest, HttpResponse, make_endpoints, mount_path
-from fgtrace._output.loop_threads import in_thread
+from fgtrace._output.side_threads import in_thread
 from fgtrace._recording.wrappers import wrapper
 from fgtrace._sampling.collect.requests import begin_request, end_request
 

@@ -19,7 +19,7 @@ import anyio
 import anyio.lowlevel
 
 from fgtrace._http import Endpoints, EndpointsApp, EndpointsMiddleware, HttpRequest, HttpResponse, Job
-from fgtrace._output.loop_threads import start_thread
+from fgtrace._output.side_threads import start_thread
 from fgtrace._recording.wrappers import wrapper
 from fgtrace._sampling.collect.requests import begin_request, end_request
 

@@ -30,7 +30,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 class Server:
     """
     Serves traces of this process from threads of its own until it is closed, or until its ``with`` block
-    ends. No trace shows those threads.
+    ends. A trace shows those threads only with ``include_self``.
 
     Args:
         host, port, options: as of `serve`, with the same errors.
@@ -89,8 +89,8 @@ def serve(host: str = "127.0.0.1", port: int = 0, **options: Any) -> Server:
         host: the address. Only this machine can reach the default. Whoever can reach another address can see
             what the program does, so give a token with it.
         port: 0: any that is free: see `Server.port`.
-        options: ``token``, ``seconds``, ``max_seconds``, ``max_hz``, ``max_traces`` and ``config``: see
-            `fgtrace._http.HttpOptions`.
+        options: ``token``, ``seconds``, ``max_seconds``, ``max_hz``, ``max_traces`` and ``config``:
+            docs/http.md explains them.
 
     Raises:
         ConfigError: an option has a value that is not allowed.

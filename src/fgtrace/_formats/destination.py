@@ -3,7 +3,7 @@ The destination of a trace: a file that becomes whole at once, or a file object 
 
 A file is written as ``<path>.partial`` beside its path, and renamed when it is whole. The partial file is
 made when the trace starts, as a placeholder that says so. So a program that is killed leaves the last whole
-file untouched, and a sign that another trace was under way. A path that is no regular file (a pipe,
+file untouched, and a note that another trace was under way. A path that is no regular file (a pipe,
 ``/dev/null``) is written directly.
 """
 
@@ -83,7 +83,7 @@ class FileSink:
 
     def write_with(self, write: Callable[[IO[bytes]], object]) -> None:
         """
-        Write the whole trace by a function, which packs the bytes if they are to be packed; else as `write`.
+        Write the whole trace, like `write`; the function does it, and compresses the bytes if that is wanted.
         """
         try:
             with open(self._partial, "wb") as file:

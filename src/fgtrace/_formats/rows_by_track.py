@@ -21,7 +21,8 @@ Row = tuple[int, ...]
 
 #: Numbers that wait in memory: 16 MiB.
 MOST_WAITING = 1 << 21
-#: Rows in a block, or in those of all runs of a track together, unless they are very many.
+#: Rows in memory at once: in a block, or in the blocks of all runs that are merged; of a run never below
+#: FEWEST.
 CHUNK = 1000
 FEWEST = 50
 _SIZE = 8
@@ -37,7 +38,7 @@ class RowsByTrack:
             came.
 
     Attributes:
-        tracks: track id -> its rows that are in memory. A caller appends there, and then calls `grown`.
+        tracks: track id -> its rows that are in memory. A caller appends there, and then calls `note_grown`.
     """
 
     def __init__(self, width: int, *, sort: bool = False) -> None:
@@ -57,7 +58,7 @@ class RowsByTrack:
             found = self.tracks[track] = array("q")
         return found
 
-    def grown(self, rows: int) -> None:
+    def note_grown(self, rows: int) -> None:
         """
         Count rows that were appended, and move all rows to the temporary file when they are too many.
 
@@ -106,7 +107,7 @@ class RowsByTrack:
         runs = [map(self._listed, run) for run in self._runs(track)]
         heads = [(next(run), run) for run in runs]
         while len(heads) > 1:
-            last = min(block[-1] for block, _ in heads)  # what is not above it, no later block has
+            last = min(block[-1] for block, _ in heads)  # no later block has a row up to here
             batch: list[Row] = []
             left = []
             for block, run in heads:

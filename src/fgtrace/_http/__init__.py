@@ -14,9 +14,9 @@ Rules:
   how many traces are made at once, and how long a client may take to read one.
 - Nothing here imports a framework, and a job holds no lock while it waits.
 
-To add an endpoint, add its path to `PATHS` and a method to `Endpoints` in ``endpoints.py``, and its fields to
-``docs/http.md``. To add a mount for another framework, write a public module like ``wsgi.py``: translate the
-request, run the job, send the chunks.
+To add an endpoint, add in ``endpoints.py`` its path to `PATHS`, a method to `Endpoints`, and the method to
+``handlers`` there, in the order of `PATHS`; and its fields to ``docs/http.md``. To add a mount for another
+framework, write a public module like ``wsgi.py``: translate the request, run the job, send the chunks.
 
 The idea of a wall-clock trace behind a URL, with these paths, is Felix Geisendörfer's (fgprof, fgtrace).
 """

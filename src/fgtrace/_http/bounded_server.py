@@ -8,8 +8,8 @@ the library does not bound is bounded here. A fixed number of connections is ser
 serves one request, and a client that reads too slowly is cut off. The rest of what the library offers (files,
 directories, keep-alive) is not used.
 
-The threads are the tracer's own: no trace shows them. While the program forks, the accepting thread is ended;
-in the child the sockets are closed.
+The threads are the tracer's own: a trace shows them only with ``include_self``. While the program forks, the
+accepting thread is ended; in the child the sockets are closed.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ PAGE = f"""<!doctype html>
   <dt><a href="fgtrace?seconds=5">fgtrace?seconds=5</a>
   <dd>A trace. Also <code>hz</code>, <code>format</code>, <code>awaits</code>, <code>state_frames</code>,
     <code>threads</code>, <code>tasks</code>, <code>tracks</code>, <code>lines</code>,
-    <code>include_self</code>; or <code>last</code>: so many seconds of a running flight recorder, at once.
+    <code>include_self</code>; or <code>last</code>: the last seconds, this many, of a flight recorder.
   <dt><a href="fgprof?seconds=5">fgprof?seconds=5</a>
   <dd>A wall-clock profile for <code>go tool pprof</code>; <code>format=folded</code> or
     <code>speedscope</code>.

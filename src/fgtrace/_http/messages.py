@@ -12,8 +12,8 @@ __all__ = ["HttpRequest", "HttpResponse", "accepts_gzip", "plain_text"]
 
 #: Bytes of a chunk.
 CHUNK = 64 * 1024
-#: A client may take this long (s) to read a response, and a second more for each so many bytes.
-SHORTEST_SENDING, SLOWEST_RATE = 30, 64 * 1024
+#: A client may take SENDING_BASE seconds to read a response, plus one second for each SLOWEST_RATE bytes.
+SENDING_BASE, SLOWEST_RATE = 30, 64 * 1024
 #: Headers of every response: no cache keeps it, and no browser guesses its type.
 ALWAYS = {
     "Cache-Control": "no-store",
@@ -74,11 +74,11 @@ class HttpResponse:
         """
         The seconds that a client may take to read it.
         """
-        return SHORTEST_SENDING + self.size / SLOWEST_RATE
+        return SENDING_BASE + self.size / SLOWEST_RATE
 
     def on_close(self, release: Callable[[], None]) -> None:
         """
-        Have `close` call this function, once.
+        Have `close` call this function, once; it replaces the one of an earlier call.
         """
         self._release = release
 

@@ -1,5 +1,5 @@
 """
-What the mounts for ASGI and WSGI share: applications that hold the debug endpoints.
+What the mounts share: the making of endpoints, and the bases of applications and middleware that hold them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def mount_path(prefix: str) -> str:
     Check a prefix, and return it without the slash at its end.
 
     Raises:
-        ConfigError: the endpoints would leave no path to the application, or the prefix is no path.
+        ConfigError: the prefix is ``/``, which would leave no path to the application, or is no path.
     """
     path = prefix.rstrip("/")
     if not path.startswith("/") or any(each in path for each in "?#{}"):
@@ -48,7 +48,7 @@ def mount_path(prefix: str) -> str:
 
 class EndpointsApp:
     """
-    An application of its own, to be mounted in another one.
+    Base of an application that is mounted in another one.
 
     Args:
         options: of `HttpOptions`.
@@ -64,7 +64,7 @@ class EndpointsApp:
 
 class EndpointsMiddleware(Generic[A]):
     """
-    The endpoints under a prefix, and an application that gets all other requests.
+    Base of a middleware: the endpoints under a prefix, and an application that gets all other requests.
 
     Args:
         app: the application.

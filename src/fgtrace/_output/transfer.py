@@ -37,8 +37,8 @@ _OPTIONS = [each.name for each in fields(Options) if each.name not in ("dst", "l
 
 def pack_trace(captured: CapturedTrace) -> Iterator[tuple[str, Any]]:
     """
-    Yield a captured trace as values, each with its name; the first has all but the recording's tables and
-    rows.
+    Yield a captured trace as values, each with its name; the first has all but the recording's tables, rows
+    and steps.
     """
     recording, options = captured.recording, captured.options
     chosen = {name: getattr(options, name) for name in _OPTIONS} | {"format": captured.format}

@@ -309,8 +309,8 @@ class Trace:
         sampler = self._finish()
         if sampler is None:
             return
-        from fgtrace._output.loop_threads import in_thread  # only `async with` needs these
-        from fgtrace._output.pacing import paced
+        from fgtrace._output.pacing import paced  # only `async with` needs these
+        from fgtrace._output.side_threads import in_thread
 
         failed = await in_thread(functools.partial(self._write, sampler, pace=paced))
         if failed is not None and kind is None:

@@ -2,7 +2,7 @@
 The options of the debug hook: their checks, their defaults, and the environment variables that set them.
 
 A new option is a field of `HookOptions`, a row of `_CHECKS` and a row of `VARIABLES`; docs/debug-hook.md
-lists it. `from_environment` reads the environment, so only an installation of the hook does.
+lists it. Nothing reads the environment before `from_environment` or `unknown_variables` is called.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ __all__ = ["PREFIX", "VARIABLES", "HookOptions", "from_environment", "unknown_va
 #: The prefix of the environment variables.
 PREFIX = "FGTRACE_"
 _NOTHING = ("", "no", "off", "none")
+#: The signal that asks for a dump unless an option says otherwise; Windows has none of this name.
+USUAL_SIGNAL = "SIGUSR2"
 #: Signals that no program can handle.
 _UNHANDLED = ("SIGKILL", "SIGSTOP")
 
@@ -33,13 +35,13 @@ class HookOptions:
 
     Args:
         folder: where the dumps go; it is made for the first one.
-        seconds: the length of a dump: so many seconds before the trigger.
+        seconds: the length of a dump: the seconds before the trigger that it has.
         blocked: dump when an event loop is blocked for ``slow_callback_duration``.
         slow_callback_duration: seconds; None: each loop's own, which is 0.1 in asyncio.
         stuck: dump when a task is in one await for longer than this many seconds; None: never.
         exceptions: dump when an exception reaches an event loop's exception handler.
         signal: dump at this signal; None: at none. The program's handler is called, too.
-        when: ``"debug"``: do nothing unless asyncio's debug mode is on.
+        when: ``"always"``, or ``"debug"``: only if asyncio's debug mode is on.
         max_files: how many dumps are kept; the oldest are deleted first.
         max_bytes: the size of the kept dumps together.
         interval: seconds between two dumps; earlier triggers are only counted.
@@ -56,7 +58,7 @@ class HookOptions:
     slow_callback_duration: float | None = None
     stuck: float | None = None
     exceptions: bool = True
-    signal: str | None = "SIGUSR2"
+    signal: str | None = USUAL_SIGNAL
     when: Literal["always", "debug"] = "always"
     max_files: int = 20
     max_bytes: int = 256 * MIB
@@ -99,7 +101,8 @@ def _is_folder(value: Any) -> bool:
 
 
 def _is_signal(value: Any) -> bool:
-    return isinstance(value, str) and value in Signals.__members__ and value not in _UNHANDLED
+    is_known = isinstance(value, str) and value in Signals.__members__ and value not in _UNHANDLED
+    return is_known or value == USUAL_SIGNAL  # the default stands on systems without it, too
 
 
 _SECONDS = "a number above 0 (seconds)"
@@ -163,7 +166,7 @@ _reported: set[str] = set()
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
     """
-    Return a warning for each ``FGTRACE_`` variable that does not exist, such as a misspelt one; once a
+    Return a warning for each ``FGTRACE_`` variable that fgtrace does not know, such as a misspelt one; once a
     process.
     """
     known = [name.upper() for name in (*VARIABLES, *_OTHERS)]

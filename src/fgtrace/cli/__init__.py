@@ -4,8 +4,8 @@ The command line: ``fgtrace run script.py`` and the other commands.
 The rule: this is the only room that prints or exits, and the only one that needs click and rich.
 
 - `_commands` declares the commands and their options with click, and makes a plan of the command line: a
-  value of `_plans`. A new command is a function there, a plan, and a branch of `_main` that carries the plan
-  out.
+  value of `_plans`. A new command is a function there, a plan, and in `_main` the plan in the union of
+  `_carry_out` and a branch.
 - `_main` parses and carries out. `_convert`, `_report` (with ``diff``) and `_view` each carry out one
   command.
 - ``run``: `_program` finds the program and runs it, `_until_exit` traces it and writes the trace when the

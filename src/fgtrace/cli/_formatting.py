@@ -1,7 +1,5 @@
 """
 Formats times, shares, functions and places as text.
-
-It imports little, for it is needed when a program has ended and no new module may be imported.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ _UNITS = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"))
 
 def format_time(nanoseconds: int) -> str:
     """
-    Format a time with three digits: ``1.23 s``, ``50.4 ms``, ``0``.
+    Format a time in the largest unit that fits: ``1.23 s``, ``50.4 ms``, ``345 ns``, ``0``.
     """
     for size, unit in _UNITS:
         if abs(nanoseconds) >= size:

@@ -41,10 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse("interrupted")
     if isinstance(plan, int):
         return plan
-    return _run(plan) if isinstance(plan, RunPlan) else _read(plan)
+    return _run(plan) if isinstance(plan, RunPlan) else _carry_out(plan)
 
 
-def _read(plan: ConvertPlan | ReportPlan | DiffPlan | ViewPlan) -> int:
+def _carry_out(plan: ConvertPlan | ReportPlan | DiffPlan | ViewPlan) -> int:
     """
     Carry out a command that reads existing traces.
     """
@@ -92,6 +92,9 @@ def _tracing(plan: RunPlan) -> TraceUntilExit | HookUntilExit:
 
 
 def _refuse(why: str) -> int:
+    """
+    Print why a command was refused or interrupted (Ctrl-C), and return the exit code of both.
+    """
     print(f"fgtrace: {why}", file=sys.stderr)
     return 2
 

@@ -11,7 +11,8 @@ The rule: one module answers one question, and all answers come from the state h
 (`fgtrace.reports._state_history`), which `fgtrace.reports._history_reader` makes of the slices in one pass.
 
 - `_groups`, `_blocked_loops`, `_waits`, `_loops`, `_threads`, `_critical_path`, `_stuck_and_deadlocked` are
-  the answers of a report. A new answer is a module of this kind and a field of `Report`, in `_report`.
+  the answers of a report. A new answer is a module of this kind; in `_report` a field of `Report` and a call
+  in `answer`; a name in ``__all__``; a table in `cli/_report_tables`; and a part of docs/report.schema.json.
 - `_diff` compares two traces.
 - `_wait_causes` finds the task that ended a wait. `_statistics` has percentiles and spreads.
 - `_json_schema` makes JSON and its schema of the answers. `_notebook_cell` has the table of `%%fgtrace`.

@@ -34,9 +34,10 @@ class Change:
     Args:
         coroutine: of the tasks. state: the state that is compared; ``""``: their whole life.
         site: where they waited, as ``on at file functions``; ``""``: anywhere.
-        before_ns: the time in the first trace. after_ns: in the second.
+        before_ns: the mean time in the first trace. after_ns: in the second.
         tasks_before: how many tasks of the coroutine the first trace has. tasks_after: the second.
-        is_slower: whether it grew by more than the threshold, and by more than noise.
+        is_slower: whether both traces have such tasks, and it grew by more than the threshold and at least by
+            ``least_ns`` of `Diff`.
         is_faster: whether it shrank as much.
     """
 

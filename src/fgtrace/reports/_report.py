@@ -1,5 +1,5 @@
 """
-The report: what can be asked of a trace, and all answers as one value.
+Makes the report of a trace: `Ask` has what is wanted, `Report` all answers as one value.
 """
 
 from __future__ import annotations
@@ -41,14 +41,15 @@ class Ask:
 
     Args:
         start: seconds from the trace's start: only from here on. end: only until here; None: to the end.
-        top: how many rows of each table, the largest first; None: all.
+        top: how many rows of each table, the largest first; None: all. Of loops, threads and cycles all are
+            there.
         group: how tasks are grouped: by ``coroutine``, ``task`` or ``state``.
         task: the tasks whose critical paths are wanted: a name, or a pattern (``*``, ``?``, ``[...]``); None:
             none.
         slow_callback_duration: seconds; a step or callback that lasts as long blocks its loop.
 
     Raises:
-        ConfigError: a value is not allowed.
+        ConfigError: a value is not allowed; for ``start`` and ``end`` it names ``from`` and ``to``.
     """
 
     start: float = 0

@@ -67,7 +67,7 @@ def convert(  # noqa: PLR0913 -- the command's options, by keyword
             raise ConfigError("part", selection.text, "nothing of the trace is in it")
         drawing = _CountedDrawing(trace, partial(progress, "writing"), whole.count)
         sink = make_sink(dst, format_)
-        sink.begin()
+        sink.begin()  # `write` raises its error, if the obstacle stays
         try:
             sink.write(encoder_of(format_, tracks)(drawing, trace.metadata))
         # the sink has deleted its file
@@ -88,7 +88,7 @@ def _format(dst: str, format_: str | None, tracks: str) -> str:
 
 def _ignore(_what: str, _done: int, _total: int) -> None:
     """
-    Stand for a progress that nobody wants.
+    Do nothing: nobody wants progress.
     """
 
 

@@ -35,7 +35,7 @@ class Selection:
         state: only the times at which a track was in this state.
 
     Raises:
-        ConfigError: a value is not allowed.
+        ConfigError: a value is not allowed; for ``start`` and ``end`` it names ``from`` and ``to``.
     """
 
     start: float = 0
@@ -105,8 +105,8 @@ class _Selected:
     def __init__(self, trace: TraceDrawing, selection: Selection) -> None:
         self._trace = trace
         self._span = selection.span
-        self._part = _Cut(trace, selection)
-        self._tracks = {track.id: self._part.track(track) for track in trace.tracks if self._part.has(track)}
+        self._cut = _Cut(trace, selection)
+        self._tracks = {track.id: self._cut.track(track) for track in trace.tracks if self._cut.has(track)}
         self.tracks = list(self._tracks.values())
         self.metadata = _with_part(trace.metadata, selection)
 
@@ -123,14 +123,14 @@ class _Selected:
 
     def _of_track(self, slices: Iterator[Slice]) -> Iterator[Slice]:
         """
-        Yield what is left of a track's slices, by start, the outer ones first: a later part of a slice waits
-        for its turn.
+        Yield what is left of a track's slices, by start, the outer ones first; the parts of a slice that was
+        cut are put in order with the others.
         """
         waiting: list[tuple[int, int, int, Slice]] = []
         for each in slices:
             while waiting and waiting[0][0] < each.start:
                 yield heappop(waiting)[-1]
-            for part in self._part.cut(each, self._tracks):
+            for part in self._cut.cut(each, self._tracks):
                 heappush(waiting, (part.start, -part.end, part.depth, part))
         while waiting:
             yield heappop(waiting)[-1]
@@ -140,7 +140,7 @@ class _Selected:
 
     def flows(self) -> Iterator[Flow]:
         for flow in self._trace.flows():
-            if self._part.covers(flow.source, flow.source_time) and self._part.covers(
+            if self._cut.covers(flow.source, flow.source_time) and self._cut.covers(
                 flow.target, flow.target_time
             ):
                 yield flow._replace(source=self._tracks[flow.source.id], target=self._tracks[flow.target.id])
@@ -153,7 +153,7 @@ class _Selected:
 
     def instants(self) -> Iterator[Instant]:
         for instant in self._trace.instants():
-            if self._part.covers(instant.track, instant.time):
+            if self._cut.covers(instant.track, instant.time):
                 yield instant._replace(track=self._tracks[instant.track.id])
 
 

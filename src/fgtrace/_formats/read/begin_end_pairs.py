@@ -45,7 +45,7 @@ class BeginEndPairs:
         Add a begin or an end.
         """
         self._marks.rows(row).extend((time, place, 2 * frame + ends))
-        self._marks.grown(1)
+        self._marks.note_grown(1)
         self._latest = max(self._latest, time)
 
     def settle(self) -> None:

@@ -40,16 +40,17 @@ LARGEST = 64 * 1024**2
 #: A packet's tag and its length.
 _LONGEST_START = 11
 
-#: What a packet says at its time: the uuid of its track, and the frame that begins; None: a slice ends.
+#: What a packet says at its time: the uuid of its track, and the number of the frame that begins; None: a
+#: slice ends.
 _Known = tuple[int, int | None]
-#: The bytes of a packet behind the number of an arrow: at the arrow's start, and at its end.
+#: The bytes behind an arrow's number, in the packet of its start, and in that of its end.
 _BEHIND = (b"", bytes((LegacyEvent.BIND_TO_ENCLOSING << 3, 1)))
 
 
 def recognizes(data: bytes) -> bool:
     """
     Return whether a file that begins with these bytes may be Perfetto's protobuf. JSON may begin with a new
-    line, too, but goes on otherwise.
+    line, too, but other bytes follow there.
     """
     if data[:1] != b"\x0a":
         return False
@@ -88,7 +89,7 @@ class _PerfettoReader(TraceReader):
         self._begun = self._ended = 0  # slices
         self._arrows: dict[int, tuple[str, int, int]] = {}
         #: The bytes of an arrow's packet around its number -> its phase, its name, the uuid of its track.
-        self._ends: dict[tuple[bytes, bytes], tuple[int, str, int]] = {}
+        self._known_arrows: dict[tuple[bytes, bytes], tuple[int, str, int]] = {}
         self._is_ours = self._is_whole = False
 
     def _read_all(self, chunks: Iterable[bytes]) -> ReadResult:
@@ -107,7 +108,7 @@ class _PerfettoReader(TraceReader):
         Read the packets that end in a chunk.
 
         Raises:
-            BadTrace: they are none; with its place in the file.
+            BadTrace: what is there is no packet; with its place in the file.
         """
         self._data += chunk
         before = self._ended
@@ -117,7 +118,7 @@ class _PerfettoReader(TraceReader):
             raise BadTrace(str(error), None if error.pos is None else self._at + error.pos) from error
         except OverflowError as error:
             raise BadTrace("a number is out of range", self._at) from error
-        self.store.grown(self._ended - before)
+        self.store.note_grown(self._ended - before)
         self._data = self._data[at:]
         self._at += at
 
@@ -152,7 +153,7 @@ class _PerfettoReader(TraceReader):
         time, rest = read_varint(data, at + 1, end)
         known = self._known.get(data[rest:end])
         if known is None:
-            if self._is_arrow(rest, end, time):
+            if self._try_arrow(rest, end, time):
                 return
             found = Message(data, rest, end)
             event = found.message(TracePacket.TRACK_EVENT)
@@ -225,7 +226,7 @@ class _PerfettoReader(TraceReader):
             line,
             self._args(event),
         )  # fmt: skip
-        key = (frame.name, frame.category, frame.file, frame.line, repr(frame.args))  # True is no 1
+        key = (frame.name, frame.category, frame.file, frame.line, repr(frame.args))  # since True == 1
         number = self._frames.get(key)
         return uuid, self._add_frame(key, frame) if number is None else number
 
@@ -342,15 +343,15 @@ class _PerfettoReader(TraceReader):
         if begun is not None:
             self.store.flow(*begun, row, time)
 
-    def _is_arrow(self, at: int, end: int, time: int) -> bool:
+    def _try_arrow(self, at: int, end: int, time: int) -> bool:
         """
-        Return whether a packet, of which the rest behind its time lies here, differs from an earlier arrow's
-        in the number only; if so, read it.
+        Read a packet as an arrow's if the rest behind its time, which lies here, differs from an earlier
+        one's in the arrow's number only; return whether that is so.
         """
         data = self._data
         for behind in _BEHIND:
             first, stop = _number_before(data, at, end - len(behind))
-            known = self._ends.get((data[at:first], data[stop:end]))
+            known = self._known_arrows.get((data[at:first], data[stop:end]))
             if known is not None:
                 self._arrow(read_varint(data, first, stop)[0], *known, time)
                 return True
@@ -361,7 +362,7 @@ class _PerfettoReader(TraceReader):
         Remember the bytes of an arrow's packet, if its number stands where it is expected.
         """
         legacy = event.message(TrackEvent.LEGACY) if event is not None else None
-        if event is None or legacy is None or len(self._ends) >= MOST_KNOWN:
+        if event is None or legacy is None or len(self._known_arrows) >= MOST_KNOWN:
             return
         phase, name = legacy.number(LegacyEvent.PHASE), event.text(TrackEvent.NAME)
         behind = _BEHIND[phase != ord("s")]
@@ -372,12 +373,12 @@ class _PerfettoReader(TraceReader):
             stop,
         )
         if legacy.end == event.end == end and data[stop:end] == behind and is_there:
-            self._ends[data[at:first], behind] = phase, name, event.number(TrackEvent.TRACK)
+            self._known_arrows[data[at:first], behind] = phase, name, event.number(TrackEvent.TRACK)
 
 
 def _number_before(data: bytes, at: int, end: int) -> tuple[int, int]:
     """
-    Return where a whole number would begin that ends here, and its end.
+    Return where the varint that ends here would begin, and its end.
     """
     first = end - 1
     while first > at and data[first - 1] > 127:

@@ -75,14 +75,14 @@ class SliceStore:
             OverflowError: a time does not fit into 64 bits.
         """
         self.rows.rows(row).extend((start, -end, place, frame))
-        self.grown(1)
+        self.note_grown(1)
 
-    def grown(self, slices: int) -> None:
+    def note_grown(self, slices: int) -> None:
         """
         Count the slices that were put into `rows`.
         """
         self.count += slices
-        self.rows.grown(slices)
+        self.rows.note_grown(slices)
 
     def flow(self, name: str, source: int, source_time: int, target: int, target_time: int) -> None:
         """
@@ -90,7 +90,7 @@ class SliceStore:
         """
         numbers = (self._texts.number(name), source, source_time, target, target_time)
         self._arrows.rows(_ALL).extend(numbers)
-        self._arrows.grown(1)
+        self._arrows.note_grown(1)
 
     def counter(self, counter: Counter) -> None:
         """
@@ -101,14 +101,14 @@ class SliceStore:
         self._counters.rows(_ALL).extend((
             pid, self._texts.number(name), time, isinstance(value, int), bits, self._texts.number(unit),
         ))  # fmt: skip
-        self._counters.grown(1)
+        self._counters.note_grown(1)
 
     def instant(self, row: int, time: int, number: int) -> None:
         """
         Store an instant; `describe` gives its number.
         """
         self._instants.rows(_ALL).extend((row, time, number))
-        self._instants.grown(1)
+        self._instants.note_grown(1)
 
     def describe(self, name: str, args: tuple[tuple[str, Any], ...]) -> int:
         """

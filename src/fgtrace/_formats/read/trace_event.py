@@ -150,7 +150,7 @@ class _TraceEventReader(TraceReader):
         except (ValueError, TypeError, OverflowError) as error:
             reason = "a number is out of range" if isinstance(error, OverflowError) else str(error)
             raise BadTrace(reason, chunk.place(self._place - before)) from error
-        self.store.grown(slices)
+        self.store.note_grown(slices)
 
     def _read_lines(self, found: _SliceLines) -> int:
         heads, tails, place = self._heads, self._tails, self._place

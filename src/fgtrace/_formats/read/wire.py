@@ -22,7 +22,7 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     Return the whole number at a place, and the place behind it.
 
     Raises:
-        BadTrace: it does not end, or has more than 64 bits.
+        BadTrace: it does not end within ten bytes. Bits above the 64th are dropped.
     """
     value = shift = 0
     for place in range(at, min(end, at + _LONGEST)):
@@ -36,7 +36,7 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 class Message:
     """
-    A message within some bytes; the values of its fields are parsed when they are read.
+    A message within some bytes; nested messages and texts are parsed when they are read.
 
     Args:
         data: the whole file.
@@ -54,8 +54,8 @@ class Message:
 
     def _field(self, at: int) -> tuple[int, int, int, int, int]:
         """
-        Return a field: its number, its wire type, its value and 0 or the places of its bytes, and the place
-        behind.
+        Return a field and the place behind it: (number, wire type, value, 0, next) or (number, wire type,
+        start, end, next).
         """
         data, end = self.data, self.end
         tag, place = read_varint(data, at, end)
@@ -83,7 +83,7 @@ class Message:
 
     def number(self, field: int, default: int = 0) -> int:
         """
-        Return a whole number, without its sign.
+        Return an unsigned whole number.
         """
         found = self._last(field, _VARINT)
         return default if found is None else found[0]

@@ -7,7 +7,8 @@ Memory does not grow with the trace; what must wait goes into `fgtrace._formats.
 
 To add a format:
 
-1. Add its name and its suffixes to `FORMATS` in ``_options/options.py``.
+1. Add its name and its suffixes to `FORMATS` in ``_options/options.py``, its name to `PACKED` there if it is
+   compressed, and to `PROFILES` in ``_http/endpoints.py`` if ``/fgprof`` offers it.
 2. Add a module with ``encode(drawing, metadata)``, an `Encoder`: it reads the slices of a `Drawing`, or their
    begins and ends, once, and then whatever else the format has a field for.
 3. Add it to `MODULES`, with a description to `VIEWERS`, and to `SUMS` if it adds up times.

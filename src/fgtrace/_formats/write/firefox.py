@@ -134,8 +134,8 @@ class _TrackStacks:
             else:
                 stacks.append(time)
                 stacks.append(open_track.stack)
-        self._stacks.grown(added)
-        self._marks.grown(marked)
+        self._stacks.note_grown(added)
+        self._marks.note_grown(marked)
         return added
 
     def _open_track(self, track: Track) -> _OpenTrack:

@@ -97,7 +97,7 @@ class _TrackEvents:
             row.append(time)
             row.append(number)
             added += 1
-        self._begins_and_ends.grown(added)
+        self._begins_and_ends.note_grown(added)
         return added
 
     def has(self, track: Track) -> bool:

@@ -41,7 +41,9 @@ def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
     """
     yield b'{"displayTimeUnit":"ns","metadata":' + safe_json(metadata) + b',"traceEvents":[\n'
     yield b",\n".join(
-        safe_json(event) for track in _first_of_each(drawing.tracks) for event in _process_names(track)
+        safe_json(event)
+        for track in _first_of_each_process(drawing.tracks)
+        for event in _process_names(track)
     )
     yield from _names(drawing.tracks)
     fragments = _Fragments()
@@ -58,7 +60,7 @@ def encode(drawing: Drawing, metadata: Mapping[str, Any]) -> Iterator[bytes]:
 
 class _Fragments:
     """
-    The unchanging parts of slice events: one for each frame and each track.
+    The unchanging parts of slice events: a head for each frame, a tail for each track.
     """
 
     def __init__(self) -> None:
@@ -106,7 +108,7 @@ def _batches(events: Iterator[dict[str, Any]]) -> Iterator[bytes]:
         yield b"".join(b",\n" + safe_json(event) for event in batch)
 
 
-def _first_of_each(tracks: list[Track]) -> list[Track]:
+def _first_of_each_process(tracks: list[Track]) -> list[Track]:
     found: dict[int, Track] = {}
     for track in tracks:
         found.setdefault(track.pid, track)

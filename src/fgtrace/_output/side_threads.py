@@ -1,5 +1,5 @@
 """
-Threads beside an event loop, which goes on meanwhile, and is told when they end.
+Runs a function in a thread beside an event loop, which goes on meanwhile; the loop is told when it ends.
 """
 
 from __future__ import annotations
