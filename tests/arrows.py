@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from fgtrace._model.values import Flow
 from trace_processor import TraceProcessor
 
-__all__ = ["as_ends", "assert_arrows", "assert_bound", "bound", "ends"]
+__all__ = ["as_ends", "assert_arrows", "assert_bound", "bound", "ends", "matched"]
 
 #: Both slices of each arrow, as Perfetto has bound it, with the processes and threads of their tracks.
 _BOUND = """
@@ -105,13 +105,53 @@ def ends(events: Iterable[dict[str, Any]]) -> list[Arrow]:
 def assert_bound(arrows: list[Arrow], processor: TraceProcessor) -> None:
     """
     Assert that Perfetto has bound each arrow to slices on its tracks, around its times.
+
+    Several pairs of slices may fit an arrow: a flag is a slice of no length, and Perfetto does not say which
+    arrow a pair is of. So the arrows and the pairs are matched as a whole, by augmenting paths.
     """
-    left = bound(processor)
-    assert len(left) == len(arrows)
-    for name, source, target in arrows:
-        fit = [pair for pair in left if source.is_at(pair[0]) and target.is_at(pair[1])]
-        assert fit, f"{name} from {source} to {target} is bound to none of these"
-        left.remove(fit[0])
+    pairs = bound(processor)
+    assert len(pairs) == len(arrows)
+    by_tracks: dict[tuple[int | None, ...], list[int]] = {}
+    for place, (source, target) in enumerate(pairs):
+        by_tracks.setdefault((source.pid, source.tid, target.pid, target.tid), []).append(place)
+    fits = [
+        [
+            place
+            for place in by_tracks.get((source.pid, source.tid, target.pid, target.tid), ())
+            if source.is_at(pairs[place][0]) and target.is_at(pairs[place][1])
+        ]
+        for _, source, target in arrows
+    ]
+    unmatched = matched(fits)
+    assert unmatched is None, "{} from {} to {} is bound to none of its slices".format(*arrows[unmatched])
+
+
+def matched(fits: list[list[int]]) -> int | None:
+    """
+    Match each arrow with a pair of its own among those that fit it; the first arrow that cannot be, or None.
+    """
+    arrow_of: dict[int, int] = {}
+    pair_of: dict[int, int] = {}
+    for first in range(len(fits)):
+        asked_by: dict[int, int] = {}
+        asking, free = [first], None
+        while asking and free is None:
+            arrow = asking.pop()
+            for pair in fits[arrow]:
+                if pair not in asked_by:
+                    asked_by[pair] = arrow
+                    if pair not in arrow_of:
+                        free = pair
+                        break
+                    asking.append(arrow_of[pair])
+        if free is None:
+            return first
+        step: int | None = free
+        while step is not None:  # back along the way: each arrow gets the pair that it asked for
+            arrow = asked_by[step]
+            arrow_of[step] = arrow
+            pair_of[arrow], step = step, pair_of.get(arrow)
+    return None
 
 
 def assert_arrows(document: dict[str, Any], processor: TraceProcessor) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import fgtrace
-from arrows import as_ends, assert_bound, ends
+from arrows import as_ends, assert_bound, ends, matched
 from drawn import LOOP, MAIN, TASK, Drawn, crossing
 from fgtrace._formats.write.trace_event import encode
 from fgtrace._model.values import Flow, Frame, FrameName, Slice, ThreadSample, Track
@@ -164,3 +164,21 @@ def test_loops_in_turn(tmp_path: Path, ask_trace: AskTrace) -> None:
         f"asyncio loop {number} (MainThread)" for number in (1, 2, 3)
     }
     assert json.loads((tmp_path / "t.json").read_bytes())["displayTimeUnit"] == "ns"
+
+
+@pytest.mark.parametrize(
+    ("fits", "found"),
+    [
+        pytest.param([], None, id="nothing"),
+        pytest.param([[0, 1], [0]], None, id="the-first-gives-way"),
+        pytest.param([[0, 1], [1, 2], [0], [2, 3]], None, id="a-chain"),
+        pytest.param([[0], [0]], 1, id="one-pair-for-two"),
+        pytest.param([[1], []], 1, id="none"),
+        pytest.param([[0, 1], [0, 1], [1, 0]], 2, id="two-for-three"),
+    ],
+)
+def test_arrows_are_matched(fits: list[list[int]], found: int | None) -> None:
+    """
+    Each arrow needs a pair of slices of its own, whichever pairs the others could have.
+    """
+    assert matched(fits) == found
