@@ -117,8 +117,11 @@ def assert_bound(arrows: list[Arrow], processor: TraceProcessor) -> None:
     fits = [
         [
             place
-            for place in by_tracks.get((source.pid, source.tid, target.pid, target.tid), ())
-            if source.is_at(pairs[place][0]) and target.is_at(pairs[place][1])
+            for one, other in ((source, target), (target, source))
+            # of slices that begin together, Perfetto may take either for the first
+            if one is source or source.time == target.time
+            for place in by_tracks.get((one.pid, one.tid, other.pid, other.tid), ())
+            if one.is_at(pairs[place][0]) and other.is_at(pairs[place][1])
         ]
         for _, source, target in arrows
     ]
@@ -161,7 +164,7 @@ def assert_arrows(document: dict[str, Any], processor: TraceProcessor) -> None:
     events = document["traceEvents"]
     arrows = ends(events)
     assert_bound(arrows, processor)
-    if not arrows:
+    if not arrows or "stats" not in document["metadata"]["fgtrace"]:  # none, or drawn by hand
         return
     tracks = {(e["pid"], e["tid"]): e["args"] for e in events if e["name"] == "thread_name"}
     ready: dict[tuple[int, int, int], dict[str, Any]] = {}

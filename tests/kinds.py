@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from situations import Corpus
+from tick_count import Ticks
 
 __all__ = ["corpus", "get", "nap"]
 
@@ -25,7 +26,12 @@ INLINED = sys.version_info >= (3, 12)  # comprehensions have no frame of their o
 
 
 async def nap() -> None:
-    await asyncio.sleep(0.2)
+    """
+    Sleep until every trace that runs has seen it.
+    """
+    ticks = Ticks(20)
+    while not ticks.have_passed():
+        await asyncio.sleep(0.2)
 
 
 async def get() -> int:

@@ -9,42 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-import time
 from collections.abc import Callable, Coroutine
+from itertools import groupby
 from typing import Any
 
 import fgtrace
+from reading import Rows
+from tick_count import Ticks
 
-__all__ = ["Lockstep", "pass_ticks", "run", "ticks_taken", "wait_for_ticks"]
+__all__ = ["Lockstep", "run", "states_at"]
 
 #: Ticks of a phase before and after the time that stands for it: one may have begun before the phase did, and
 #: what a late one sees is noted as of when it was due.
 TICKS = 2
-
-
-def ticks_taken(trace: fgtrace.Trace) -> int:
-    """
-    The ticks that a trace has taken so far; 0 where it does not run.
-    """
-    return 0 if trace._sampler is None else trace._sampler.taken
-
-
-def wait_for_ticks(trace: fgtrace.Trace, count: int) -> None:
-    """
-    Sleep until a trace has taken so many more ticks.
-    """
-    until = ticks_taken(trace) + count
-    while ticks_taken(trace) < until:
-        time.sleep(0.01)
-
-
-async def pass_ticks(trace: fgtrace.Trace, count: int) -> None:
-    """
-    The same in a task.
-    """
-    until = ticks_taken(trace) + count
-    while ticks_taken(trace) < until:
-        await asyncio.sleep(0.01)
 
 
 class _Selector(selectors.DefaultSelector):
@@ -98,17 +75,17 @@ class Lockstep(asyncio.SelectorEventLoop):
         Every task waits: let the trace see that, and move on. False where another thread must act.
         """
         sampler = self._fgtrace._sampler
-        if not self.is_virtual or timeout is None or sampler is None:
+        if not self.is_virtual or sampler is None:
             return False
         self._wait_for_ticks()
         self.phases.append(sampler.now())
         self._wait_for_ticks()
-        self._time += timeout
-        return True
+        self._time += timeout or 0
+        return timeout is not None
 
     def _wait_for_ticks(self) -> None:
-        until = ticks_taken(self._fgtrace) + TICKS
-        while ticks_taken(self._fgtrace) < until:
+        ticks = Ticks(TICKS)
+        while not ticks.have_passed():
             self._pause()
 
 
@@ -121,3 +98,12 @@ def run(trace: fgtrace.Trace, main: Coroutine[Any, Any, None]) -> list[int]:
         runner.run(main)
         loop.is_virtual = False  # what the loop does as it closes takes its own time
     return loop.phases
+
+
+def states_at(track: Rows, times: list[int]) -> list[str]:
+    """
+    The states of a track at some times, each once where it goes on; ``""`` where it has none.
+    """
+    states = [row for row in track if row.category == "state"]
+    found = [next((row.name for row in states if row.ts <= time < row.end), "") for time in times]
+    return [name for name, _ in groupby(found)]

@@ -17,8 +17,8 @@ import fgtrace
 from fgtrace._options.options import Options
 from fgtrace._sampling.python_sampler import PythonSampler
 from fgtrace.testing import FakeClock
-from lockstep import ticks_taken, wait_for_ticks
 from reading import Trace
+from tick_count import ticks_taken, wait_for_ticks
 
 Reader = Callable[..., Trace]
 
@@ -49,9 +49,9 @@ def test_ticks(tmp_path: Path, read_trace: Reader) -> None:
     outer = time.perf_counter_ns()
     trace.start()
     inner = time.perf_counter_ns()
-    wait_for_ticks(trace, 3)
+    wait_for_ticks(3)
     hold_interpreter(HELD)
-    wait_for_ticks(trace, 3)
+    wait_for_ticks(3)
     sampler = trace._sampler
     assert sampler is not None
     before = sampler.taken
@@ -90,9 +90,9 @@ def test_overhead(tmp_path: Path, read_trace: Reader) -> None:
     for thread in threads:
         thread.start()
     with fgtrace.trace(path, hz=HZ, max_overhead=1.0) as trace:
-        wait_for_ticks(trace, 5)
+        wait_for_ticks(5)
         before, spent = ticks_taken(trace), time.process_time_ns()
-        wait_for_ticks(trace, 60)
+        wait_for_ticks(60)
         ticks, spent = ticks_taken(trace) - before, time.process_time_ns() - spent
     end.set()
     for thread in threads:
@@ -130,8 +130,8 @@ def test_sizes(tmp_path: Path, read_trace: Reader) -> None:
     threads = [threading.Thread(target=end.wait, name=f"waits {number}") for number in range(20)]
     for thread in threads:
         thread.start()
-    with fgtrace.trace(tmp_path / "t.json", hz=HZ, max_overhead=1.0) as trace:
-        wait_for_ticks(trace, 10)
+    with fgtrace.trace(tmp_path / "t.json", hz=HZ, max_overhead=1.0):
+        wait_for_ticks(10)
     end.set()
     for thread in threads:
         thread.join()

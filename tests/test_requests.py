@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +29,8 @@ from fgtrace._timeline.request_slices import RequestSlices
 from fgtrace._timeline.slice_builder import SliceBuilder
 from fgtrace._timeline.stack_resolver import StackResolver
 from live import SECONDS, Live, live
-from lockstep import pass_ticks
 from reading import Row, Trace
+from tick_count import pass_ticks, wait_for_ticks
 
 pytestmark = pytest.mark.usefixtures("core")
 
@@ -51,16 +50,11 @@ def record(
 
     def run(work: Callable[[], Any], **options: Any) -> Trace:
         options = {"hz": 200, "max_overhead": 1.0, "awaits": request.param, **options}
-        with fgtrace.trace(tmp_path / "t.json", **options) as trace:
-            running[:] = [trace]
+        with fgtrace.trace(tmp_path / "t.json", **options):
             work()
         return read_trace()
 
     return run
-
-
-#: The trace that `record` runs.
-running: list[fgtrace.Trace] = []
 
 
 def nameless(_: object) -> tuple[str, str, str, str]:
@@ -138,14 +132,14 @@ def test_several_in_a_task(record: Callable[..., Trace]) -> None:
     """
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(0.1)
+        await pass_ticks(20)
 
     async def main() -> None:
         wrapped = fgtrace.asgi.RequestMiddleware(app)
         for path in ("/a", "/b"):
             scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": []}
             await wrapped(scope, None, None)  # type: ignore[arg-type]
-            await asyncio.sleep(0.1)
+            await pass_ticks(20)
 
     trace = record(lambda: asyncio.run(main()))
     track = trace.track("Task-* *main")
@@ -167,7 +161,7 @@ def test_nothing_there(record: Callable[..., Trace]) -> None:
     """
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(0.1)
+        await pass_ticks(20)
         raise ValueError("as wrong as can be")
 
     wrapped = fgtrace.asgi.RequestMiddleware(app)
@@ -223,7 +217,7 @@ def test_recorder(awaits: str, tmp_path: Path, read_trace: Callable[..., Trace])
         service.get("/users/7")
         with asking(service, "/block"):
             assert service.blocked.wait(SECONDS)
-            threading.Event().wait(0.1)  # for a tick
+            wait_for_ticks(2)
             recorder.dump(tmp_path / "t.json")
     found = {row.name for _, row in requests_of(read_trace())}
     assert found == {"GET /users/{id}", "GET /block"}
@@ -235,7 +229,7 @@ def test_lanes(record: Callable[..., Trace]) -> None:
     """
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await pass_ticks(running[0], 4)
+        await pass_ticks(4)
 
     async def serve_one(path: str) -> None:
         scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": []}
@@ -266,7 +260,7 @@ def test_under_way(kind: str, record: Callable[..., Trace]) -> None:
     """
     with live(kind) as service, asking(service, "/block"):
         assert service.blocked.wait(SECONDS)
-        trace = record(lambda: threading.Event().wait(0.1))
+        trace = record(lambda: wait_for_ticks(20))
     ((_, row),) = requests_of(trace)
     assert row.name == "GET /block"
 

@@ -12,13 +12,17 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
+import fgtrace
+import lockstep
 from reading import Trace
 from situations import UNBLOCKED, Situation, chains_in, check, in_order, read_file, runner, stay, trace_all
+from tick_count import Ticks, pass_ticks, wait_for_ticks
 from trace_processor import Engine
 from waiting import SLOW_HOST, corpus
 
@@ -92,7 +96,7 @@ def test_runnable(traced: Traced) -> None:
         waits = asyncio.create_task(turn(), name="waits")
         await asyncio.sleep(0)
         go.set()
-        time.sleep(0.1)
+        wait_for_ticks(10)
         await waits
 
     async def turn() -> None:
@@ -115,8 +119,8 @@ def test_turns(traced: Traced) -> None:
                 group.create_task(turns(), name=f"turn {number}")
 
     async def turns() -> None:
-        end = time.perf_counter() + 0.1
-        while time.perf_counter() < end:
+        ticks = Ticks(20)
+        while not ticks.have_passed():
             await asyncio.sleep(0)
 
     trace = traced(main)
@@ -148,7 +152,7 @@ def test_tls(traced: Traced) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asyncio.current_task().set_name("server")  # type: ignore[union-attr]
         line = await reader.readline()
-        await asyncio.sleep(0.1)
+        await pass_ticks(10)
         writer.write(line)
         await reader.read()
         writer.close()
@@ -159,7 +163,7 @@ def test_tls(traced: Traced) -> None:
     assert "sleep" in trace.track("server *").states()
 
 
-def test_sequence(traced: Traced) -> None:
+def test_sequence(read_trace: Callable[..., Trace], tmp_path: Path) -> None:
     """
     A task that waits for one thing after the other shows the states in that order.
     """
@@ -180,7 +184,10 @@ def test_sequence(traced: Traced) -> None:
         await asyncio.gather(asyncio.sleep(0.1))
         await asyncio.sleep(0.1)
 
-    track = traced(main).track("waits *")
-    states = [row.name for row in track if row.category == "state" and row.args.get("on")]
-    assert states == ["lock wait", "event wait", "queue wait", "thread wait", "task wait", "sleep"]
-    assert all(track.time_in(state) == pytest.approx(0.1, abs=0.05) for state in states)
+    with fgtrace.trace(tmp_path / "t.json", hz=200, max_overhead=1.0) as trace:
+        phases = lockstep.run(trace, main())
+    track = read_trace().track("waits *")
+    states = ["lock wait", "event wait", "queue wait", "thread wait", "task wait", "sleep"]
+    assert lockstep.states_at(track, phases) == states
+    seen = [row.name for row in track if row.category == "state" and row.args.get("on")]
+    assert list(dict.fromkeys(seen)) == states

@@ -7,10 +7,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from fgtrace._sampling.collect.tasks import TaskCollector
 from kinds import corpus, nap
 from reading import Rows, Trace
 from situations import UNBLOCKED, Situation, chains_in, check, in_order, read_file, runner, stay, trace_all
+from tick_count import Ticks, wait_for_ticks, work_for_ticks
 from trace_processor import Engine
 
 pytestmark = pytest.mark.usefixtures("core")
@@ -62,7 +63,7 @@ def waits(track: Rows) -> list[str]:
     """
     The states of a track in turn, without those between its waits.
     """
-    return [state for state in track.states() if state not in UNBLOCKED]
+    return [state for state, _ in groupby(each for each in track.states() if each not in UNBLOCKED)]
 
 
 def stacks(track: Rows, state: str) -> list[list[str]]:
@@ -85,13 +86,11 @@ async def busy() -> None:
 
 
 async def working() -> None:
-    work(0.1)
+    work_for_ticks(20, squares)
 
 
-def work(seconds: float) -> None:
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        sum(number * number for number in range(500))
+def squares() -> int:
+    return sum(number * number for number in range(500))
 
 
 class Service:
@@ -150,14 +149,16 @@ def test_loop(traced: Traced, place: str, module: str, how: Callable[[Any], None
     task = trace.track("busy *")
     assert waits(task) == ["sleep"]
     chains = stacks(task, "running")
-    assert any(in_order(chain, ["busy", "working", "work"]) for chain in chains)
+    assert any(in_order(chain, ["busy", "working", "work_for_ticks"]) for chain in chains)
     assert {chain[0] for chain in chains} <= {
         "test_tasks.busy",
         "tests.test_tasks.busy",
         "uvloop.run.<locals>.wrapper",
     }
     assert f"asyncio loop 1 ({place})" in processes(trace)
-    assert any(in_order(chain, ["working", "work"]) for chain in stacks(trace.track(place), "running"))
+    assert any(
+        in_order(chain, ["working", "work_for_ticks"]) for chain in stacks(trace.track(place), "running")
+    )
 
 
 @pytest.mark.parametrize("module", ["asyncio", "uvloop"])
@@ -194,11 +195,11 @@ def test_running_leaf(traced: Traced) -> None:
 
     async def blocks() -> None:
         asyncio.current_task().set_name("blocks")  # type: ignore[union-attr]
-        time.sleep(0.1)
+        wait_for_ticks(20)
 
     chains = stacks(traced(blocks).track("blocks *"), "running")
     assert any(
-        chain[0].endswith("blocks") and chain[-1] == "time.sleep" and len(chain) == 2 for chain in chains
+        chain[0].endswith("blocks") and chain[-1] == "time.sleep" and len(chain) == 3 for chain in chains
     )
 
 
@@ -233,8 +234,9 @@ def test_ready_queue(traced: Traced) -> None:
         await asyncio.gather(*(turns() for _ in range(20)))
 
     async def turns() -> None:
-        for _ in range(20):
-            work(0.001)
+        ticks = Ticks(10)
+        while not ticks.have_passed():
+            squares()
             await asyncio.sleep(0)
 
     trace = traced(main)
@@ -289,7 +291,7 @@ def test_task_class(traced: Traced, kind: type[asyncio.Task[Any]]) -> None:
     assert waits(child) == ["sleep"]
     assert any(in_order(chain, ["inner", "nap", "tasks.sleep"]) for chain in stacks(child, "sleep"))
     assert any(
-        chain[0].endswith("inner") and in_order(chain, ["working", "work"])
+        chain[0].endswith("inner") and in_order(chain, ["working", "work_for_ticks"])
         for chain in stacks(child, "running")
     )
     assert waits(trace.track("parent *")) == ["task wait"]
@@ -306,12 +308,15 @@ def test_eager(traced: Traced) -> None:
         await asyncio.create_task(eager(), name="eager")
 
     async def eager() -> None:
-        work(0.05)
+        work_for_ticks(10, squares)
         await nap()
 
     track = traced(main).track("eager *")
     assert waits(track) == ["sleep"]
-    assert any(chain[0].endswith("eager") and in_order(chain, ["work"]) for chain in stacks(track, "running"))
+    assert any(
+        chain[0].endswith("eager") and in_order(chain, ["work_for_ticks"])
+        for chain in stacks(track, "running")
+    )
 
 
 def test_short_tasks(traced: Traced) -> None:

@@ -18,15 +18,14 @@ from concurrent import futures
 from contextlib import ExitStack
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 
 import pytest
 
 import fgtrace
 from blocking import corpus
-from lockstep import ticks_taken, wait_for_ticks
 from reading import Rows, Trace
 from situations import HOLD, Situation, chains_in, check, in_order, read_file
+from tick_count import wait_for_ticks, work_for_ticks
 from trace_processor import Engine
 
 pytestmark = pytest.mark.usefixtures("core")
@@ -37,20 +36,6 @@ COMPUTES = {"running", "GIL wait"}
 #: Ticks so long that a busy machine lets every thread run in each.
 RARELY = 40
 GAPS = {"tracer"}
-
-
-@pytest.fixture
-def watched(read_trace: Callable[..., Trace], tmp_path: Path) -> Callable[..., Trace]:
-    """
-    Runs a function that is given the trace which runs meanwhile, and reads what was written.
-    """
-
-    def run(work: Callable[[fgtrace.Trace], object], hz: float = 200) -> Trace:
-        with fgtrace.trace(tmp_path / "t.json", hz=hz, max_overhead=1.0) as trace:
-            work(trace)
-        return read_trace()
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +74,17 @@ def test_blocked(blocked: Trace, situation: Situation) -> None:
 
 def test_idle_worker(blocked: Trace) -> None:
     """
-    An executor's worker without work is idle.
+    An executor's worker without work is idle, but for the moment in which it hands over a result.
     """
     worker = blocked.track("worker_0")
-    assert set(worker.states()) - COMPUTES == {"idle"}
+    assert set(worker.states()) - COMPUTES - {"lock wait"} == {"idle"}
 
 
-def nap(trace: fgtrace.Trace) -> None:
+def nap() -> None:
     """
     Sleep until a trace has looked a few times meanwhile.
     """
-    wait_for_ticks(trace, 4)
+    wait_for_ticks(4)
 
 
 def blink() -> None:
@@ -114,27 +99,18 @@ def crc() -> object:
     return zlib.crc32(CHUNK)
 
 
-def for_a_while(work: Callable[[], object], trace: fgtrace.Trace, ticks: int = 10) -> None:
-    """
-    Work until a trace has taken so many ticks meanwhile.
-    """
-    end = ticks_taken(trace) + ticks
-    while ticks_taken(trace) < end:
-        work()
-
-
 @pytest.mark.parametrize(("work", "leaf"), [(sha1, "hashlib.sha1"), (crc, "zlib.crc32")], ids=["sha", "crc"])
-def test_native_work(watched: Traced, work: Callable[[], object], leaf: str) -> None:
+def test_native_work(traced: Traced, work: Callable[[], object], leaf: str) -> None:
     """
     A thread that computes in C without the GIL runs, and the call is its leaf.
     """
 
-    def main(trace: fgtrace.Trace) -> None:
-        busy = threading.Thread(target=for_a_while, args=(work, trace), name="busy")
+    def main() -> None:
+        busy = threading.Thread(target=work_for_ticks, args=(10, work), name="busy")
         busy.start()
         busy.join()
 
-    trace = watched(main, hz=RARELY)
+    trace = traced(main, hz=RARELY)
     busy = trace.track("busy")
     assert set(busy.states()) <= COMPUTES
     assert any(chain[-1] == leaf for chain in every_chain(busy, "running"))
@@ -142,33 +118,33 @@ def test_native_work(watched: Traced, work: Callable[[], object], leaf: str) -> 
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="needs a thread that Linux does not let run")
-def test_crowded_out(watched: Traced) -> None:
+def test_crowded_out(traced: Traced) -> None:
     """
     A thread that computes, but whose processor the system gives to others, does not wait.
     """
     processor = {min(os.sched_getaffinity(0))}
 
-    def main(trace: fgtrace.Trace) -> None:
+    def main() -> None:
         def work() -> None:
             os.sched_setaffinity(0, processor)
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-            for_a_while(sha1, trace, 40)
+            work_for_ticks(40, sha1)
 
         with subprocess.Popen((sys.executable, "-c", "while True: pass")) as other:
             os.sched_setaffinity(other.pid, processor)
             busy = threading.Thread(target=work, name="busy")
             busy.start()
-            wait_for_ticks(trace, 30)
+            wait_for_ticks(30)
             other.kill()
             os.sched_setscheduler(busy.native_id or 0, os.SCHED_OTHER, os.sched_param(0))
             busy.join()
 
-    busy = watched(main).track("busy")
+    busy = traced(main).track("busy")
     assert set(busy.states()) <= COMPUTES
     assert busy.named("hashlib.sha1")
 
 
-def test_python_work(watched: Traced) -> None:
+def test_python_work(traced: Traced) -> None:
     """
     A thread that computes in Python runs, and shows its functions in the order of their calls.
     """
@@ -176,11 +152,11 @@ def test_python_work(watched: Traced) -> None:
     def inner() -> int:
         return sum(number * number for number in range(1000))
 
-    trace = watched(partial(for_a_while, inner), hz=RARELY)
+    trace = traced(partial(work_for_ticks, 10, inner), hz=RARELY)
     main = trace.track("MainThread")
     assert set(main.states()) <= COMPUTES
     assert any(
-        in_order(chain, ["for_a_while", "inner", "*<genexpr>"]) for chain in every_chain(main, "running")
+        in_order(chain, ["work_for_ticks", "inner", "*<genexpr>"]) for chain in every_chain(main, "running")
     )
 
 
@@ -188,18 +164,15 @@ def every_chain(track: Rows, state: str) -> list[list[str]]:
     return [chain for row in track.named(state) for chain in chains_in(track, row)]
 
 
-def test_gil(watched: Traced) -> None:
+def test_gil(traced: Traced) -> None:
     """
     Threads that compute in Python side by side run or wait for the GIL.
 
     A machine that lets none of them run in a whole tick looks like a wait: that is rare.
     """
 
-    def main(trace: fgtrace.Trace) -> None:
-        busy = [
-            threading.Thread(target=for_a_while, args=(int, trace, 80), name=f"busy {each}")
-            for each in range(4)
-        ]
+    def main() -> None:
+        busy = [threading.Thread(target=work_for_ticks, args=(80,), name=f"busy {each}") for each in range(4)]
         for each in busy:
             each.start()
         for each in busy:
@@ -208,7 +181,7 @@ def test_gil(watched: Traced) -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(0.01)  # longer than a tick: then a tick sees one that did not run at all
     try:
-        trace = watched(main)
+        trace = traced(main)
     finally:
         sys.setswitchinterval(interval)
     states = [row for track in trace.all("busy *") for row in track if row.category == "state"]
@@ -217,18 +190,18 @@ def test_gil(watched: Traced) -> None:
     assert sum(elsewhere) < 0.1 * sum(row.dur for row in states)
 
 
-def test_succession(watched: Traced) -> None:
+def test_succession(traced: Traced) -> None:
     """
     A thread that takes the place of a dead one has a track of its own, which begins later.
     """
 
-    def main(trace: fgtrace.Trace) -> None:
+    def main() -> None:
         for name in ("first", "second"):
-            each = threading.Thread(target=nap, args=(trace,), name=name)
+            each = threading.Thread(target=nap, name=name)
             each.start()
             each.join()
 
-    trace = watched(main)
+    trace = traced(main)
     first, second = trace.track("first"), trace.track("second")
     assert "sleep" in first.states()
     assert "sleep" in second.states()
@@ -251,93 +224,93 @@ def test_short_lives(traced: Traced) -> None:
     assert list(trace.all("short *"))
 
 
-def test_renamed(watched: Traced) -> None:
+def test_renamed(traced: Traced) -> None:
     """
     A thread that is renamed in flight has its last name, and tells the former one.
     """
 
-    def work(trace: fgtrace.Trace) -> None:
-        nap(trace)
+    def work() -> None:
+        nap()
         threading.current_thread().name = "after"
-        nap(trace)
+        nap()
 
-    def main(trace: fgtrace.Trace) -> None:
-        each = threading.Thread(target=work, args=(trace,), name="before")
+    def main() -> None:
+        each = threading.Thread(target=work, name="before")
         each.start()
         each.join()
 
-    trace = watched(main)
+    trace = traced(main)
     assert "sleep" in trace.track("after").states()
     assert not list(trace.all("before"))
     assert "before" in [event["args"].get("former name") for event in trace.events("M")]
 
 
-def test_foreign(watched: Traced) -> None:
+def test_foreign(traced: Traced) -> None:
     """
     Threads that ``threading`` does not know are told apart, also where one has another's ident.
     """
     native, idents = [], []
 
-    def work(trace: fgtrace.Trace) -> None:
+    def work() -> None:
         native.append(_thread.get_native_id())
         idents.append(_thread.get_ident())
-        nap(trace)
+        nap()
         ended.set()
 
     ended = threading.Event()
 
-    def main(trace: fgtrace.Trace) -> None:
+    def main() -> None:
         for _ in range(3):
             ended.clear()
-            _thread.start_new_thread(work, (trace,))
+            _thread.start_new_thread(work, ())
             ended.wait()
 
-    trace = watched(main)
+    trace = traced(main)
     assert len(set(native)) == 3
     assert all("sleep" in trace.track(f"thread {number}").states() for number in native)
 
 
-def test_foreign_named(watched: Traced) -> None:
+def test_foreign_named(traced: Traced) -> None:
     """
     A foreign thread that becomes known to ``threading`` keeps its track, and gets the name.
     """
     ended = threading.Event()
 
-    def unknown(trace: fgtrace.Trace) -> None:
-        nap(trace)
+    def unknown() -> None:
+        nap()
 
-    def known(trace: fgtrace.Trace) -> None:
-        nap(trace)
+    def known() -> None:
+        nap()
 
-    def work(trace: fgtrace.Trace) -> None:
-        unknown(trace)
+    def work() -> None:
+        unknown()
         threading.current_thread()
-        known(trace)
+        known()
         ended.set()
 
-    def main(trace: fgtrace.Trace) -> None:
-        _thread.start_new_thread(work, (trace,))
+    def main() -> None:
+        _thread.start_new_thread(work, ())
         ended.wait()
 
-    trace = watched(main)
+    trace = traced(main)
     assert [len(trace.track("Dummy-*").named(f"*.{name}")) for name in ("unknown", "known")] == [1, 1]
     # a worker of pytest has such a thread of its own
     assert not [rows for rows in trace.all("thread *") if rows.named("*.work")]
 
 
-def test_executor(watched: Traced) -> None:
+def test_executor(traced: Traced) -> None:
     """
     An executor's worker is idle, works, and is idle again.
     """
 
-    def main(trace: fgtrace.Trace) -> None:
+    def main() -> None:
         with futures.ThreadPoolExecutor(1, "pool") as pool:
             pool.submit(int).result()
-            nap(trace)
-            pool.submit(nap, trace).result()
-            nap(trace)
+            nap()
+            pool.submit(nap).result()
+            nap()
 
-    states = [state for state in watched(main).track("pool_0").states() if state not in COMPUTES]
+    states = [state for state in traced(main).track("pool_0").states() if state not in COMPUTES]
     assert [state for state, _ in groupby(states)] == ["idle", "sleep", "idle"]
 
 
