@@ -8,8 +8,9 @@ is one whose id came twice.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fgtrace._model.values import Flow
@@ -29,6 +30,13 @@ _BOUND = """
     select a.pid as a_pid, a.tid as a_tid, a.track as a_track, a.name as a_name, a.ts as a_ts, a.end as a_end,
         b.pid as b_pid, b.tid as b_tid, b.track as b_track, b.name as b_name, b.ts as b_ts, b.end as b_end
     from flow join row a on a.id = flow.slice_out join row b on b.id = flow.slice_in
+"""
+
+_BEGINS = """
+    select slice.ts, process.pid, thread.tid
+    from slice join thread_track on thread_track.id = slice.track_id
+    join thread using (utid) left join process using (upid)
+    order by slice.ts
 """
 
 
@@ -54,16 +62,25 @@ class End(NamedTuple):
     tid: int
     time: int
 
-    def is_at(self, bound: Bound) -> bool:
+    def is_at(self, bound: Bound, begins: Begins | None = None) -> bool:
         """
-        Whether a slice is on this track at this time. A flag just before is one of no length to Perfetto, and
-        within what is around it.
+        Whether a slice is on this track at this time; with the times at which slices begin on the tracks, also
+        whether it is the one that ended last, if none has begun since.
+
+        Perfetto closes a slice of a JSON file only when the next one begins on its track, so until then it binds
+        arrows to the slice, a flag of no length included.
         """
-        is_there = bound.start <= self.time < bound.end or bound.start == bound.end <= self.time
-        return (self.pid, self.tid) == (bound.pid, bound.tid) and is_there
+        if (self.pid, self.tid) != (bound.pid, bound.tid) or bound.start > self.time:
+            return False
+        if self.time < bound.end:
+            return True
+        times = [] if begins is None else begins[self.pid, self.tid]
+        return begins is not None and bisect_right(times, bound.end) == bisect_right(times, self.time)
 
 
 Arrow = tuple[str, End, End]
+#: The times at which slices begin, by process and thread.
+Begins = Mapping[tuple[int | None, int | None], list[int]]
 
 
 def bound(processor: TraceProcessor) -> list[tuple[Bound, Bound]]:
@@ -111,22 +128,39 @@ def assert_bound(arrows: list[Arrow], processor: TraceProcessor) -> None:
     """
     pairs = bound(processor)
     assert len(pairs) == len(arrows)
+    unmatched = matched(_fits(arrows, pairs))
+    if unmatched is not None:
+        unmatched = matched(_fits(arrows, pairs, _begins(processor)))
+    assert unmatched is None, "{} from {} to {} is bound to none of its slices".format(*arrows[unmatched])
+
+
+def _begins(processor: TraceProcessor) -> Begins:
+    found: dict[tuple[int | None, int | None], list[int]] = defaultdict(list)
+    for row in processor.rows(_BEGINS):
+        found[row["pid"], row["tid"]].append(row["ts"])
+    return found
+
+
+def _fits(
+    arrows: list[Arrow], pairs: list[tuple[Bound, Bound]], begins: Begins | None = None
+) -> list[list[int]]:
+    """
+    Return the places of the pairs that fit each arrow.
+    """
     by_tracks: dict[tuple[int | None, ...], list[int]] = {}
     for place, (source, target) in enumerate(pairs):
         by_tracks.setdefault((source.pid, source.tid, target.pid, target.tid), []).append(place)
-    fits = [
+    return [
         [
             place
             for one, other in ((source, target), (target, source))
             # of slices that begin together, Perfetto may take either for the first
             if one is source or source.time == target.time
             for place in by_tracks.get((one.pid, one.tid, other.pid, other.tid), ())
-            if one.is_at(pairs[place][0]) and other.is_at(pairs[place][1])
+            if one.is_at(pairs[place][0], begins) and other.is_at(pairs[place][1], begins)
         ]
         for _, source, target in arrows
     ]
-    unmatched = matched(fits)
-    assert unmatched is None, "{} from {} to {} is bound to none of its slices".format(*arrows[unmatched])
 
 
 def matched(fits: list[list[int]]) -> int | None:
