@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,8 @@ import fgtrace
 from fgtrace._sampling.core_calibration import CoreError, load_core
 from fgtrace._sampling.core_sampler import CoreSampler
 from reading import Rows, Trace
+from situations import UNBLOCKED
+from tick_count import pass_ticks, work_for_ticks
 
 Reader = Callable[..., Trace]
 CROWD = 2500
@@ -50,19 +51,18 @@ async def marked(trace: fgtrace.Trace) -> None:
 
 def stays(track: Rows) -> list[str]:
     """
-    The states that a track was in for longer than a tick or two, which may just meet a short step.
+    What a track did in turn: the states in which it waited, and ``block``; a tick may also meet a short step.
     """
-    long = [row.name for row in track if row.category == "state" and row.dur > 0.03e9]
-    return [name for name, _ in itertools.groupby(long) if name != "runnable"]
+    rows = [row for row in track if row.category == "state" or row.name.endswith(".block")]
+    names = [row.name.rpartition(".")[2] for row in rows if row.name not in UNBLOCKED]
+    return [name for name, _ in itertools.groupby(names)]
 
 
 def block() -> None:
     """
-    Keep the loop busy for a tenth of a second.
+    Keep the loop busy for some ticks.
     """
-    until = time.perf_counter() + 0.1
-    while time.perf_counter() < until:
-        pass
+    work_for_ticks(20)
 
 
 async def crowd(stack: asyncio.TaskGroup) -> asyncio.Event:
@@ -87,10 +87,10 @@ def test_states(tmp_path: Path, read_trace: Reader) -> None:
     lock = asyncio.Lock()
 
     async def busy() -> None:
-        await asyncio.sleep(0.1)
+        await pass_ticks(20)
         block()
         async with lock:
-            await asyncio.sleep(0.1)
+            await pass_ticks(20)
 
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
@@ -99,15 +99,16 @@ def test_states(tmp_path: Path, read_trace: Reader) -> None:
                 await marked(trace)
                 await lock.acquire()
                 task = group.create_task(busy(), name="busy")
-                await asyncio.sleep(0.35)
+                while not lock._waiters:
+                    await asyncio.sleep(0.01)
+                await pass_ticks(20)
                 lock.release()
                 await task
-                await asyncio.sleep(0.05)
             event.set()
 
     asyncio.run(main())
     trace = read_trace()
-    assert stays(trace.track("busy *")) == ["sleep", "running", "lock wait", "sleep"]
+    assert stays(trace.track("busy *")) == ["sleep", "block", "lock wait", "sleep"]
     for number in (0, 1000, CROWD - 1):
         *first_step, last = trace.track(f"idle-{number} *").states()
         assert first_step in ([], ["runnable"], ["running"], ["runnable", "running"])
@@ -147,7 +148,7 @@ def test_eager_tasks(tmp_path: Path, read_trace: Reader) -> None:
 
     async def eager() -> None:
         block()
-        await asyncio.sleep(0.1)
+        await pass_ticks(20)
 
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
@@ -160,7 +161,7 @@ def test_eager_tasks(tmp_path: Path, read_trace: Reader) -> None:
             event.set()
 
     asyncio.run(main())
-    assert stays(read_trace().track("eager *")) == ["running", "sleep"]
+    assert stays(read_trace().track("eager *")) == ["block", "sleep"]
 
 
 def test_program_is_as_before(tmp_path: Path) -> None:
@@ -241,7 +242,7 @@ def test_uvloop_is_marked(tmp_path: Path, read_trace: Reader) -> None:
 
     async def busy() -> None:
         for _ in range(3):
-            await asyncio.sleep(0.05)
+            await pass_ticks(20)
             block()
 
     async def main() -> bool:
@@ -258,6 +259,5 @@ def test_uvloop_is_marked(tmp_path: Path, read_trace: Reader) -> None:
 
     assert uvloop.run(main())
     trace = read_trace()
-    states = [state for state in trace.track("busy *").states() if state != "runnable"]
-    assert states == ["sleep", "running"] * 3
+    assert stays(trace.track("busy *")) == ["sleep", "block"] * 3
     assert asyncio.events.Handle._run is run
