@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import ExitStack
 from functools import partial
@@ -23,6 +23,9 @@ import pytest
 
 import fgtrace
 from blocking import corpus
+from fgtrace._recording.recording import Recording
+from fgtrace._sampling.collect import threads as threads_collector
+from fgtrace._sampling.collect.threads import ThreadCollector
 from reading import Rows, Trace
 from situations import HOLD, Situation, chains_in, check, in_order, read_file
 from tick_count import wait_for_ticks, work_for_ticks
@@ -332,3 +335,85 @@ def test_no_tasks(traced: Traced) -> None:
     assert {
         event["args"]["kind"] for event in trace.events("M") if event["name"] == "thread_name"
     } - GAPS == {"thread"}
+
+
+class Clocks:
+    """
+    Threads whose CPU clocks a test moves, under a collector.
+    """
+
+    def __init__(self, threads: dict[str, threading.Thread]) -> None:
+        self.recording = Recording()
+        self.time = 0
+        self._threads = threads
+        self._cpu = {thread.native_id: 0 for thread in threads.values()}
+        self._collector = ThreadCollector(
+            self.recording,
+            clock_of=lambda native: partial(self._cpu.__getitem__, native),
+            clock=lambda: self.time,
+        )
+
+    def after(self, ns: int, **used: int) -> dict[str, str]:
+        """
+        Sample after some time, of which each thread has used so much; what is noted of each since the start.
+        """
+        self.time += ns
+        for name, cpu in used.items():
+            native = self._threads[name].native_id
+            assert native is not None
+            self._cpu[native] += cpu
+        frames = sys._current_frames()
+        self._collector.sample(self.time, {each.ident: frames[each.ident] for each in self._threads.values()})  # type: ignore[index, misc]
+        return {
+            self.recording.tracks[track].name: self.recording.thread_samples[detail].cpu
+            for _, track, _, detail in self.recording.read()
+        }
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clocks]:
+    """
+    Two threads that wait, as the system says; the switch interval is 1 ms.
+    """
+    monkeypatch.setattr(threads_collector, "_wants_to_run", lambda _: False)
+    end = threading.Event()
+    threads = {name: threading.Thread(target=end.wait, name=name) for name in ("one", "two")}
+    for thread in threads.values():
+        thread.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.001)
+    try:
+        yield Clocks(threads)
+    finally:
+        sys.setswitchinterval(interval)
+        end.set()
+        for thread in threads.values():
+            thread.join()
+
+
+MS = 1_000_000
+JUDGED = {
+    "both-ran": (5 * MS, 5 * MS, 5 * MS, ("busy", "busy")),
+    "in-part": (5 * MS, 2 * MS, 5 * MS, ("some", "busy")),
+    "just-busy": (100 * MS, 90 * MS, 100 * MS, ("busy", "busy")),
+    "not-quite-busy": (100 * MS, 90 * MS - 1, 100 * MS, ("some", "busy")),
+    "hardly": (100 * MS, 2 * MS, 100 * MS, ("some", "busy")),
+    "starved": (100 * MS, 2 * MS - 1, 100 * MS, ("starved", "busy")),
+    "waits-for-the-gil": (2 * MS - 1, 0, 2 * MS - 1, ("starved", "busy")),
+    "waits-for-something-else": (2 * MS, 0, 2 * MS, ("still", "busy")),
+    "nobody": (MS, 0, 0, ("still", "still")),
+    "nobody-for-long": (5 * MS, 0, 0, ("still", "still")),
+    "too-soon": (499_999, 0, 499_999, ("unknown", "unknown")),
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="CPU clocks of threads are Linux's")
+@pytest.mark.parametrize("case", JUDGED.values(), ids=JUDGED.keys())
+def test_cpu_clocks(clocks: Clocks, case: tuple[int, int, int, tuple[str, str]]) -> None:
+    """
+    What the clocks of two threads say together: who ran, who waited for its turn, and who for something else.
+    """
+    ns, one, two, said = case
+    assert clocks.after(MS) == {"one": "unknown", "two": "unknown"}
+    found = clocks.after(ns, one=one, two=two)
+    assert (found["one"], found["two"]) == said

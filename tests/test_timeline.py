@@ -184,12 +184,17 @@ def test_main_threads_loop_comes_first() -> None:
     script.at(0, "ours", "a", "task")
     script.recording.tracks[script.tracks["ours"]].loop = 1
     script.recording.note_ready_queue(5, 1, 7)
+    script.recording.note_ready_queue(6, 0, 8)
     timeline = Timeline(script.recording, NO_STATE, 100, 1)
     assert [(track.name, track.group) for track in timeline.tracks] == [
         ("ours", "asyncio loop 1 (MainThread)"),
         ("theirs", "asyncio loop 2 (server)"),
     ]
-    assert [(counter.pid, counter.value) for counter in timeline.counters()] == [(timeline.tracks[0].pid, 7)]
+    assert [(counter.pid, counter.value) for counter in timeline.counters()] == [
+        (timeline.tracks[0].pid, 7),
+        (timeline.tracks[1].pid, 8),
+    ]
+    assert timeline.tracks[0].pid != timeline.tracks[1].pid
 
 
 def test_thread_id_that_came_again() -> None:

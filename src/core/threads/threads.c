@@ -231,12 +231,13 @@ compare_clocks(Threads *threads, size_t seen)
     bool anybody = false, unsure = threads->used != seen;
     for (size_t place = 0; place < threads->used; place++) {
         Thread *thread = &threads->items[place];
-        if (thread->tick == threads->tick) {
-            anybody |= thread->latest == RAN || thread->latest == SOME;
-            unsure |= thread->latest == UNKNOWN;
-        }
+        anybody |= thread->tick == threads->tick && (thread->latest == RAN || thread->latest == SOME);
     }
     check_runnable(threads, !anybody, anybody ? STARVED : UNKNOWN);
+    for (size_t place = 0; place < threads->used; place++) { /* only now: one that the system kept waiting is UNKNOWN */
+        Thread *thread = &threads->items[place];
+        unsure |= thread->tick == threads->tick && thread->latest == UNKNOWN;
+    }
     int8_t instead = anybody ? STARVED : unsure ? TOO_SOON : STOOD_STILL;
     for (size_t place = 0; place < threads->used; place++) {
         Thread *thread = &threads->items[place];
