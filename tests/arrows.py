@@ -64,11 +64,11 @@ class End(NamedTuple):
 
     def is_at(self, bound: Bound, begins: Begins | None = None) -> bool:
         """
-        Whether a slice is on this track at this time; with the times at which slices begin on the tracks, also
-        whether it is the one that ended last, if none has begun since.
+        Whether a slice is on this track at this time; with the times at which slices begin on the tracks,
+        also whether it is the one that ended last, if none has begun since.
 
-        Perfetto closes a slice of a JSON file only when the next one begins on its track, so until then it binds
-        arrows to the slice, a flag of no length included.
+        Perfetto closes a slice of a JSON file only when the next one begins on its track, so until then it
+        binds arrows to the slice, a flag of no length included.
         """
         if (self.pid, self.tid) != (bound.pid, bound.tid) or bound.start > self.time:
             return False
@@ -154,10 +154,10 @@ def _fits(
         [
             place
             for one, other in ((source, target), (target, source))
-            # of slices that begin together, Perfetto may take either for the first
-            if one is source or source.time == target.time
             for place in by_tracks.get((one.pid, one.tid, other.pid, other.tid), ())
             if one.is_at(pairs[place][0], begins) and other.is_at(pairs[place][1], begins)
+            # Perfetto has the slice that begins first as the first
+            if one is source or pairs[place][0].start <= pairs[place][1].start
         ]
         for _, source, target in arrows
     ]
