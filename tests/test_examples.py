@@ -196,7 +196,8 @@ PHASES = {
 @pytest.mark.parametrize(("phase", "state"), PHASES.items())
 def test_readme_phase(readme: Run, phase: str, state: str) -> None:
     """
-    Each phase lasts as long as by the program's own clock, to two ticks, and most of it in its state.
+    Each phase lasts as long as by the program's own clock, to two ticks and those that were missed, and is
+    spent in its state, or on the way there.
     """
     match = re.search(rf"^{phase}: (\S+) s$", readme.printed, re.MULTILINE)
     assert match is not None
@@ -204,7 +205,7 @@ def test_readme_phase(readme: Run, phase: str, state: str) -> None:
     two_ticks = 2 / readme.trace.metadata["config"]["hz"] + missed(readme.trace)
     assert sum(found.values()) / 1e9 == pytest.approx(float(match[1]), abs=two_ticks)
     assert found.most_common(1)[0][0] == state
-    assert found[state] / 1e9 == pytest.approx(float(match[1]), abs=2 * two_ticks)
+    assert {each for each in found if found[each]} <= {state, "running", "runnable", "GIL wait"}
 
 
 def test_readme_order(readme: Run) -> None:
@@ -307,7 +308,8 @@ def test_blocking_native(blocking: Run) -> None:
     """
     boss = blocking.trace.track("boss give_orders")
     sleeping = [row for row in boss.named("time.sleep") if row.category == "native"]
-    assert overlap(boss.named("__main__.wait_for_disk"), sleeping) > 300_000_000
+    ticks = 4 / blocking.trace.metadata["config"]["hz"] + missed(blocking.trace)
+    assert overlap(boss.named("__main__.wait_for_disk"), sleeping) / 1e9 > 0.4 - ticks  # twice 0.2 s
 
 
 @pytest.mark.parametrize(
@@ -448,7 +450,8 @@ def test_flight_recorder(example: Example) -> None:
     run = example("flight_recorder")
     assert run.trace.metadata["flight"]["reason"] == "slow request"
     holder = run.trace.track("request 20 *")
-    assert holder.time_in("sleep") == pytest.approx(0.5, abs=0.1)
+    two_ticks = 2 / run.trace.metadata["config"]["hz"] + missed(run.trace)
+    assert holder.time_in("sleep") > 0.5 - two_ticks
     assert any("ask_database" in name for chain in holder.chains("sleep") for name in chain)
     assert holding(run.trace.all("request *"), "lock wait", "*.Lock.acquire")
 
