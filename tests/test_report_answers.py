@@ -270,6 +270,18 @@ def test_blocked_and_kept_waiting() -> None:
     assert (report.loops[0].late_max_ns, report.loops[0].steps) == (80, 4)
 
 
+def test_lateness_of_each_step() -> None:
+    """
+    A step that came at once is not late, whatever the one before was.
+    """
+    task = row(0, [("runnable", 30), ("running", 5), ("sleep", 10), ("running", 5), ("sleep", 10)])
+    others = [
+        row(number, [("sleep", 10), ("running", 5), ("sleep", 40 + number)]) for number in range(1, 100)
+    ]
+    loop = asked(task, *others).loops[0]
+    assert (loop.steps, loop.late_max_ns, loop.late_p99_ns) == (101, 30, 0)
+
+
 def test_stuck_and_in_a_circle() -> None:
     """
     A task that waits all along is stuck; two that wait for each other, or one for itself, are a deadlock.

@@ -137,6 +137,20 @@ def test_deep_stack_is_elided() -> None:
     assert [name for *_, name in drawn if name.startswith("<")] == ["<73 frames elided>"]
 
 
+@pytest.mark.parametrize(
+    ("frames", "elided"), [(127, []), (128, []), (129, ["<2 frames elided>"]), (130, ["<3 frames elided>"])]
+)
+def test_how_deep(frames: int, elided: list[str]) -> None:
+    """
+    As many frames as can be drawn are drawn; of one more, the middle is left out.
+    """
+    script = Script()
+    script.at(0, "main", "a" * frames)
+    drawn = draw(script)
+    assert len(drawn) == min(frames, 128)
+    assert [name for *_, name in drawn if name.startswith("<")] == elided
+
+
 def test_gaps_have_a_track() -> None:
     """
     Missed ticks are slices of a track of their own.
