@@ -138,7 +138,9 @@ class PythonSampler(Sampler):
         while self._collectors and (tick := self.ticker.next()) is not None:
             if tick.gap is not None:
                 self._note(tick.gap)
-            self.tick(tick.since - self.ticker.start)
+            # With exact awaits what happened since a late tick was due is in the steps.
+            time = tick.since if self._exact is None else tick.time
+            self.tick(time - self.ticker.start)
             self._trim()
 
     def _halt(self) -> None:
