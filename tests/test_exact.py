@@ -284,6 +284,25 @@ def test_wakers(work: Callable[[], Awaitable[None]], by: str, arrow: str, exact:
     assert (arrow, source) in {(name, start) for name, start, end in arrows(trace) if end.startswith("woken")}
 
 
+def test_woken_by_nobody(tmp_path: Path, read_trace: Reader) -> None:
+    """
+    A task that was made outside of any loop that runs has no waker, and no arrow.
+    """
+
+    async def child() -> None:
+        await asyncio.sleep(0)
+
+    with fgtrace.trace(tmp_path / "t.json", awaits="exact"):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(loop.create_task(child(), name="child"))
+        loop.close()
+    trace = read_trace()
+    (first, *_) = states(trace.track("child *"))
+    assert first.name == "runnable"
+    assert "woken by" not in first.args
+    assert not [each for each in arrows(trace) if each[0] == "create_task"]
+
+
 def test_creation(exact: Traced) -> None:
     """
     A task's life begins when it is made, with an arrow from the step that made it: that is its parent.

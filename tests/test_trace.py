@@ -19,30 +19,41 @@ import pytest
 
 import fgtrace
 from reading import Trace
+from tick_count import ticks_taken
 
 pytestmark = pytest.mark.usefixtures("core")
 
 Reader = Callable[..., Trace]
 
 
+#: Ticks of which the first and the last may meet a task or thread that is just falling asleep, or waking up.
+ENOUGH = 4
+
+
 def nap(*traces: fgtrace.Trace) -> None:
     """
-    Sleep until each trace has taken a few ticks meanwhile.
+    Sleep so long at once that each trace has looked a few times meanwhile.
     """
-    while not all(_looks(trace) > 4 for trace in traces):
-        time.sleep(0.02)
+    seconds = 0.05
+    while True:
+        before = [ticks_taken(trace) for trace in traces]
+        time.sleep(seconds)
+        if all(ticks_taken(trace) - ticks >= ENOUGH for trace, ticks in zip(traces, before, strict=True)):
+            return
+        seconds *= 2
 
 
 async def anap(trace: fgtrace.Trace) -> None:
     """
     The same in a task.
     """
-    while _looks(trace) <= 4:
-        await asyncio.sleep(0.02)
-
-
-def _looks(trace: fgtrace.Trace) -> int:
-    return 0 if trace._sampler is None else trace._sampler.taken
+    seconds = 0.05
+    while True:
+        before = ticks_taken(trace)
+        await asyncio.sleep(seconds)
+        if ticks_taken(trace) - before >= ENOUGH:
+            return
+        seconds *= 2
 
 
 def test_with(tmp_path: Path, read_trace: Reader) -> None:
