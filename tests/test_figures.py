@@ -102,7 +102,7 @@ def test_overhead(tmp_path: Path, read_trace: Reader) -> None:
     assert 0.7 * spent < said < 1.1 * spent
     stats = read_trace().metadata["stats"]
     whole = stats["overhead"] * duration(path)
-    assert least <= whole < 2 * least
+    assert 0.999 * least < whole < 2 * least  # a share times a duration is no whole number of ns
     assert whole / stats["ticks_taken"] <= stats["pause_max"] * 1e9 < whole
 
 
