@@ -14,6 +14,8 @@ from itertools import groupby
 from typing import Any
 
 import fgtrace
+from fgtrace._sampling.core_sampler import CoreSampler
+from fgtrace._sampling.sampler import Sampler
 from reading import Rows
 from tick_count import Ticks
 
@@ -77,16 +79,28 @@ class Lockstep(asyncio.SelectorEventLoop):
         sampler = self._fgtrace._sampler
         if not self.is_virtual or sampler is None:
             return False
-        self._wait_for_ticks()
+        self._wait_for_ticks(sampler)
         self.phases.append(sampler.now())
-        self._wait_for_ticks()
+        self._wait_for_ticks(sampler)
         self._time += timeout or 0
         return timeout is not None
 
-    def _wait_for_ticks(self) -> None:
-        ticks = Ticks(TICKS)
-        while not ticks.have_passed():
+    def _wait_for_ticks(self, sampler: Sampler) -> None:
+        """
+        Until each task was seen in so many ticks, and what the C core asked Python about them is answered.
+        """
+        ticks, rounds = Ticks(TICKS), sampler._figures().rounds + TICKS
+        while not ticks.have_passed() or sampler._figures().rounds < rounds or _is_behind(sampler):
             self._pause()
+        if isinstance(sampler, CoreSampler):
+            sampler._guarded(lambda: sampler._answer(sampler.now()))
+
+
+def _is_behind(sampler: Sampler) -> bool:
+    """
+    Whether there are tasks that the C core has not found yet.
+    """
+    return isinstance(sampler, CoreSampler) and bool(sampler._core.stats()["behind"])
 
 
 def run(trace: fgtrace.Trace, main: Coroutine[Any, Any, None]) -> list[int]:
