@@ -26,7 +26,7 @@ def test_broken():
 def test_long(tmp_path):
     (tmp_path / "t.pftrace").write_bytes(b"the rest is missing")  # what every test's traces are checked for
     print("interrupt me", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

@@ -296,7 +296,9 @@ def test_foreign_named(traced: Traced) -> None:
         ended.wait()
 
     trace = traced(main)
-    assert [len(trace.track("Dummy-*").named(f"*.{name}")) for name in ("unknown", "known")] == [1, 1]
+    # a slice of a function ends where the state of its thread changes, and a nap is looked at while it wakes
+    functions = [row.name.rpartition(".")[2] for row in trace.track("Dummy-*").named("*known")]
+    assert [function for function, _ in groupby(functions)] == ["unknown", "known"]
     # a worker of pytest has such a thread of its own
     assert not [rows for rows in trace.all("thread *") if rows.named("*.work")]
 

@@ -51,18 +51,21 @@ task_rename(Tasks *tasks, Task *record, PyObject *task, bool is_first)
 void
 task_begin_track(Tasks *tasks, Task *record, PyObject *task, int64_t now)
 {
-    PyObject *coro = field_at(task, tasks->at.coro), *loop = field_at(task, tasks->at.loop);
-    if (future_state(tasks, task) != 0 || coro == NULL || loop == NULL || PyObject_GC_IsFinalized(task) ||
-        PyObject_GC_IsFinalized(coro)) {
+    if (future_state(tasks, task) != 0 || PyObject_GC_IsFinalized(task)) {
         record->flags |= TASK_DONE;
         return;
     }
-    /* check that the field is where calibration found it */
+    /* check that the field is where calibration found it, before others are believed */
     PyObject *waiter = tasks->get_waiter(task, NULL);
     bool is_right = (waiter == Py_None ? NULL : waiter) == field_at(task, tasks->at.waiter);
     Py_XDECREF(waiter);
     if (!is_right) {
         tasks->broken = "a task's waiter is not where it was when this core was calibrated";
+        return;
+    }
+    PyObject *coro = field_at(task, tasks->at.coro), *loop = field_at(task, tasks->at.loop);
+    if (coro == NULL || loop == NULL || PyObject_GC_IsFinalized(coro)) {
+        record->flags |= TASK_DONE;
         return;
     }
     int index = loop_index(&tasks->loops, loop);

@@ -175,8 +175,10 @@ class TaskCollector:
         None, too, for a task that is just being collected: its weak references are gone, so from Python 3.14
         on, where tasks are in a list, it looks like a new one.
         """
+        if task.done() or gc.is_finalized(task) or gc.is_finalized(task.get_coro()):
+            return None
         loop = self._seen_loop(task.get_loop())
-        if loop is None or task.done() or gc.is_finalized(task) or gc.is_finalized(task.get_coro()):
+        if loop is None:
             return None
         entry = TrackEntry("task", task.get_name(), now, loop=loop.index)
         if self._labels:
