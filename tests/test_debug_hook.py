@@ -234,8 +234,8 @@ def test_loop_that_held_the_gil(core: str, tmp_path: Path, caplog: pytest.LogCap
         sum(range(10_000_000))
 
     asyncio.run(main())
-    (told,) = [each.getMessage() for each in caplog.records if "was blocked for" in each.getMessage()]
-    assert "the holder" in told
+    told = [each.getMessage() for each in caplog.records if "was blocked for" in each.getMessage()]
+    assert "the holder" in told[0]
 
 
 def test_loops_own_threshold(core: str, tmp_path: Path) -> None:
