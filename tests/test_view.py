@@ -30,7 +30,8 @@ from fgtrace.cli._plans import ViewPlan
 from live import until
 from viewing import served
 
-pytestmark = pytest.mark.pure
+# in one worker, since one at a time may listen on the port that the Perfetto UI asks
+pytestmark = [pytest.mark.pure, pytest.mark.xdist_group("port 9001")]
 
 PERFETTO = "https://ui.perfetto.dev"
 SPEEDSCOPE = "https://www.speedscope.app"

@@ -47,6 +47,16 @@ task_rename(Tasks *tasks, Task *record, PyObject *task, bool is_first)
     }
 }
 
+/* Return whether a task's waiter is where calibration found it. */
+static bool
+waiter_is_right(Tasks *tasks, PyObject *task)
+{
+    PyObject *waiter = tasks->get_waiter(task, NULL);
+    bool is_right = (waiter == Py_None ? NULL : waiter) == field_at(task, tasks->at.waiter);
+    Py_XDECREF(waiter);
+    return is_right;
+}
+
 /* Give a task its track, if its loop runs and the task is not about to go. */
 void
 task_begin_track(Tasks *tasks, Task *record, PyObject *task, int64_t now)
@@ -55,11 +65,7 @@ task_begin_track(Tasks *tasks, Task *record, PyObject *task, int64_t now)
         record->flags |= TASK_DONE;
         return;
     }
-    /* check that the field is where calibration found it, before others are believed */
-    PyObject *waiter = tasks->get_waiter(task, NULL);
-    bool is_right = (waiter == Py_None ? NULL : waiter) == field_at(task, tasks->at.waiter);
-    Py_XDECREF(waiter);
-    if (!is_right) {
+    if (!waiter_is_right(tasks, task)) { /* before other fields are believed */
         tasks->broken = "a task's waiter is not where it was when this core was calibrated";
         return;
     }

@@ -146,7 +146,7 @@ changed(Tasks *tasks, Task *record, PyObject *task, PyObject *waiter, int64_t no
     }
     if (!(record->flags & TASK_HAS_OWNER)) {
         record->flags |= TASK_HAS_OWNER;
-        task_note_parent(tasks, record, task);
+        task_note_parent(tasks, record, task, now);
     }
     task_note_waiter(tasks, record, waiter);
     int32_t stack;

@@ -4,6 +4,7 @@
  * as questions.
  */
 #include "tasks/waiters.h"
+#include "tasks/first_seen.h"
 #include "cpython/inspect.h"
 
 /* Return the hash of a waiter's key. */
@@ -136,13 +137,16 @@ is_group(PyTypeObject *type)
 /* Note whose child a task is, where a task group waits for its end: asyncio's group has a method of its own as a
  * callback; anyio's has a closure, which is put to Python as a question. */
 void
-task_note_parent(Tasks *tasks, Task *record, PyObject *task)
+task_note_parent(Tasks *tasks, Task *record, PyObject *task, int64_t now)
 {
     PyObject *callback;
     for (Py_ssize_t place = 0; (callback = callback_at(tasks, task, place)) != NULL; place++) {
         if (PyMethod_Check(callback) && is_group(Py_TYPE(PyMethod_GET_SELF(callback)))) {
             PyObject *owner = inspect_attribute(PyMethod_GET_SELF(callback), "_parent_task");
             const Task *parent = owner != NULL ? task_find(tasks, owner) : NULL;
+            if (owner != NULL && parent == NULL && PyObject_TypeCheck(owner, tasks->task_type)) {
+                parent = task_first_seen(tasks, owner, NULL, now); /* the search has not come to it yet */
+            }
             if (parent != NULL && parent->track != NONE) {
                 tables_note(tasks->tables, NOTE_PARENT, record->track, 0, parent->track, NULL);
             }

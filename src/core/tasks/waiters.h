@@ -18,7 +18,7 @@ typedef struct {
 
 uint32_t waiter_intern(Tasks *tasks, uint32_t kind, PyTypeObject *type, uint32_t track);
 bool waiter_read(Tasks *tasks, Task *record, PyObject *waiter, Gen *leaf, uint32_t *detail, QuestionKind *question);
-void task_note_parent(Tasks *tasks, Task *record, PyObject *task);
+void task_note_parent(Tasks *tasks, Task *record, PyObject *task, int64_t now);
 void waiters_free(Tasks *tasks);
 
 #pragma GCC visibility pop
