@@ -425,6 +425,9 @@ class ExactTaskCollector(TaskCollector):
                 found = super()._seen_loop(loop)
         return found
 
+    def _is_shown(self, loop: Any) -> bool:
+        return (self._is_open and isinstance(loop, self._base)) or super()._is_shown(loop)
+
     def _add_loop(self, loop: Any) -> int:
         type_ = type(loop)
         exact = self._is_open and isinstance(loop, self._base)
