@@ -170,6 +170,11 @@ def test_late_tick(awaits: Literal["sampled", "exact"]) -> None:
         def sample(self, now: int, frames: object) -> None:
             times.append(now // MS)
 
+        def conclude(self, now: int) -> None:
+            """
+            Nothing is left to judge.
+            """
+
         def close(self, now: int) -> None:
             """
             Nothing is left to note.

@@ -346,6 +346,9 @@ class Broken:
     def sample(self, now: int, frames: object) -> None:
         raise RuntimeError("cannot look")
 
+    def conclude(self, now: int) -> None:
+        raise AssertionError("it was unplugged")
+
     def close(self, now: int) -> None:
         raise AssertionError("it was unplugged")
 
@@ -359,10 +362,14 @@ class Counting:
 
     def __init__(self) -> None:
         self.looks: list[int] = []
+        self.concluded = -1
         self.closed = False
 
     def sample(self, now: int, frames: object) -> None:
         self.looks.append(now)
+
+    def conclude(self, now: int) -> None:
+        self.concluded = now
 
     def close(self, now: int) -> None:
         self.closed = True
@@ -382,7 +389,31 @@ def test_failing_collector_is_unplugged(caplog: pytest.LogCaptureFixture) -> Non
     assert sampler.stats.failed == {"broken": "RuntimeError: cannot look"}
     assert [record.name for record in caplog.records] == ["fgtrace"]
     assert counting.looks == [0, 10_000_000, 20_000_000, 30_000_000, 40_000_000, 40_000_000]
+    assert counting.concluded == counting.looks[-1]
     assert counting.closed
+
+
+def test_collector_that_fails_to_conclude() -> None:
+    """
+    It is left out, too, and the others go on.
+    """
+
+    class Doubtful(Counting):
+        name = "doubtful"
+
+        def conclude(self, now: int) -> None:
+            raise OSError("the system does not say")
+
+    doubtful, counting = Doubtful(), Counting()
+    clock = FakeClock(stop_at=30_000_000)
+    sampler = PythonSampler(Options(hz=100), clock=clock, collectors=[doubtful, counting])
+    sampler.start()
+    sampler._thread.join()
+    sampler.stop()
+    assert sampler.stats.failed == {"doubtful": "OSError: the system does not say"}
+    assert (doubtful.looks, doubtful.closed) == ([0], False)
+    assert counting.looks == [0, 10_000_000, 20_000_000, 20_000_000]
+    assert counting.concluded == counting.looks[-1]
 
 
 def test_failure_prints_nothing(tmp_path: Path, python_core: str) -> None:
@@ -424,6 +455,9 @@ def test_late_tick_holds_from_when_it_was_due() -> None:
                 self.nodes[next(self.stacks)],
                 recording.intern_thread_sample(ThreadSample("busy")),
             )
+
+        def conclude(self, now: int) -> None:
+            pass
 
         def close(self, now: int) -> None:
             pass

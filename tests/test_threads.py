@@ -367,6 +367,7 @@ class Clocks:
             self._cpu[native] += cpu
         frames = sys._current_frames()
         self._collector.sample(self.time, {each.ident: frames[each.ident] for each in self._threads.values()})  # type: ignore[index, misc]
+        self._collector.conclude(self.time)
         return {
             self.recording.tracks[track].name: self.recording.thread_samples[detail].cpu
             for _, track, _, detail in self.recording.read()

@@ -113,12 +113,19 @@ class PythonSampler(Sampler):
         """
         cost = self.ticker.clock.cost()
         frames = sys._current_frames()  # the documented way to see all threads
+        sampled = []
         for collector in tuple(self._collectors):
             try:
                 collector.sample(now, frames)
+                sampled.append(collector)
             except Exception as error:  # the observer is a guest
                 self._unplug(collector, error)
-        del frames  # frames keep objects of the program alive
+        frames.clear()  # they keep objects of the program alive, and this very frame is among them
+        for collector in sampled:
+            try:
+                collector.conclude(now)
+            except Exception as error:  # the observer is a guest
+                self._unplug(collector, error)
         self.ticker.charge(self.ticker.clock.cost() - cost)
 
     def _prepare(self) -> None:

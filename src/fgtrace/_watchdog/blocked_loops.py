@@ -16,7 +16,6 @@ from __future__ import annotations
 import sys
 import time
 import weakref
-from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -100,41 +99,58 @@ class BlockedLoopDetector:
         least = min(found, default=self._threshold_of(None))
         return min(LONGEST, max(SHORTEST, least * SHARE))
 
-    def check(self) -> Iterator[BlockedLoop]:
+    def check(self) -> list[BlockedLoop]:
         """
-        Yield the loops that were found to be blocked since the last check.
+        Return the loops that were found to be blocked since the last check.
+
+        Nothing of the program is held when this returns: a dump takes its time, and what the program's
+        functions have in their locals must not outlive their calls meanwhile.
         """
         now = time.perf_counter()
-        frames = sys._current_frames()  # the documented way to see all threads
-        running = self._finder.running_loops() if now < self._next_search else self._finder.search(frames)
-        if now >= self._next_search:
-            self._next_search = now + SEARCH_EVERY
-            self._loops = {ident: known for ident, known in self._loops.items() if ident in running}
-        for ident, loop in running.items():
+        running = self._running(now)
+        found = []
+        for ident, (loop, is_idle) in running.items():
             known = self._loops.get(ident)
             if known is None or known.loop() is not loop:
                 known = self._loops[ident] = _WatchedLoop(loop, ident)
-            yield from self._check(known, loop, frames.get(ident), now)
+            blocked = self._check(known, loop, now, is_idle=is_idle)
+            if blocked is not None:
+                found.append(blocked)
         self._expected = time.perf_counter() + self.period
+        return found
 
-    def _check(
-        self, known: _WatchedLoop, loop: Any, frame: FrameType | None, now: float
-    ) -> Iterator[BlockedLoop]:
+    def _running(self, now: float) -> dict[int, tuple[Any, bool]]:
+        """
+        Return the loops that run, by the ident of their thread, and whether that waits in its selector.
+        """
+        frames = sys._current_frames()  # the documented way to see all threads
+        try:
+            is_due = now >= self._next_search
+            running = self._finder.search(frames) if is_due else self._finder.running_loops()
+            if is_due:
+                self._next_search = now + SEARCH_EVERY
+                self._loops = {ident: known for ident, known in self._loops.items() if ident in running}
+            return {ident: (loop, _is_idle(frames.get(ident))) for ident, loop in running.items()}
+        finally:
+            frames.clear()  # it has this very frame, too, which would be a cycle
+
+    def _check(self, known: _WatchedLoop, loop: Any, now: float, *, is_idle: bool) -> BlockedLoop | None:
         late, known.late = known.late, None
         threshold = self._threshold_of(loop)
         if late is None and not known.asked and self._expected and now - self._expected >= threshold:
             late = BlockedLoop(known.ident, self._expected, now - self._expected, is_over=True, is_guess=True)
         if late is not None and late.seconds >= threshold:
-            yield late
-        elif known.asked and not known.is_reported and now - known.asked >= threshold:
+            return late
+        if known.asked and not known.is_reported and now - known.asked >= threshold:
             known.is_reported = True
-            yield BlockedLoop(known.ident, known.asked, now - known.asked, is_over=False)
-        elif not known.asked and not _is_idle(frame):
+            return BlockedLoop(known.ident, known.asked, now - known.asked, is_over=False)
+        if not known.asked and not is_idle:
             known.asked = now
             try:
                 loop.call_soon_threadsafe(known.answer)
             except RuntimeError:  # the loop was closed just now
                 known.asked = 0.0
+        return None
 
     def _threshold_of(self, loop: Any) -> float:
         if self._threshold is not None:

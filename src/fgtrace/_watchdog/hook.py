@@ -30,7 +30,7 @@ from fgtrace._sampling.collect.task_discovery import LoopFinder
 from fgtrace._sampling.periodic_thread import PeriodicThread
 from fgtrace._session.flight_recorder import FlightRecorder
 from fgtrace._watchdog.blocked_loops import BlockedLoop, BlockedLoopDetector
-from fgtrace._watchdog.culprit import of_error, of_frame, of_task, who_held
+from fgtrace._watchdog.culprit import Culprit, of_error, of_frame, of_task, who_held
 from fgtrace._watchdog.dump_folder import DumpFolder
 from fgtrace._watchdog.hook_options import HookOptions
 from fgtrace._watchdog.loop_exceptions import LoopExceptions
@@ -274,7 +274,12 @@ def _of_blocked(blocked: BlockedLoop) -> _Trigger:
 
 def _of_stuck(stuck: StuckTask, recorder: FlightRecorder) -> _Trigger:
     message = f"a task is in one await for {stuck.seconds:.1f} s"
-    return _Trigger("stuck", message, lambda _: of_task(stuck.task, recorder.config))
+
+    def culprit(_: CapturedTrace) -> Culprit | None:
+        task = stuck.task()
+        return None if task is None else of_task(task, recorder.config)  # None: it went on meanwhile
+
+    return _Trigger("stuck", message, culprit)
 
 
 def _is_debugging() -> bool:

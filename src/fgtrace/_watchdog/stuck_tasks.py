@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from fgtrace._sampling.collect.task_discovery import LoopFinder
@@ -23,10 +23,10 @@ SEARCHES = 10
 
 class StuckTask(NamedTuple):
     """
-    A task, and for how many seconds it is in one await.
+    A task, by weak reference, and for how many seconds it is in one await.
     """
 
-    task: Any
+    task: Callable[[], Any]
     seconds: float
 
 
@@ -47,14 +47,17 @@ class StuckTaskDetector:
         self.period = min(LONGEST, max(SHORTEST, threshold / SEARCHES))
         self._next = 0.0
 
-    def check(self) -> Iterator[StuckTask]:
+    def check(self) -> list[StuckTask]:
         """
-        Yield the tasks that were found to be stuck since the last check.
+        Return the tasks that were found to be stuck since the last check.
+
+        None of them is held when this returns: a dump takes its time, and no task may outlive it for that.
         """
         now = time.perf_counter()
         tasks = sys.modules.get("asyncio.tasks")
+        found: list[StuckTask] = []
         if now < self._next or tasks is None:
-            return
+            return found
         self._next = now + self.period
         before, self._waits = self._waits, {}
         for loop in self._finder.search(sys._current_frames()).values():
@@ -68,5 +71,6 @@ class StuckTaskDetector:
                     seen, since, is_reported = weak_reference(waiter), now, False
                 if not is_reported and now - since >= self._threshold:
                     is_reported = True
-                    yield StuckTask(task, now - since)
+                    found.append(StuckTask(reference, now - since))
                 self._waits[reference] = (seen, since, is_reported)
+        return found

@@ -41,6 +41,8 @@ class Collector(Protocol):
 
             def sample(self, now, frames): ...
 
+            def conclude(self, now): ...
+
             def close(self, now): ...
 
     A collector gets its recording when it is made, adds a track (`Recording.add_track`) for what it sees for
@@ -61,6 +63,13 @@ class Collector(Protocol):
         Args:
             now: the time to note, ns on the trace's clock.
             frames: ``sys._current_frames()`` of this tick, the innermost frame of each thread by its ident.
+                They are let go when every collector has sampled; while they are held nothing may be called
+                that waits, or what the program's functions have in their locals outlives their calls.
+        """
+
+    def conclude(self, now: int) -> None:
+        """
+        Do what is left of a tick once the frames are let go: the system may be asked.
         """
 
     def close(self, now: int) -> None:

@@ -149,6 +149,11 @@ class TaskCollector:
             self._end_missing(now, references)
         self._note_ready_queues(now)
 
+    def conclude(self, now: int) -> None:
+        """
+        Do nothing: all is read from the program itself.
+        """
+
     def close(self, now: int) -> None:
         for reference, seen in self._seen.items():
             task = reference()

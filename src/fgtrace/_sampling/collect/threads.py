@@ -119,6 +119,7 @@ class ThreadCollector:
         self._clock = clock
         self._looked = 0
         self._seen: dict[int, SeenThread] = {}
+        self._sampled: tuple[dict[int, int], dict[int, list[int]]] = {}, {}
         self._samples = [recording.intern_thread_sample(each) for each in THREAD_SAMPLES]
 
     def sample(self, now: int, frames: dict[int, FrameType]) -> None:
@@ -139,6 +140,15 @@ class ThreadCollector:
                 if value != ENDED:
                     ran[ident] = value
                     paths[ident] = self._walker.frames(frame)
+        self._sampled = ran, paths
+        self._looked = self._clock()
+
+    def conclude(self, now: int) -> None:
+        """
+        Judge what the threads did. The system may be asked, which lets other threads run meanwhile.
+        """
+        seen = self._seen
+        ran, paths = self._sampled
         values = ran.values()
         if RAN in values or SOME in values:
             instead = STARVED
@@ -153,7 +163,6 @@ class ThreadCollector:
         if len(seen) != len(ran):
             for ident in [ident for ident in seen if ident not in ran]:
                 self._end_track(now, ident)
-        self._looked = self._clock()
 
     def _check_runnable(self, ran: dict[int, int], doubted: Container[int], then: int) -> None:
         """
