@@ -84,6 +84,8 @@ async def locked(known: Known) -> None:
         for _ in range(3):
             known.begin("holding")  # from before it has it, to after
             async with lock:
+                while len(lock._waiters or ()) < 10:  # so each of them waits for the whole of the sleep
+                    await asyncio.sleep(0)
                 await known.measure("held", asyncio.sleep(0.05))
             known.end("holding")
 
