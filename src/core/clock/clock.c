@@ -18,6 +18,7 @@
 #include "cpython/version_compat.h"
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -337,6 +338,25 @@ clock_free(Clock *clock)
     free(clock);
 }
 
+/* Start the clock's thread with all signals blocked but those that a thread brings upon itself; return 0 or an error.
+ *
+ * A program that takes signals by sigwait or signalfd blocks them in its threads; one that is not blocked in a thread
+ * of ours would be delivered there, and end the process. The twin is `fgtrace._sampling.own_threads`. */
+static int
+start_without_signals(Clock *clock)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (size_t place = 0; place < sizeof faults / sizeof *faults; place++) {
+        sigdelset(&blocked, faults[place]);
+    }
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    int error = pthread_create(&clock->thread, NULL, keep_time, clock);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
 /* Start the clock's thread, and return 0 when it ticks; or -1 with an exception. */
 int
 clock_start(Clock *clock)
@@ -348,7 +368,7 @@ clock_start(Clock *clock)
     }
     clock->is_halted = clock->has_state = false;
     clock->is_running = true;
-    if (pthread_create(&clock->thread, NULL, keep_time, clock) != 0) {
+    if (start_without_signals(clock) != 0) {
         clock->is_running = false;
         PyErr_SetString(PyExc_RuntimeError, "can't start the clock's thread");
         return -1;

@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 from fgtrace._http.jobs import Job
 from fgtrace._http.messages import HttpRequest, HttpResponse, plain_text
 from fgtrace._sampling.forks import ignore_forks, pause_at_forks, wait_for_end
-from fgtrace._sampling.own_threads import own_threads
+from fgtrace._sampling.own_threads import own_threads, start_without_signals
 
 __all__ = ["Application", "BoundedServer"]
 
@@ -150,7 +150,7 @@ class BoundedServer:
         """
         self._thread = threading.Thread(target=self._run, name="fgtrace http", daemon=True)
         with suppress(RuntimeError):  # the interpreter ends, and allows no new thread
-            self._thread.start()
+            start_without_signals(self._thread)
             return
         self._thread = None
 
@@ -197,7 +197,7 @@ class BoundedServer:
             connection.close()
             return
         try:
-            thread.start()
+            start_without_signals(thread)
         except RuntimeError:  # there is none to be had
             connection.close()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from fgtrace._sampling.own_threads import own_threads
+from fgtrace._sampling.own_threads import own_threads, start_without_signals
 
 __all__ = ["in_thread", "start_thread"]
 
@@ -64,5 +64,5 @@ def start_thread(do: Callable[[], None], done: Callable[[], None]) -> threading.
                 wake(done)
 
     thread = threading.Thread(target=run, name="fgtrace writer", daemon=True)
-    thread.start()
+    start_without_signals(thread)
     return thread

@@ -174,6 +174,8 @@ def _give_way() -> None:
     Leave to the program what is meant for it: an interrupt from the terminal, and memory where it is short.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # a thread that blocks them may have started this
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as score:  # Linux; not in every sandbox
         score.write(b"1000")
 

@@ -16,6 +16,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from fgtrace._sampling.collect.waiters import plain_codes
+from fgtrace._sampling.own_threads import start_without_signals
 
 __all__ = ["CoreError", "calibrate", "end_types", "fields_of", "load_core", "marked_codes", "opaque_types"]
 
@@ -209,7 +210,7 @@ def fields_of(core: Any, tasks: ModuleType) -> Fields:
 
     if id(tasks) not in _found:
         thread = threading.Thread(target=run, name="fgtrace calibration", daemon=True)
-        thread.start()
+        start_without_signals(thread)
         thread.join()
     if failed:
         raise CoreError(str(failed[0])) from failed[0]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fgtrace._sampling.forks import ignore_forks, pause_at_forks, wait_for_end
-from fgtrace._sampling.own_threads import own_threads
+from fgtrace._sampling.own_threads import own_threads, start_without_signals
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
@@ -90,7 +90,7 @@ class PeriodicThread:
         self._is_over = False
         hidden = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(hidden,), name=self._name, daemon=True)
-        self._thread.start()
+        start_without_signals(self._thread)
         hidden.wait()  # else a tick could show this thread among the program's
 
     def _end(self) -> threading.Thread | None:

@@ -24,7 +24,7 @@ from fgtrace._sampling.collect.lock_holders import find_holders
 from fgtrace._sampling.collect.requests import RequestNotes
 from fgtrace._sampling.collect.task_discovery import LoopFinder
 from fgtrace._sampling.forks import ignore_forks, pause_at_forks, wait_for_end
-from fgtrace._sampling.own_threads import own_threads
+from fgtrace._sampling.own_threads import own_threads, start_without_signals
 from fgtrace._sampling.stats import Stats, describe_awaits, dropped_counts, note_failure
 
 __all__ = ["Figures", "Sampler"]
@@ -191,7 +191,7 @@ class Sampler(ABC):
         self._thread = threading.Thread(
             target=self._run, args=(is_hidden,), name="fgtrace sampler", daemon=True
         )
-        self._thread.start()
+        start_without_signals(self._thread)
         is_hidden.wait()  # else a tick could show this thread among the program's
 
     def _run(self, is_hidden: threading.Event) -> None:
