@@ -31,6 +31,7 @@ class Known:
 
     spans: dict[str, list[Span]] = field(default_factory=dict)
     began: dict[str, Span] = field(default_factory=dict)
+    kept: list[object] = field(default_factory=list, repr=False)
 
     async def measure(self, name: str, wait: Awaitable[object]) -> None:
         """
@@ -188,6 +189,7 @@ async def deadlock(known: Known) -> None:
         asyncio.create_task(both("left", first, second), name="left"),
         asyncio.create_task(both("right", second, first), name="right"),
     ]
+    known.kept.extend(tasks)  # else the collector may come to them before the trace ends
     await known.measure("stuck", asyncio.wait(tasks, timeout=0.2))
     for name in ("left", "right"):  # they wait until the end
         known.end(name)

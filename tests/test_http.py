@@ -704,10 +704,13 @@ with fgtrace.serve() as server:
         server.close()
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+    child_is_up, tell = os.pipe()
     child = os.fork()
-    if child == 0:
+    if child == 0:  # it lets the port go as it begins
+        os.write(tell, b"!")
         os.read(0, 1)
         os._exit(0)
+    os.read(child_is_up, 1)
     socket.create_connection((server.host, server.port)).close()
 fgtrace.serve(port=server.port).close()
 os.write(1, b"again")
