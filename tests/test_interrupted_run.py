@@ -26,7 +26,7 @@ def test_broken():
 def test_long(tmp_path):
     (tmp_path / "t.pftrace").write_bytes(b"the rest is missing")  # what every test's traces are checked for
     print("interrupt me", flush=True)
-    for _ in range(600):  # CPython 3.15 goes into a sleep with a signal that came just before it, and sleeps on
+    for _ in range(600):  # 3.15 sleeps on if the signal came just before a sleep
         time.sleep(0.1)
 """
 
