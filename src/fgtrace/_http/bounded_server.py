@@ -197,7 +197,7 @@ class BoundedServer:
             connection.close()
             return
         try:
-            start_without_signals(thread)
+            thread.start()  # it takes no signals, as this thread, which accepts, takes none
         except RuntimeError:  # there is none to be had
             connection.close()
 
