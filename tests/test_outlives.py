@@ -19,7 +19,6 @@ import pytest
 import fgtrace
 from fgtrace._options.options import Options
 from fgtrace._sampling.collect.task_discovery import LoopFinder
-from fgtrace._sampling.core_calibration import CoreError, load_core
 from fgtrace._sampling.python_sampler import PythonSampler
 from fgtrace._watchdog.blocked_loops import BlockedLoopDetector
 from fgtrace._watchdog.stuck_tasks import StuckTaskDetector
@@ -73,16 +72,13 @@ def call() -> weakref.ref[Resource]:
 
 
 @pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
-@pytest.mark.usefixtures("undisturbed")
+@pytest.mark.parametrize("core", ["c"], indirect=True)
+@pytest.mark.usefixtures("core", "undisturbed")
 def test_locals_die_with_their_call(door: Door, tmp_path: Path) -> None:
     """
     Whichever door is open, and whether or not a loop runs, with the C core: a tick of the Python twin gives
     the GIL away where it waits for a lock, and holds the frames meanwhile.
     """
-    try:
-        load_core()
-    except CoreError as error:
-        pytest.skip(f"no C core: {error}")
 
     async def within_a_loop(ticks: Ticks) -> None:
         while not ticks.have_passed():

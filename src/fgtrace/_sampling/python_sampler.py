@@ -9,7 +9,7 @@ core cannot.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fgtrace._model.values import Gap
@@ -113,19 +113,9 @@ class PythonSampler(Sampler):
         """
         cost = self.ticker.clock.cost()
         frames = sys._current_frames()  # the documented way to see all threads
-        sampled = []
-        for collector in tuple(self._collectors):
-            try:
-                collector.sample(now, frames)
-                sampled.append(collector)
-            except Exception as error:  # the observer is a guest
-                self._unplug(collector, error)
+        self._have_each(lambda collector: collector.sample(now, frames))
         frames.clear()  # they keep objects of the program alive, and this very frame is among them
-        for collector in sampled:
-            try:
-                collector.conclude(now)
-            except Exception as error:  # the observer is a guest
-                self._unplug(collector, error)
+        self._have_each(lambda collector: collector.conclude(now))
         self.ticker.charge(self.ticker.clock.cost() - cost)
 
     def _prepare(self) -> None:
@@ -155,11 +145,7 @@ class PythonSampler(Sampler):
 
     def _finish(self) -> None:
         self.tick(self.ticker.finish() - self.ticker.start)
-        for collector in tuple(self._collectors):
-            try:
-                collector.close(self.end)
-            except Exception as error:  # the observer is a guest
-                self._unplug(collector, error)
+        self._have_each(lambda collector: collector.close(self.end))
         if self._options.tasks:
             self._note_holders(self.recording)
 
@@ -181,6 +167,16 @@ class PythonSampler(Sampler):
     def _note(self, gap: Gap) -> None:
         start = self.ticker.start
         self.recording.gaps.append(gap._replace(start=gap.start - start, end=gap.end - start))
+
+    def _have_each(self, do: Callable[[Collector], None]) -> None:
+        """
+        Have each collector do something; one that fails is unplugged.
+        """
+        for collector in tuple(self._collectors):
+            try:
+                do(collector)
+            except Exception as error:  # the observer is a guest
+                self._unplug(collector, error)
 
     def _unplug(self, collector: Collector, error: Exception) -> None:
         self._collectors.remove(collector)
